@@ -1,0 +1,167 @@
+"""Reduced images -> a logistic regression, its predictions and how good they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import obstore
+from numpy.typing import NDArray
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+from pipeline import results, store
+
+# A little ridge: principal components are many and a class may have a handful of images; without it the weights of
+# separable classes grow without end. Without standardising, which would blow the last components, mostly noise, up to
+# the size of the first.
+REGULARISATION = 0.01
+MAX_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How the classifier does on the test images.
+
+    Attributes:
+        labels: all classes.
+        confusion: test images, int64 (classes, classes), rows true, columns predicted; None without a classifier.
+        train_images: number of images that it was fitted on.
+        notes: what a reader must know before trusting the numbers.
+    """
+
+    labels: Sequence[str]
+    confusion: NDArray[np.int64] | None
+    train_images: int
+    test_images: int
+    notes: Sequence[str]
+
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds. Macro F1 is over the classes that were tested or predicted, as in scikit-learn."""
+        confusion = self.confusion
+        measured: dict[str, Any] = {"accuracy": None, "macro_f1": None, "per_class": [], "confusion": None}
+        if confusion is not None and confusion.sum():
+            hits, true, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+            f1 = 2 * hits / np.maximum(true + said, 1)
+            measured["accuracy"] = float(hits.sum() / confusion.sum())
+            measured["macro_f1"] = float(f1[true + said > 0].mean())
+            measured["confusion"] = confusion.tolist()
+            recall, precision = hits / np.maximum(true, 1), hits / np.maximum(said, 1)
+            measured["per_class"] = [
+                {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+                for label, p, r, f, n in zip(self.labels, precision, recall, f1, true, strict=True)
+            ]
+        counts = {"train_images": self.train_images, "test_images": self.test_images}
+        return {**measured, **counts, "labels": list(self.labels), "notes": list(self.notes)}
+
+
+def classify(spark: SparkSession, labels: Sequence[str], *, reduced: str, model: str, predictions: str) -> Scores:
+    """Fit on the training images, predict all, count the hits among the test images.
+
+    Args:
+        spark: the session.
+        labels: the classes, in the order of label_index.
+        reduced: location of the reduced images.
+        model: where the Spark ML model goes.
+        predictions: where the predictions go; without a classifier their prediction is null.
+    """
+    rows = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(store.spark_path(reduced))
+    sides = {(row["label"], row["split"]): row["count"] for row in rows.groupBy("label", "split").count().collect()}
+    trained = [label for label in labels if (label, "train") in sides]
+    tested = [label for label in labels if (label, "test") in sides]
+    notes = [
+        f"{label}: {sides.get((label, 'train'), 0)} training and {sides.get((label, 'test'), 0)} test images"
+        for label in labels
+        if label not in trained or label not in tested
+    ]
+    train_images = sum(count for (_, side), count in sides.items() if side == "train")
+    counts = {"train_images": train_images, "test_images": sum(sides.values()) - train_images}
+    names = F.array(*[F.lit(label) for label in labels])
+    if len(trained) < 2:
+        found = ", ".join(trained) or "none"
+        notes.insert(0, f"no classifier: it needs training images of two classes, and there is {found}")
+        said = rows.select(
+            "path",
+            "label",
+            "split",
+            F.lit(None).cast("string").alias("prediction"),
+            F.lit(None).cast("double").alias("probability"),
+        )
+        said.write.mode("overwrite").parquet(store.spark_path(predictions))
+        return Scores(labels, None, **counts, notes=notes)
+    if not tested:
+        notes.insert(0, "no accuracy: no image is left to test on; add images or a Test folder")
+    vectors = rows.withColumn("vector", array_to_vector(F.col("pca"))).withColumn(
+        "target", (F.array_position(names, F.col("label")) - 1).cast("double")
+    )
+    regression = LogisticRegression(
+        featuresCol="vector",
+        labelCol="target",
+        regParam=REGULARISATION,
+        maxIter=MAX_ITERATIONS,
+        standardization=False,
+        family="multinomial",
+    )
+    fitted = regression.fit(vectors.where("split = 'train'"))
+    fitted.write().overwrite().save(store.spark_path(model))
+    fitted.transform(vectors).select(
+        "path",
+        "label",
+        "split",
+        F.element_at(names, (F.col("prediction") + 1).cast("int")).alias("prediction"),
+        F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
+    ).write.mode("overwrite").parquet(store.spark_path(predictions))
+    return Scores(labels, _confusion(read_predictions(spark, predictions), labels), **counts, notes=notes)
+
+
+def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
+    """The predictions as they were written."""
+    return spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
+
+
+def write_csv(predictions: str, target: str) -> int:
+    """The predictions as one UTF-8 CSV file that a spreadsheet opens, streamed file by file; returns the rows.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    folder, _, name = target.rpartition("/")
+    rows = 0
+    with obstore.open_writer(store.open_store(folder), name) as writer:
+        writer.write("\ufeff".encode())  # tells Excel that the accents are UTF-8
+        for block in _csv_blocks(predictions):
+            rows += block.count
+            writer.write(block.text.encode())
+    return rows
+
+
+@dataclass(frozen=True)
+class _Block:
+    text: str
+    count: int
+
+
+def _csv_blocks(predictions: str) -> Iterator[_Block]:
+    header = results.PREDICTIONS_SCHEMA.names
+    sink = io.StringIO()
+    csv.writer(sink).writerow(header)
+    yield _Block(sink.getvalue(), 0)
+    for name in results.parquet_files(predictions):
+        for batch in results.read_table(f"{predictions}/{name}", header).to_batches(max_chunksize=10_000):
+            sink = io.StringIO()
+            csv.writer(sink).writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield _Block(sink.getvalue(), batch.num_rows)
+
+
+def _confusion(predictions: DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
+    index = {label: number for number, label in enumerate(labels)}
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    for row in predictions.where("split = 'test'").groupBy("label", "prediction").count().collect():
+        confusion[index[row["label"]], index[row["prediction"]]] = row["count"]
+    return confusion

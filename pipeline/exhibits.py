@@ -1,0 +1,113 @@
+"""What the report shows of a run: examples, a sample of the points, the rejected, the settings and their reasons."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import obstore
+import pyarrow.compute as pc
+from PIL import Image as Pillow
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+from pipeline import images, results, store
+from pipeline.classify import Scores, read_predictions
+from pipeline.reduce import Reduction
+from pipeline.report import Content, Example, Rejection, Setting
+from pipeline.settings import Settings
+
+EXAMPLES = 24
+POINTS = 3000
+REJECTIONS = 100
+THUMBNAIL = 100
+# Whoever submits the job says why a setting is as it is, in a setting of its own beside it.
+REASON = "spark.reason."
+
+
+@dataclass(frozen=True)
+class Rejections:
+    """How many were rejected, how many of them because their bytes could not be had, and the first 100."""
+
+    total: int
+    unreachable: int
+    first: Sequence[Rejection]
+
+
+def read_rejections(rejected: str) -> Rejections:
+    """Count what was written to the folder of rejected images, file by file."""
+    total, unreachable, first = 0, 0, list[Rejection]()
+    for name in results.parquet_files(rejected):
+        table = results.read_table(f"{rejected}/{name}")
+        total += table.num_rows
+        unreachable += pc.sum(pc.equal(table["stage"], "fetch")).as_py() or 0
+        rows = table.drop_columns(["etag"]).slice(0, REJECTIONS - len(first)).to_pylist()
+        first += [Rejection(**row) for row in rows]
+    return Rejections(total, unreachable, first)
+
+
+def gather(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    record: Mapping[str, Any],
+    scores: Scores,
+    reduction: Reduction,
+    rejections: Rejections,
+) -> Content:
+    """All that the report needs, a few thousand rows however many images there are."""
+    staging = results.staging(settings.output)
+    reduced = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(
+        store.spark_path(f"{staging}/{results.REDUCED}")
+    )
+    axes = min(2, reduction.components.shape[1])
+    drawn = (
+        reduced.select("label", F.slice("pca", 1, axes).alias("at")).orderBy(F.xxhash64("path")).limit(POINTS).collect()
+    )
+    return Content(
+        run=record,
+        ratios=reduction.ratios.tolist(),
+        components=reduction.components.shape[1],
+        points=np.array([row["at"] for row in drawn], dtype=np.float64),
+        point_labels=[row["label"] for row in drawn],
+        labels=list(scores.labels),
+        confusion=scores.confusion,
+        metrics=scores.metrics(),
+        examples=_examples(spark, settings.input, predictions=f"{staging}/{results.PREDICTIONS}"),
+        rejected=list(rejections.first),
+        settings=_settings(spark),
+    )
+
+
+def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Example]:
+    """Test images, mistakes first; training images only where there is nothing to test."""
+    order = [F.col("split"), F.expr("prediction <=> label"), F.xxhash64("path")]
+    examples = []
+    for row in read_predictions(spark, predictions).orderBy(*order).limit(EXAMPLES).collect():
+        try:
+            data = bytes(obstore.get(store.open_store(source), row["path"]).bytes())
+            rgb = images.decode(data, size=THUMBNAIL)
+        except (*store.StoreError, images.UndecodableError):
+            continue  # it has gone or changed since its features were made; the report does without it
+        sink = io.BytesIO()
+        Pillow.fromarray(rgb).save(sink, "JPEG", quality=80)
+        examples.append(
+            Example(
+                thumbnail=sink.getvalue(),
+                path=row["path"],
+                label=row["label"],
+                predicted=row["prediction"],
+                probability=row["probability"],
+                split=row["split"],
+            )
+        )
+    return examples
+
+
+def _settings(spark: SparkSession) -> list[Setting]:
+    said = dict(spark.sparkContext.getConf().getAll())
+    reasons = {key.removeprefix(REASON): reason for key, reason in said.items() if key.startswith(REASON)}
+    return [Setting(key=key, value=said.get(key, ""), reason=reason) for key, reason in sorted(reasons.items())]

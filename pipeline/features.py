@@ -1,0 +1,195 @@
+"""Listed images -> features in the output, or rejected rows. Owns the model's runtime (LiteRT)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+import numpy as np
+import pyarrow as pa
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+from pyspark import Accumulator, TaskContext
+
+from pipeline import images, results, store
+from pipeline.images import Listed, Loaded, Rejected
+
+# Images in one call of the model. The late layers are small: alone, an image leaves the vector units half empty.
+BATCH = 8
+
+
+class ModelError(Exception):
+    """The model file is not one that the job can use: one line with the fix."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A LiteRT file: where it is, sha256 of its bytes, edge of its input in pixels, number of features."""
+
+    uri: str
+    sha256: str
+    size: int
+    features: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """What a task has to know.
+
+    Attributes:
+        source: the input location.
+        target: location of the parquet files of features.
+        prefix: begins the name of every file that this run writes there.
+        model: to run.
+        labels: the classes; their order gives label_index.
+        done: counts images with features, as tasks end.
+        failed: counts rejected images.
+    """
+
+    source: str
+    target: str
+    prefix: str
+    model: Model
+    labels: tuple[str, ...]
+    done: Accumulator[int]
+    failed: Accumulator[int]
+
+
+def inspect(uri: str) -> Model:
+    """Read the model file and hold it against what the job needs.
+
+    Raises:
+        ModelError: it is no LiteRT file, or not one from uint8 RGB squares to float32 features.
+        StoreError: it cannot be read.
+    """
+    content = store.read(uri)
+    try:
+        runtime = Runtime(content)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"--model {uri} is no LiteRT file ({str(error).splitlines()[0]}); build one") from error
+    return Model(uri, sha256(content).hexdigest(), runtime.size, runtime.features)
+
+
+def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.RecordBatch]:
+    """One task of `mapInArrow`: writes its images' features as one parquet file, yields the rejected rows.
+
+    The file's name comes from the number of the partition: a task that is tried again replaces its own file.
+    """
+    runtime = _runtime(task.model.uri, task.model.sha256)
+    listed = (Listed(**row) for batch in batches for row in batch.to_pylist())
+    good: list[Loaded] = []
+    vectors: list[NDArray[np.float32]] = []
+    rejected: list[Rejected] = []
+
+    def infer(batch: list[Loaded]) -> None:
+        for image, vector in zip(batch, runtime.infer([loaded.rgb for loaded in batch]), strict=True):
+            if np.isfinite(vector).all():
+                good.append(image)
+                vectors.append(vector)
+            else:
+                rejected.append(Rejected(image.image, "infer", "NotFinite", "the model gives no finite features"))
+
+    waiting: list[Loaded] = []
+    for outcome in images.load(listed, task.source, size=task.model.size):
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
+            continue
+        waiting.append(outcome)
+        if len(waiting) == BATCH:
+            infer(waiting)
+            waiting = []
+    if waiting:
+        infer(waiting)
+    if good:
+        context = TaskContext.get()
+        part = context.partitionId() if context else 0
+        results.write_table(f"{task.target}/{task.prefix}{part:05d}.parquet", _table(good, vectors, task.labels))
+    task.done.add(len(good))
+    task.failed.add(len(rejected))
+    if rejected:
+        rows = [
+            {**{name: getattr(row.image, name) for name in ("path", "size", "etag")},
+             "stage": row.stage, "error": row.error, "message": row.message}
+            for row in rejected
+        ]  # fmt: skip
+        yield pa.RecordBatch.from_pylist(rows, schema=results.REJECTED_SCHEMA)
+
+
+def _table(good: list[Loaded], vectors: list[NDArray[np.float32]], labels: tuple[str, ...]) -> pa.Table:
+    index = {label: number for number, label in enumerate(labels)}
+    columns = [
+        [loaded.image.path for loaded in good],
+        [loaded.image.label for loaded in good],
+        [index[loaded.image.label] for loaded in good],
+        [loaded.etag for loaded in good],
+        results.vectors(np.stack(vectors)),
+    ]
+    return pa.table(columns, schema=results.FEATURES_SCHEMA)
+
+
+@lru_cache(maxsize=1)
+def _runtime(uri: str, digest: str) -> Runtime:
+    """Built once in a Python worker process, which Spark keeps for the tasks to come."""
+    content = store.read(uri)
+    if sha256(content).hexdigest() != digest:
+        raise ModelError(f"--model {uri} is not the file that the run began with; leave it in place while a job runs")
+    return Runtime(content)
+
+
+class Runtime:
+    """LiteRT on one thread, as a task slot is one core.
+
+    Attributes:
+        size: edge of the input in pixels.
+        features: number of features d.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        """Raises ValueError where `content` is no model from uint8 (n, s, s, 3) to float32 (n, d)."""
+        with _quiet():
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            takes, gives = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            shape, out = takes[0]["shape"], gives[0]["shape"]
+            if (
+                len(takes) != 1
+                or takes[0]["dtype"] != np.uint8
+                or len(shape) != 4
+                or shape[1] != shape[2]
+                or shape[3] != 3
+            ):
+                raise ValueError(f"it takes {takes[0]['dtype'].__name__} {tuple(shape)}, not uint8 RGB squares")
+            if len(gives) != 1 or gives[0]["dtype"] != np.float32 or len(out) != 2:
+                raise ValueError(f"it gives {gives[0]['dtype'].__name__} {tuple(out)}, not a row of float32 features")
+            self.size, self.features = int(shape[1]), int(out[1])
+            self._input, self._output = takes[0]["index"], gives[0]["index"]
+            self._interpreter.resize_tensor_input(self._input, [BATCH, self.size, self.size, 3])
+            self._interpreter.allocate_tensors()
+        self._pixels = np.zeros((BATCH, self.size, self.size, 3), np.uint8)
+
+    def infer(self, squares: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Features, float32 (n, d), of n <= BATCH images. The batch is filled up with what was in it: every image is
+        computed alone, whatever its neighbours are."""
+        for place, square in enumerate(squares):
+            self._pixels[place] = square
+        self._interpreter.set_tensor(self._input, self._pixels)
+        self._interpreter.invoke()
+        features: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
+        return features[: len(squares)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """LiteRT announces its delegate on stderr from C++; nothing in Python can stop it."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,0 +1,217 @@
+"""Features -> standard scaler and principal components, in one distributed pass, and the reduced images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.ml.common import _py2java  # the one way to hand vectors to the JVM; ML's own models use it
+from pyspark.ml.feature import PCAModel, StandardScalerModel
+from pyspark.ml.linalg import DenseMatrix, DenseVector
+from pyspark.sql import DataFrame, SparkSession
+
+from pipeline import results
+from pipeline.settings import UsageError
+from pipeline.split import Splitter
+
+BLOCK_ROWS = 2048  # a block of 2,048 x 1,280 float64 is 21 MB; fewer rows make the d x d update dominate
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Partial sums of `count` rows, float64: `mean` (d,) and `scatter` (d, d), the sum of (x - mean)(x - mean)^T."""
+
+    count: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The fitted scaler and PCA, float64.
+
+    Attributes:
+        mean: (d,) of the features.
+        deviation: (d,) sample standard deviation, with n - 1, as Spark's scaler has it.
+        components: (d, k), orthonormal columns, the largest entry of each positive.
+        ratios: (d,) share of the variance of each of all d components, falling.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    components: NDArray[np.float64]
+    ratios: NDArray[np.float64]
+
+    def project(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scale and project (n, d) features to (n, k). A constant feature counts as 0, as in Spark's scaler."""
+        return ((rows - self.mean) * _inverse(self.deviation)) @ self.components
+
+
+def moments(rows: NDArray[np.float64]) -> Moments:
+    """Of one block, in two passes over it: the mean first, so that nothing large is subtracted from something large."""
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    return Moments(len(rows), mean, centred.T @ centred)
+
+
+def merge(left: Moments, right: Moments) -> Moments:
+    """Of both together: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983), eq. 2.1."""
+    count = left.count + right.count
+    shift = right.mean - left.mean
+    scatter = left.scatter + right.scatter + np.outer(shift, shift) * (left.count * right.count / count)
+    return Moments(count, left.mean + shift * (right.count / count), scatter)
+
+
+def measure(spark: SparkSession, files: Sequence[str], *, tasks: int) -> Moments:
+    """Partial sums of all features in `files` (URIs of feature files), `tasks` partial results merged on the driver."""
+    schema = "count long, mean binary, scatter binary"
+    rows = _over(spark, files, _measure_files, schema=schema, tasks=tasks)
+    total: Moments | None = None
+    for row in rows.toLocalIterator():
+        part = Moments(
+            row["count"], np.frombuffer(row["mean"]), np.frombuffer(row["scatter"]).reshape(len(row["mean"]) // 8, -1)
+        )
+        total = part if total is None else merge(total, part)
+    if total is None:
+        raise UsageError("no image gave features, so there is nothing to reduce; see the rejected ones")
+    return total
+
+
+def fit(sums: Moments, *, components: int | None, variance: float) -> Reduction:
+    """Scaler and PCA of the correlation matrix, equal to Spark ML's StandardScaler(withMean=True) and PCA.
+
+    Args:
+        sums: of all images.
+        components: k, or None.
+        variance: where `components` is None, the smallest k that keeps this share.
+
+    Raises:
+        UsageError: fewer than two images, no feature that varies, or k > min(n, d).
+    """
+    if sums.count < 2:
+        raise UsageError(f"--input has {sums.count} image with features: a deviation needs two; add images")
+    check_components(components, images=sums.count, features=len(sums.mean))
+    deviation = np.sqrt(np.diag(sums.scatter) / (sums.count - 1))
+    # Rounding gives a constant a deviation of its own, which scaling would blow up to 1: this bound on it, from Chan,
+    # Golub, LeVeque, is scikit-learn's too.
+    deviation[deviation <= sums.count * np.finfo(np.float64).eps * np.abs(sums.mean)] = 0
+    scale = _inverse(deviation)
+    values, vectors = np.linalg.eigh(sums.scatter * np.outer(scale, scale))
+    values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
+    if not values.sum() > 0:
+        raise UsageError("--input: all images have the same features, so no component explains anything; add others")
+    ratios = values / values.sum()
+    limit = min(sums.count, len(sums.mean))
+    kept = components or min(int(np.searchsorted(np.cumsum(ratios), variance - 1e-12)) + 1, limit)
+    chosen = vectors[:, :kept]
+    # An eigenvector's sign is free; fix it as scikit-learn's svd_flip does, so that every machine gives the same.
+    signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(kept)])
+    return Reduction(sums.mean, deviation, chosen * signs, ratios)
+
+
+def check_components(components: int | None, *, images: int, features: int) -> None:
+    """Refuse more components than the data can have.
+
+    Raises:
+        UsageError: k > min(n, d).
+    """
+    if components is not None and components > min(images, features):
+        raise UsageError(
+            f"--components {components}: {images} images of {features} features have at most "
+            f"{min(images, features)}; give that or fewer, or --variance"
+        )
+
+
+def save(spark: SparkSession, reduction: Reduction, *, scaler: str, pca: str) -> None:
+    """Write both as standard Spark ML models, which `StandardScalerModel.load` and `PCAModel.load` open."""
+    context, jvm = spark.sparkContext, spark._jvm
+    assert jvm is not None  # noqa: S101 - a session has its JVM
+
+    def java(value: DenseVector | DenseMatrix) -> object:
+        return _py2java(context, value)
+
+    package = jvm.org.apache.spark.ml.feature
+    ratios = reduction.ratios[: reduction.components.shape[1]]
+    rows, columns = reduction.components.shape
+    matrix = DenseMatrix(rows, columns, reduction.components.ravel(order="F").tolist())
+    scaler_model = StandardScalerModel(
+        package.StandardScalerModel("scaler", java(DenseVector(reduction.deviation)), java(DenseVector(reduction.mean)))
+    )
+    pca_model = PCAModel(package.PCAModel("pca", java(matrix), java(DenseVector(ratios))))
+    scaler_model._set(withMean=True, withStd=True, inputCol="features", outputCol="scaled")
+    pca_model._set(k=len(ratios), inputCol="scaled", outputCol="pca")
+    scaler_model.write().overwrite().save(scaler)
+    pca_model.write().overwrite().save(pca)
+
+
+def project(
+    spark: SparkSession, files: Sequence[str], reduction: Reduction, *, splitter: Splitter, target: str, tasks: int
+) -> None:
+    """Write the reduced images: for every file of features one of the same name below `target`."""
+    work = partial(_project_files, reduction=spark.sparkContext.broadcast(reduction), splitter=splitter, target=target)
+    _over(spark, files, work, schema="file string", tasks=tasks).write.format("noop").mode("overwrite").save()
+
+
+def _over(
+    spark: SparkSession,
+    files: Sequence[str],
+    work: Callable[[list[str]], Iterator[pa.RecordBatch]],
+    *,
+    schema: str,
+    tasks: int,
+) -> DataFrame:
+    """A frame of what `work` yields for the files of each task; the files' names travel, not their rows."""
+    shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield from work(shares[number])
+
+    return spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, schema)
+
+
+def _measure_files(files: list[str]) -> Iterator[pa.RecordBatch]:
+    total: Moments | None = None
+    for block in _blocks(files):
+        part = moments(block)
+        total = part if total is None else merge(total, part)
+    if total is not None:
+        columns = {"count": [total.count], "mean": [total.mean.tobytes()], "scatter": [total.scatter.tobytes()]}
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def _blocks(files: list[str]) -> Iterator[NDArray[np.float64]]:
+    """The features of many small files in blocks of at least BLOCK_ROWS rows, the last one excepted."""
+    waiting: list[NDArray[np.float64]] = []
+    for file in files:
+        waiting.append(results.matrix(results.read_table(file, ["features"])["features"]))
+        if sum(map(len, waiting)) >= BLOCK_ROWS:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _project_files(
+    files: list[str], *, reduction: Broadcast[Reduction], splitter: Splitter, target: str
+) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        table = results.read_table(file, ["path", "label", "features"])
+        paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
+        sides = [splitter.side(path, label) for path, label in zip(paths, labels, strict=True)]
+        reduced = results.vectors(reduction.value.project(results.matrix(table["features"])))
+        name = file.rpartition("/")[2]
+        results.write_table(
+            f"{target}/{name}", pa.table([paths, labels, sides, reduced], schema=results.REDUCED_SCHEMA)
+        )
+        yield pa.RecordBatch.from_pydict({"file": [name]})
+
+
+def _inverse(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)

@@ -1,0 +1,211 @@
+"""Names and schemas of everything under the output, and how a run's results take the place of the last one's.
+
+A run prepares its results in `_incomplete/`, laid out as the output is. When all are there and counted, `publish`
+writes a plan, removes the old run.json, moves the files into place and puts the new run.json last. Whoever finds a
+run.json finds the files of that one run; a run that dies half way through is finished by the next from the plan.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+from pipeline import store
+
+LISTING_SCHEMA = pa.schema(
+    [("path", pa.string()), ("size", pa.int64()), ("etag", pa.string()), ("label", pa.string())],
+)
+FEATURES_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("label_index", pa.int32()),
+        ("etag", pa.string()),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("stage", pa.string()),
+        ("error", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+REDUCED_SCHEMA = pa.schema(
+    [("path", pa.string()), ("label", pa.string()), ("split", pa.string()), ("pca", pa.list_(pa.float32()))]
+)
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("prediction", pa.string()),
+        ("probability", pa.float64()),
+    ]
+)
+
+FOOTER_BYTES = 2**18  # a footer takes 2 kB a row group; the files have one or a few
+INCOMPLETE = "_incomplete"
+RUN = "run.json"
+LABELS = "labels.json"
+VARIANCE = "variance.json"
+METRICS = "metrics.json"
+REPORT = "report.html"
+PREDICTIONS_CSV = "predictions.csv"
+FEATURES = "features"
+REJECTED = "rejected"
+REDUCED = "reduced"
+PREDICTIONS = "predictions"
+SCALER = "model/scaler"
+PCA = "model/pca"
+CLASSIFIER = "model/classifier"
+CONTRACT = (LABELS, FEATURES, REJECTED, "model", REDUCED, PREDICTIONS, PREDICTIONS_CSV, VARIANCE, METRICS, REPORT, RUN)
+_LISTING = "listing"
+_PLAN = "publish.json"
+
+
+def staging(output: str) -> str:
+    """Where a run prepares its results."""
+    return f"{output}/{INCOMPLETE}"
+
+
+def listing(output: str) -> str:
+    """Where the run in progress keeps what it listed."""
+    return f"{staging(output)}/{_LISTING}"
+
+
+def vectors(rows: NDArray[np.floating[Any]]) -> pa.ListArray:
+    """A (n, d) matrix as n lists of d float32, from its one flat buffer."""
+    count, width = rows.shape
+    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32) if width else np.zeros(count + 1, np.int32)
+    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
+
+
+def matrix(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column of n lists of d numbers as a float64 (n, d) matrix."""
+    return np.asarray(column.combine_chunks().flatten(), dtype=np.float64).reshape(len(column), -1)
+
+
+def write_table(uri: str, table: pa.Table) -> None:
+    """One parquet object at `uri`, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    sink = io.BytesIO()
+    dictionary = [field.name for field in table.schema if field.name in {"label", "split", "stage", "error"}]
+    pq.write_table(table, sink, use_dictionary=dictionary)
+    store.write(uri, sink.getbuffer())
+
+
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The parquet object at `uri`.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return pq.read_table(pa.BufferReader(store.read(uri)), columns=None if columns is None else list(columns))
+
+
+def parquet_files(uri: str) -> list[str]:
+    """Names of the parquet objects below `uri`, sorted."""
+    return sorted(name for name, _ in store.sizes(uri) if _is_result(name) and name.endswith(".parquet"))
+
+
+def count_rows(files: Sequence[str]) -> int:
+    """Rows in the parquet objects `files` (URIs), read from their footers."""
+
+    def rows(file: str) -> int:
+        folder, _, name = file.rpartition("/")
+        tail = obstore.get(store.open_store(folder), name, options={"range": {"suffix": FOOTER_BYTES}})
+        return int(pq.read_metadata(pa.BufferReader(bytes(tail.bytes()))).num_rows)
+
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(rows, files))
+
+
+def spark_schema(schema: pa.Schema) -> StructType:
+    """The same schema in Spark's types."""
+    return from_arrow_schema(schema)
+
+
+def begin(output: str) -> None:
+    """Make the output ready for a run: finish a publication that was cut off, clear what another left but features.
+
+    Raises:
+        StoreError: the output cannot be written.
+    """
+    plan = store.read_json(f"{staging(output)}/{_PLAN}")
+    if plan is not None:
+        _carry_out(output, plan)
+    opened = store.open_store(staging(output), patient=False)
+    obstore.put(opened, "started", b"")
+    stale = [name for name, _ in store.sizes(staging(output)) if not name.startswith(f"{FEATURES}/")]
+    obstore.delete(opened, [name for name in stale if name != "started"])
+
+
+def is_intact(output: str, run: dict[str, Any]) -> bool:
+    """Whether every file of the complete run `run` is there with its size."""
+    there = dict(store.sizes(output))
+    return all(there.get(name) == size for name, size in run["files"].items())
+
+
+def publish(output: str, run: dict[str, Any], *, kept: Sequence[str]) -> dict[str, Any]:
+    """Put what the run prepared in the place of the last run's results, `run` as run.json last.
+
+    Args:
+        output: the location.
+        run: the record of the run; gets `files`, name and size in bytes of every result.
+        kept: names below features/ of the last run's files that are this run's too.
+
+    Raises:
+        StoreError: something cannot be written; the next run finishes it.
+    """
+    known = {f"{FEATURES}/{name}" for name in kept}
+    files = {name: size for name, size in store.sizes(output) if name in known}
+    prepared = {name: size for name, size in store.sizes(staging(output)) if _in_contract(name) and _is_result(name)}
+    run["files"] = dict(sorted((files | prepared).items()))
+    store.write_json(f"{staging(output)}/{_PLAN}", run)
+    _carry_out(output, run)
+    return run
+
+
+def discard(output: str) -> None:
+    """Remove what a run prepared."""
+    store.remove(staging(output))
+
+
+def _carry_out(output: str, run: dict[str, Any]) -> None:
+    """Each step may be repeated: it does what is left to do."""
+    opened = store.open_store(output)
+    there = {name for name, _ in store.sizes(output)}
+    if RUN in there:
+        obstore.delete(opened, RUN)
+    obstore.delete(opened, sorted(name for name in there - run["files"].keys() - {RUN} if _in_contract(name)))
+    moves = [name for name in run["files"] if f"{INCOMPLETE}/{name}" in there]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: obstore.rename(opened, f"{INCOMPLETE}/{name}", name), moves))
+    store.write_json(f"{output}/{RUN}", run)
+    discard(output)
+
+
+def _in_contract(name: str) -> bool:
+    return name.partition("/")[0] in CONTRACT
+
+
+def _is_result(name: str) -> bool:
+    """Not a marker or checksum that Spark leaves beside its files."""
+    return not name.rpartition("/")[2].startswith((".", "_"))

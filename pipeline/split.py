@@ -1,0 +1,76 @@
+"""Which images train the classifier and which test it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+TEST_SHARE = 0.2
+_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+
+
+@dataclass
+class Range:
+    """Smallest and largest draw of a class."""
+
+    low: float = 1.0
+    high: float = 0.0
+
+    def widen(self, draw: float) -> None:
+        """Take in one more draw."""
+        self.low, self.high = min(self.low, draw), max(self.high, draw)
+
+
+@dataclass
+class Splitter:
+    """Gives every image its side, the same for the same set and seed, whatever the order of listing.
+
+    The data set's own split is used when it has Training and Test folders. Otherwise every fruit draws a number in
+    [0, 1) from its name and the seed, and the lowest fifth tests: new images never move old ones across. Views of one
+    fruit (`<fruit>_<view>.jpg`) draw together, so that no fruit is tested on that was trained on; where that would
+    leave a class a single fruit, its images draw one by one. The lowest draw of a class always tests and its highest
+    always trains, so that small classes have both.
+
+    Attributes:
+        seed: of the draws.
+        fruits: by class, the range of its fruits' draws.
+        images: by class, the range of its images' draws.
+        folders: which of the sides the data set names itself.
+    """
+
+    seed: int
+    fruits: dict[str, Range] = field(default_factory=dict)
+    images: dict[str, Range] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+    def learn(self, path: str, label: str) -> None:
+        """Take one listed image into account. Call it for all before the first `side`."""
+        if named := _named(path):
+            self.folders.add(named)
+        self.fruits.setdefault(label, Range()).widen(self._draw(_fruit(path)))
+        self.images.setdefault(label, Range()).widen(self._draw(path))
+
+    def side(self, path: str, label: str) -> str:
+        """`train` or `test`."""
+        if self.folders == {"train", "test"} and (named := _named(path)):
+            return named
+        fruits = self.fruits[label]
+        grouped = fruits.low < fruits.high
+        draws = fruits if grouped else self.images[label]
+        draw = self._draw(_fruit(path) if grouped else path)
+        return "test" if draw < draws.high and (draw < TEST_SHARE or draw == draws.low) else "train"
+
+    def _draw(self, name: str) -> float:
+        digest = blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+
+def _named(path: str) -> str | None:
+    """The side that a folder above the class folder names."""
+    return next((_FOLDERS[folder] for folder in path.lower().split("/")[:-2] if folder in _FOLDERS), None)
+
+
+def _fruit(path: str) -> str:
+    """The path without the view number at its end: `Kiwi/3_2.jpg` -> `Kiwi/3`."""
+    return re.sub(r"_\d+$", "", path.rpartition(".")[0])

@@ -1,0 +1,146 @@
+"""Opens a location, a folder or s3://, as an object store, and puts its errors into words."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+# What an object store raises: its own errors, and Python's for a file that is missing, forbidden or on a full disk.
+StoreError = (BaseError, OSError)
+
+
+# What a cause looks like in the text of an error, and what a user can do about it.
+CAUSES = (
+    ("NoSuchBucket", "the bucket does not exist; create it or correct the name"),
+    (
+        "InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken",
+        "the key is refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+    ),
+    ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
+    ("PermanentRedirect|301 Moved|AuthorizationHeaderMalformed", "the bucket is in another region; set AWS_REGION"),
+    ("169.254.169.254|security credentials", "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ("URL scheme is not allowed|BadScheme", "the server's address is http://; set AWS_ALLOW_HTTP=true"),
+    (
+        "error sending request|Connection refused|dns error",
+        "no answer from the server; check its address and port in the AWS_* variables",
+    ),
+    ("No space left|StorageFull|os error 28", "no space left on the device; free some and run again"),
+    ("Permission denied|os error 13|Read-only file system", "permission denied; this user has no right to it"),
+    ("empty path segment|illegal", "a key has an empty or illegal path segment; rename that object"),
+)
+
+
+@lru_cache(maxsize=16)
+def open_store(uri: str, *, patient: bool = True) -> ObjectStore:
+    """The store whose root is `uri` (`s3://bucket/prefix` or an absolute path).
+
+    Args:
+        uri: location as `settings.location` makes it.
+        patient: outlast a server that is away for a minute (workers); otherwise give up within about 2 s (the first
+            call of a run, where a wrong port is likelier than an outage).
+    """
+    if not uri.startswith("s3://"):
+        return LocalStore(uri, automatic_cleanup=True, mkdir=True)
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    longest_s = 10 if patient else 0.5
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={"connect_timeout": "5s", "timeout": "30s"},
+        retry_config={
+            "max_retries": 20 if patient else 5,
+            "retry_timeout": timedelta(minutes=5),
+            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=longest_s), "base": 2},
+        },
+    )
+
+
+def read(uri: str) -> bytes:
+    """All bytes of the object at `uri`.
+
+    Raises:
+        StoreError: it is not there or cannot be read.
+    """
+    folder, _, name = uri.rpartition("/")
+    return bytes(obstore.get(open_store(folder, patient=False), name).bytes())
+
+
+def read_json(uri: str) -> Any:
+    """The JSON document at `uri`, or None where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(read(uri))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(uri: str, document: Any) -> None:
+    """Put `document` at `uri` as indented UTF-8 JSON, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    write(uri, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode())
+
+
+def write(uri: str, content: bytes | memoryview) -> None:
+    """Put one object, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    folder, _, name = uri.rpartition("/")
+    obstore.put(open_store(folder), name, content)
+
+
+def sizes(uri: str) -> Iterator[tuple[str, int]]:
+    """Name below `uri` and size in bytes of every object there; nothing where there is nothing.
+
+    Raises:
+        StoreError: the location cannot be listed.
+    """
+    if not uri.startswith("s3://") and not Path(uri).is_dir():
+        return
+    for chunk in obstore.list(open_store(uri, patient=False)):
+        for entry in chunk:
+            yield entry["path"], entry["size"]
+
+
+def remove(uri: str) -> None:
+    """Delete everything below `uri`; nothing where there is nothing.
+
+    Raises:
+        StoreError: something cannot be deleted.
+    """
+    if uri.startswith("s3://"):
+        obstore.delete(open_store(uri), [name for name, _ in sizes(uri)])
+    elif Path(uri).is_dir():
+        shutil.rmtree(uri)
+
+
+def spark_path(uri: str) -> str:
+    """The location as Spark takes it on every cluster: a folder needs its scheme where HDFS is the default."""
+    return uri if uri.startswith("s3://") else f"file://{uri}"
+
+
+def explain(error: BaseException) -> str:
+    """What a store's error says, in one line with the fix where the cause is known."""
+    text = str(error)
+    for pattern, words in CAUSES:
+        if re.search(pattern, text):
+            return words
+    return " ".join(text.split("\n\nDebug source", maxsplit=1)[0].split())[:300] or type(error).__name__

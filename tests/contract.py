@@ -1,0 +1,105 @@
+"""The assertions on a run's results that hold in every world: read by pandas and pyarrow, wherever they lie."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import results, store
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a run, sorted by path, and its JSON documents."""
+
+    features: pd.DataFrame
+    rejected: pd.DataFrame
+    reduced: pd.DataFrame
+    predictions: pd.DataFrame
+    run: dict
+    labels: list
+    variance: dict
+    metrics: dict
+
+
+def read(output: str) -> Tables:
+    """Everything that a run left at `output`."""
+
+    def table(name: str) -> pd.DataFrame:
+        parts = [
+            pq.read_table(io.BytesIO(store.read(f"{output}/{name}/{part}")))
+            for part in results.parquet_files(f"{output}/{name}")
+        ]
+        return pa.concat_tables(parts).to_pandas().sort_values("path", ignore_index=True)
+
+    documents = {
+        name: json.loads(store.read(f"{output}/{name}.json")) for name in ("run", "labels", "variance", "metrics")
+    }
+    return Tables(**{name: table(name) for name in ("features", "rejected", "reduced", "predictions")}, **documents)
+
+
+def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
+    """Assert the output contract."""
+    found = read(output)
+    counts = found.run["counts"]
+    assert counts["listed"] == listed == counts["extracted"] + counts["known"] + counts["rejected"]
+    assert len(found.rejected) == counts["rejected"] == rejected
+    assert len(found.features) == listed - rejected
+    paths = list(found.features["path"])
+    assert len(set(paths)) == len(paths)
+    assert not set(paths) & set(found.rejected["path"])
+    assert list(found.reduced["path"]) == list(found.predictions["path"]) == paths
+
+    assert list(found.features.columns) == results.FEATURES_SCHEMA.names
+    assert list(found.rejected.columns) == results.REJECTED_SCHEMA.names
+    assert list(found.reduced.columns) == results.REDUCED_SCHEMA.names
+    assert list(found.predictions.columns) == results.PREDICTIONS_SCHEMA.names
+    assert found.labels == sorted(found.labels)
+    assert [found.labels[index] for index in found.features["label_index"]] == list(found.features["label"])
+    for column in ("path", "stage", "error", "message"):
+        assert all(found.rejected[column])
+
+    vectors = np.stack(found.features["features"]).astype(np.float64)
+    assert np.isfinite(vectors).all()
+    k = found.variance["k"]
+    np.testing.assert_allclose(np.cumsum(found.variance["vector"]), found.variance["cumulative"])
+    assert found.variance["cumulative"][-1] == pytest.approx(1.0)
+    assert len(found.variance["vector"]) == vectors.shape[1]
+    reduced = np.stack(found.reduced["pca"])
+    assert reduced.shape == (len(paths), k)
+    np.testing.assert_allclose(reduced.mean(axis=0), 0, atol=1e-4)
+
+    text = store.read(f"{output}/predictions.csv").decode("utf-8-sig")
+    csv = pd.read_csv(io.StringIO(text), keep_default_na=False).sort_values("path", ignore_index=True)
+    assert list(csv["path"]) == paths
+    if found.metrics["confusion"] is not None:
+        tested = found.predictions[found.predictions["split"] == "test"]
+        assert np.sum(found.metrics["confusion"]) == len(tested) == found.metrics["test_images"]
+        assert found.metrics["accuracy"] == pytest.approx((tested["label"] == tested["prediction"]).mean())
+        assert list(csv["prediction"]) == list(found.predictions["prediction"])
+    page = store.read(f"{output}/report.html").decode()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    there = dict(store.sizes(output))
+    assert {name: there.get(name) for name in found.run["files"]} == found.run["files"]
+    assert not [name for name in there if name.startswith(results.INCOMPLETE)], "nothing is left of the preparation"
+    return found
+
+
+def assert_same(left: Tables, right: Tables) -> None:
+    """The two runs came to the same: features to 1e-6, everything that was decided to the letter."""
+    assert list(left.features["path"]) == list(right.features["path"])
+    assert list(left.features["label_index"]) == list(right.features["label_index"])
+    np.testing.assert_allclose(np.stack(left.features["features"]), np.stack(right.features["features"]), atol=1e-6)
+    np.testing.assert_allclose(np.stack(left.reduced["pca"]), np.stack(right.reduced["pca"]), atol=1e-4)
+    assert list(left.reduced["split"]) == list(right.reduced["split"])
+    assert list(left.predictions["prediction"]) == list(right.predictions["prediction"])
+    assert list(left.rejected["path"]) == list(right.rejected["path"])
+    assert left.metrics["confusion"] == right.metrics["confusion"]
+    assert left.labels == right.labels

@@ -1,0 +1,78 @@
+"""Rules that hold for the whole repository."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"pipeline", "launch", "lab", "bench", "tests"}
+OF_THE_JOB = {
+    "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
+    *sys.stdlib_module_names,
+}  # fmt: skip
+MAY_IMPORT = {"launch": {"launch", "pipeline.settings", "lab.sizing"}, "lab": {"lab"}}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names if node.module in OURS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.name)
+def test_the_job_imports_what_a_node_has(path):
+    assert {name.split(".")[0] for name in imports(path)} <= OF_THE_JOB
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(room):
+    for path in (ROOT / room).rglob("*.py"):
+        ours = {name for name in imports(path) if name.split(".")[0] in OURS and name not in OURS}
+        strange = {name for name in ours if not any(f"{name}.".startswith(f"{may}.") for may in MAY_IMPORT[room])}
+        assert not strange, f"{path.name} imports {strange}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").iterdir()), ids=lambda path: path.name)
+def test_the_job_does_not_know_where_it_runs(path):
+    if path.is_file():
+        assert not re.findall(r"minio|emr|endpoint", path.read_text(), re.IGNORECASE)
+
+
+def test_spark_is_the_default_releases():
+    releases = tomllib.loads((ROOT / "releases.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pinned = [name for name in project["dependency-groups"]["laptop"] if name.startswith("pyspark")]
+    assert pinned == [f"pyspark=={releases[releases['default']]['spark']}"]
+
+
+def test_the_lock_has_hashes_and_no_host():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    pins = re.findall(r"^[a-z0-9][a-z0-9._-]*==[^\n]*", lock, re.MULTILINE)
+    assert pins
+    assert all(pin.endswith("\\") for pin in pins), "every pin is followed by its hashes"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["dependencies"] + sum(project["dependency-groups"].values(), [])
+    names = {re.match(r"[A-Za-z0-9_-]+", name)[0].lower() for name in wanted}
+    assert names <= {pin.split("==")[0] for pin in pins}
+
+
+def test_every_make_target_is_explained():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):(?!=)", makefile, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z][a-z0-9-]*):[^\n]*##", makefile, re.MULTILINE))
+    assert targets
+    assert targets == explained
+
+
+def test_the_readme_names_only_make_targets_that_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make ([a-z][a-z-]*)", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"

@@ -1,0 +1,230 @@
+"""The whole job on local Spark, on images made here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from pyspark.ml.feature import PCA, PCAModel, StandardScaler, StandardScalerModel
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from sklearn.metrics import f1_score
+
+from pipeline import main as job
+from pipeline import results, store
+from tests import contract, pictures
+
+pytestmark = pytest.mark.usefixtures("spark")
+
+
+@pytest.fixture
+def run(small_model, tmp_path):
+    """Run the job on `photos` into `name`, both in the test's folder; returns the exit code."""
+
+    def call(*more: str, name: str = "out", photos: str = "photos") -> int:
+        args = ["--input", str(tmp_path / photos), "--output", str(tmp_path / name), "--model", str(small_model)]
+        return job.main([*args, *more])
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path):
+    pictures.write_set(tmp_path / "photos", classes=3, views=12)
+    return tmp_path / "photos"
+
+
+def test_a_set_with_every_kind_of_good_and_bad_file(run, photos, tmp_path, capsys):
+    for name, data in pictures.good().items():
+        (photos / "Class 0" / name).write_bytes(data)
+    good, bad = len(pictures.good()), len(pictures.bad())
+    assert run(name="clean") == 0
+    clean = contract.check(str(tmp_path / "clean"), listed=36 + good)
+    for name, data in pictures.bad().items():
+        (photos / "Class 1" / name).write_bytes(data)
+    (photos / "Class 1" / "Thumbs.db").write_bytes(b"x")
+    assert run("--max-rejected", str(bad)) == 0
+    found = contract.check(str(tmp_path / "out"), listed=36 + good + bad, rejected=bad)
+    assert set(found.rejected["path"]) == {f"Class 1/{name}" for name in pictures.bad()}
+    np.testing.assert_array_equal(np.stack(found.features["features"]), np.stack(clean.features["features"]))
+    assert found.run["counts"]["skipped"] == 1
+    out = capsys.readouterr().out
+    assert f"{bad}; skipped as no images: 1 Thumbs.db" in out
+    assert out.splitlines()[-1].endswith("out/report.html")
+
+
+def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos, tmp_path, spark):
+    assert run("--components", "5") == 0
+    found = contract.check(str(tmp_path / "out"), listed=36)
+    rows = spark.read.parquet(f"{tmp_path}/out/features").withColumn("features", array_to_vector("features"))
+    scaler = StandardScalerModel.load(f"{tmp_path}/out/model/scaler")
+    pca = PCAModel.load(f"{tmp_path}/out/model/pca")
+    applied = pca.transform(scaler.transform(rows)).select("path", vector_to_array("pca").alias("pca")).toPandas()
+    applied = np.stack(applied.sort_values("path")["pca"])
+    np.testing.assert_allclose(applied, np.stack(found.reduced["pca"]), atol=1e-5)
+
+    own_scaler = StandardScaler(withMean=True, inputCol="features", outputCol="scaled").fit(rows)
+    np.testing.assert_allclose(scaler.mean.toArray(), own_scaler.mean.toArray(), atol=1e-6)
+    np.testing.assert_allclose(scaler.std.toArray(), own_scaler.std.toArray(), atol=1e-6)
+    own_pca = PCA(k=5, inputCol="scaled", outputCol="pca").fit(own_scaler.transform(rows))
+    ours, theirs = pca.pc.toArray(), own_pca.pc.toArray()
+    np.testing.assert_allclose(ours, theirs * np.sign((ours * theirs).sum(axis=0)), atol=1e-6)
+    np.testing.assert_allclose(pca.explainedVariance.toArray(), own_pca.explainedVariance.toArray(), atol=1e-6)
+    np.testing.assert_allclose(found.variance["vector"][:5], own_pca.explainedVariance.toArray(), atol=1e-6)
+
+
+def test_the_metrics_are_scikit_learns(run, photos, tmp_path):
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=36)
+    tested = found.predictions[found.predictions["split"] == "test"]
+    assert 0 < len(tested) < 36
+    assert found.metrics["macro_f1"] == pytest.approx(f1_score(tested["label"], tested["prediction"], average="macro"))
+
+
+def test_nothing_new_does_nothing(run, photos, tmp_path, capsys):
+    assert run() == 0
+    first = contract.check(str(tmp_path / "out"), listed=36).run
+    capsys.readouterr()
+    assert run() == 0
+    assert "36: 0 extracted, 36 already known" in capsys.readouterr().out
+    assert contract.check(str(tmp_path / "out"), listed=36).run == first
+    (tmp_path / "out" / "reduced" / results.parquet_files(f"{tmp_path}/out/reduced")[0]).unlink()
+    assert run() == 0
+    again = contract.check(str(tmp_path / "out"), listed=36).run
+    assert again["run"] != first["run"]
+    assert again["counts"]["extracted"] == 0
+
+
+def test_other_settings_use_the_features_again(run, photos, tmp_path):
+    assert run() == 0
+    assert run("--components", "2") == 0
+    found = contract.check(str(tmp_path / "out"), listed=36)
+    assert found.variance["k"] == 2
+    assert found.run["counts"]["extracted"] == 0
+
+
+def test_only_what_is_new_or_changed_is_extracted_and_what_is_gone_leaves_no_trace(run, photos, tmp_path):
+    assert run() == 0
+    (photos / "Class 0" / "0_0.jpg").unlink()
+    (photos / "Class 1" / "0_0.jpg").write_bytes(pictures.encode(pictures.pixels(500)))
+    (photos / "Another").mkdir()  # sorts before the others: every label_index moves
+    for view in range(4):
+        (photos / "Another" / f"{view}_0.jpg").write_bytes(pictures.encode(pictures.pixels(600 + view, hue=1)))
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=39)
+    assert found.run["counts"]["extracted"] == 5
+    assert run(name="fresh") == 0
+    contract.assert_same(found, contract.check(str(tmp_path / "fresh"), listed=39))
+
+
+def test_a_run_killed_in_the_extraction_is_simply_run_again(run, photos, small_model, tmp_path, spark):
+    pictures.write_set(photos, classes=3, views=200)
+    root = str(job.__file__).removesuffix("/pipeline/main.py")
+    args = ["--input", str(photos), "--output", str(tmp_path / "out"), "--model", str(small_model)]
+    script = "import sys; from pyspark.sql import SparkSession as S; S.builder.master('local[1]').getOrCreate(); from pipeline.main import main; main(sys.argv[1:])"
+    environment = {**os.environ, "PYTHONPATH": root, "PYSPARK_PYTHON": sys.executable}
+    killed = subprocess.Popen(
+        [sys.executable, "-c", script, *args], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    prepared = f"{tmp_path}/out/{results.INCOMPLETE}/features"
+    deadline = time.monotonic() + 120
+    while len(results.parquet_files(prepared)) < 3 and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    saved = len(results.parquet_files(prepared))
+    assert saved >= 3
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=600)
+    assert 0 < found.run["counts"]["known"] < 600
+    assert run(name="fresh") == 0
+    contract.assert_same(found, contract.check(str(tmp_path / "fresh"), listed=600))
+
+
+def test_too_many_rejected_fail_the_run_and_keep_the_good(run, photos, tmp_path, capsys):
+    for number in range(12):
+        (photos / "Class 2" / f"bad{number}.jpg").write_bytes(b"no")
+    assert run() == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 12 of 48 images are rejected, over the limit of 10 (--max-rejected)")
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert run("--max-rejected", "25%") == 0
+    found = contract.check(str(tmp_path / "out"), listed=48, rejected=12)
+    assert found.run["counts"]["known"] == 36
+    assert run("--max-rejected", "3") == 1, "a stricter limit holds for results that stand, too"
+
+
+def test_a_failed_run_leaves_the_last_complete_one_readable(run, photos, tmp_path):
+    assert run() == 0
+    for number in range(12):
+        (photos / "Class 2" / f"bad{number}.jpg").write_bytes(b"no")
+    assert run() == 1
+    run_record = store.read_json(f"{tmp_path}/out/run.json")
+    assert run_record["counts"]["listed"] == 36
+    assert results.is_intact(str(tmp_path / "out"), run_record)
+
+
+def test_one_class_only_is_said(run, tmp_path, capsys):
+    pictures.write_set(tmp_path / "photos", classes=1)
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=8)
+    assert found.metrics["accuracy"] is None
+    assert "no classifier: it needs training images of two classes" in capsys.readouterr().out
+
+
+def test_a_class_with_one_image_trains_and_is_said(run, photos, tmp_path):
+    shutil.rmtree(photos / "Class 2")
+    (photos / "Rare").mkdir()
+    (photos / "Rare" / "0.jpg").write_bytes(pictures.encode(pictures.pixels(7, hue=2)))
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=25)
+    assert found.metrics["notes"] == ["Rare: 1 training and 0 test images"]
+
+
+def test_a_sets_own_split_is_used(run, photos, tmp_path):
+    for side in ("Training", "Test"):
+        shutil.copytree(photos, tmp_path / "own" / side)
+    assert run(photos="own") == 0
+    found = contract.check(str(tmp_path / "out"), listed=72)
+    assert all(
+        (split == "test") == path.startswith("Test/")
+        for path, split in zip(found.reduced["path"], found.reduced["split"], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: shutil.rmtree(folder / "photos"), "no such folder"),
+        (lambda folder: [shutil.rmtree(folder / "photos"), (folder / "photos").mkdir()], "holds no image but nothing"),
+        (lambda folder: (folder / "out").write_text("a file"), "--output"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_two(run, photos, tmp_path, capsys, change, words):
+    change(tmp_path)
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --")
+    assert words in error
+    assert len(error.splitlines()) == 1
+
+
+def test_too_many_components_are_refused_before_the_work(run, photos, capsys):
+    assert run("--components", "25") == 2
+    assert "--components 25: 36 images of 24 features have at most 24" in capsys.readouterr().err
+
+
+def test_a_model_that_is_none_is_refused(photos, tmp_path, capsys):
+    (tmp_path / "m.tflite").write_bytes(b"no model")
+    args = ["--input", str(photos), "--output", str(tmp_path / "out"), "--model"]
+    for name in ("m.tflite", "gone.tflite"):
+        assert job.main([*args, str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: --model {tmp_path / name}")
+        assert len(error.splitlines()) == 1

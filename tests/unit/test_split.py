@@ -1,0 +1,66 @@
+import pytest
+
+from pipeline.split import Splitter
+
+
+def split(paths, seed=42):
+    splitter = Splitter(seed)
+    for path in paths:
+        splitter.learn(path, path.split("/")[-2])
+    return {path: splitter.side(path, path.split("/")[-2]) for path in paths}
+
+
+FRUITS = [
+    f"{label}/{fruit}_{view}.jpg" for label in ("Kiwi", "Lemon", "Pear") for fruit in range(20) for view in range(4)
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_views_of_a_fruit_stay_together_and_every_class_has_both_sides(seed):
+    sides = split(FRUITS, seed)
+    for label in ("Kiwi", "Lemon", "Pear"):
+        fruits = {fruit: {sides[f"{label}/{fruit}_{view}.jpg"] for view in range(4)} for fruit in range(20)}
+        assert all(len(found) == 1 for found in fruits.values())
+        assert {side for found in fruits.values() for side in found} == {"train", "test"}
+
+
+def test_about_a_fifth_tests():
+    sides = split([f"x/{number}a.jpg" for number in range(5000)])
+    assert 0.17 < list(sides.values()).count("test") / 5000 < 0.23
+
+
+def test_the_order_of_listing_does_not_matter_and_the_seed_does():
+    assert split(FRUITS) == split(FRUITS[::-1])
+    assert split(FRUITS, 1) != split(FRUITS, 2)
+
+
+def test_new_images_move_no_old_one_across():
+    before = split(FRUITS)
+    after = split([*FRUITS, *[f"Kiwi/{fruit}_0.jpg" for fruit in range(100, 160)]])
+    assert sum(before[path] != after[path] for path in FRUITS) <= 8, "at most the two fruits at the ends of a class"
+
+
+def test_a_sets_own_folders_are_its_split():
+    paths = [
+        "fruits/Training/Kiwi/0.jpg",
+        "fruits/TEST/Kiwi/1.jpg",
+        "fruits/train/Pear/2.jpg",
+        "fruits/test/Pear/3.jpg",
+    ]
+    assert list(split(paths).values()) == ["train", "test", "train", "test"]
+
+
+def test_one_such_folder_alone_or_a_class_of_that_name_is_none():
+    assert set(split([f"train/Kiwi/{number}a.jpg" for number in range(50)]).values()) == {"train", "test"}
+    assert set(split([f"Test/{number}a.jpg" for number in range(25)] + [f"Train/{n}a.jpg" for n in range(25)]).values()) == {
+        "train", "test",
+    }  # fmt: skip
+
+
+def test_camera_names_draw_one_by_one():
+    assert set(split([f"Kiwi/IMG_{number:04}.jpg" for number in range(40)]).values()) == {"train", "test"}
+
+
+def test_small_classes():
+    assert split(["Kiwi/a.jpg"]) == {"Kiwi/a.jpg": "train"}
+    assert sorted(split(["Kiwi/a.jpg", "Kiwi/b.jpg"]).values()) == ["test", "train"]
