@@ -31,7 +31,7 @@ from pipeline.images import Census
 from pipeline.settings import Settings, UsageError, from_args
 from pipeline.split import Splitter
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pipeline")
 
 LISTING_ROWS = 50_000
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
@@ -45,7 +45,8 @@ class RunError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; exit code 0, 1 for a run that failed, 2 for a mistake of the user, 130 for Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     try:
         record = run(from_args(argv))
     except (UsageError, ModelError) as error:

@@ -3,7 +3,7 @@
 Two kinds of evidence hold the port. Slips of the code (two blocks swapped, another padding or epsilon, kernels
 transposed) are found by a second forward pass, written in numpy straight from the checkpoint. A wrong idea of the
 network is found by facts that came with the weights: the classes of photographs that matplotlib and scikit-learn
-install, and the batch norms' stored means against the means on those photographs.
+install and of our drawn fruit, and the batch norms' stored means against the means on those photographs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.cbook
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -24,22 +27,23 @@ from launch import lite0
 from launch.lite0 import ModelError
 from tests import pictures
 
-MILITARY_UNIFORM, PALACE, DAISY = 652, 698, 985  # ImageNet's classes
+MILITARY_UNIFORM, PALACE, DAISY, LEMON, BANANA = 652, 698, 985, 951, 954  # ImageNet's classes
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
 @pytest.fixture(scope="module")
-def keras():
+def keras() -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     return importlib.import_module("keras")
 
 
 @pytest.fixture(scope="module")
-def tensors():
+def tensors() -> dict[str, NDArray[Any]]:
     return lite0.read_checkpoint(lite0.checkpoint())
 
 
 @pytest.fixture(scope="module")
-def net(keras):
+def net(keras: Any) -> Any:
     return lite0.load(lite0.checkpoint(), image_size=224)
 
 
@@ -49,32 +53,35 @@ def photographs() -> list[Image.Image]:
     return [hopper, *(Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg"))]
 
 
-def crop(photograph: Image.Image, *, side: int, left: int, top: int) -> np.ndarray:
+def crop(photograph: Image.Image, *, side: int, left: int, top: int) -> NDArray[Any]:
     return np.asarray(
         photograph.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
     )
 
 
-def reference(tensors: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
+def reference(tensors: dict[str, NDArray[Any]], image: NDArray[np.uint8]) -> NDArray[Any]:
     """Lite0's features of one uint8 image (S, S, 3) in float64, from the checkpoint's names and shapes alone."""
 
-    def convolve(x, name, *, stride=1):
+    def convolve(x: NDArray[Any], name: str, *, stride: int = 1) -> NDArray[Any]:
         kernel = tensors[f"{name}.weight"].astype(np.float64)  # out, in (1: one filter a channel), height, width
         side = kernel.shape[2]
         padding = max((-(-len(x) // stride) - 1) * stride + side - len(x), 0)
         edges = (padding // 2, padding - padding // 2)  # TensorFlow's SAME: the odd one at the bottom and right
         windows = sliding_window_view(np.pad(x, (edges, edges, (0, 0))), (side, side), axis=(0, 1))[::stride, ::stride]
-        if kernel.shape[1] == 1:
-            return np.einsum("hwcij,cij->hwc", windows, kernel[:, 0])
-        return np.tensordot(windows, kernel, axes=((2, 3, 4), (1, 2, 3)))
+        found: NDArray[Any] = (
+            np.einsum("hwcij,cij->hwc", windows, kernel[:, 0])
+            if kernel.shape[1] == 1
+            else np.tensordot(windows, kernel, axes=((2, 3, 4), (1, 2, 3)))
+        )
+        return found
 
-    def normalize(x, name):
+    def normalize(x: NDArray[Any], name: str) -> NDArray[Any]:
         parts = ("weight", "bias", "running_mean", "running_var")
         gain, bias, mean, variance = (tensors[f"{name}.{part}"].astype(np.float64) for part in parts)
         return (x - mean) / np.sqrt(variance + 1e-3) * gain + bias
 
-    def relu6(x):
-        return np.clip(x, 0, 6)
+    def relu6(x: NDArray[Any]) -> NDArray[Any]:
+        return x.clip(0, 6)
 
     x = relu6(normalize(convolve((image.astype(np.float64) - 127) / 128, "_conv_stem", stride=2), "_bn0"))
     for index in range(16):
@@ -84,11 +91,12 @@ def reference(tensors: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
         y = relu6(normalize(convolve(y, f"{block}._depthwise_conv", stride=stride), f"{block}._bn1"))
         y = normalize(convolve(y, f"{block}._project_conv"), f"{block}._bn2")
         x = x + y if x.shape == y.shape else y
-    return np.mean(relu6(normalize(convolve(x, "_conv_head"), "_bn1")), axis=(0, 1))
+    features: NDArray[Any] = relu6(normalize(convolve(x, "_conv_head"), "_bn1")).mean(axis=(0, 1))
+    return features
 
 
 @pytest.mark.parametrize("size", [64, 75])  # SAME pads even and odd sizes differently
-def test_it_agrees_with_a_forward_pass_in_numpy(keras, tensors, size):
+def test_it_agrees_with_a_forward_pass_in_numpy(keras: Any, tensors: dict[str, NDArray[Any]], size: int) -> None:
     images = np.stack([pictures.pixels(seed, size=size, hue=seed) for seed in range(2)])
     wanted = np.stack([reference(tensors, image) for image in images])
     found = lite0.load(lite0.checkpoint(), image_size=size).predict(images, verbose=0)
@@ -96,7 +104,9 @@ def test_it_agrees_with_a_forward_pass_in_numpy(keras, tensors, size):
     assert np.abs(found - wanted).max() < 1e-5 * wanted.max()
 
 
-def test_it_names_what_photographs_show(net, tensors, photographs):
+def test_it_names_what_photographs_show(
+    net: Any, tensors: dict[str, NDArray[Any]], photographs: list[Image.Image]
+) -> None:
     squares = []
     for photograph in photographs:
         side = min(photograph.size)
@@ -107,7 +117,17 @@ def test_it_names_what_photographs_show(net, tensors, photographs):
     assert scores.argmax(axis=1).tolist() == [MILITARY_UNIFORM, PALACE, DAISY]
 
 
-def test_it_meets_the_means_that_training_stored(keras, net, photographs):
+@pytest.mark.parametrize(("fruit", "number"), [("Banana", BANANA), ("Lemon", LEMON)])
+def test_it_knows_the_sample_by_its_colours(
+    net: Any, tensors: dict[str, NDArray[Any]], fruit: str, number: int
+) -> None:
+    files = sorted((SAMPLE / fruit).glob("*.jpg"))[:12]
+    drawings = np.stack([np.asarray(Image.open(file).convert("RGB").resize((224, 224))) for file in files])
+    scores = net.predict(drawings, verbose=0) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    assert np.mean(scores.argmax(axis=1) == number) > 0.5  # with red and blue exchanged: none
+
+
+def test_it_meets_the_means_that_training_stored(keras: Any, net: Any, photographs: list[Image.Image]) -> None:
     rng = np.random.default_rng(0)
     crops = []
     for photograph in photographs:
@@ -123,7 +143,8 @@ def test_it_meets_the_means_that_training_stored(keras, net, photographs):
         alive = variance > 1e-6  # a channel that training has switched off has no scale
         distances.append(np.sqrt(np.mean((found.mean(axis=0) - mean)[alive] ** 2 / variance[alive])))
     assert len(distances) == 49
-    assert np.mean(distances) < 0.21
+    # 0.208 as it is; symmetric padding 0.228, pixels in 0..1 0.265, ReLU or no skip connections 0.43.
+    assert np.mean(distances) < 0.22
 
 
 def write_checkpoint(path: Path, state: bytes) -> Path:
@@ -141,7 +162,7 @@ def tensor_pickle(*, shape: tuple[int, int], stride: tuple[int, int], elements: 
     return f"(dS'w'\nctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n{layout}tRs.".encode()
 
 
-def test_a_checkpoint_keeps_the_axis_order(tmp_path):
+def test_a_checkpoint_keeps_the_axis_order(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "good.pth", tensor_pickle(shape=(2, 2), stride=(1, 2)))
     assert lite0.read_checkpoint(path)["w"].tolist() == [[0, 2], [1, 3]]
 
@@ -149,14 +170,14 @@ def test_a_checkpoint_keeps_the_axis_order(tmp_path):
 class Hostile:
     """Pickles as a call of `os.system`."""
 
-    def __init__(self, marker):
+    def __init__(self, marker: Path) -> None:
         self.marker = marker
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, (f"touch {self.marker}",)
 
 
-def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path):
+def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     path = write_checkpoint(tmp_path / "hostile.pth", pickle.dumps({"w": Hostile(marker)}, protocol=2))
     with pytest.raises(ModelError, match=rf"hostile\.pth.*{os.system.__module__}\.system"):
@@ -175,7 +196,7 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path):
         b"junk",
     ],
 )
-def test_a_malformed_checkpoint_is_one_line(tmp_path, state):
+def test_a_malformed_checkpoint_is_one_line(tmp_path: Path, state: bytes) -> None:
     with pytest.raises(ModelError, match=r"^\S+malformed\.pth is not a checkpoint of lite0: .+; use .+$"):
         lite0.read_checkpoint(write_checkpoint(tmp_path / "malformed.pth", state))
 
@@ -188,7 +209,9 @@ def test_a_malformed_checkpoint_is_one_line(tmp_path, state):
         ("_fc.bias", {"_blocks.16._bn0.bias": np.zeros(3, np.float32)}, r"holds blocks\.16\.bn0\.bias"),
     ],
 )
-def test_tensors_of_another_network_are_refused(net, tensors, drop, add, message):
+def test_tensors_of_another_network_are_refused(
+    net: Any, tensors: dict[str, NDArray[Any]], drop: str, add: dict[str, Any], message: str
+) -> None:
     other = {name: tensor for name, tensor in tensors.items() if name != drop} | add
     with pytest.raises(ModelError, match=message):
         lite0.assign(net, other)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from launch import model
-from launch.model import ModelError, build
+from launch.model import BuiltModel, ModelError, build
 from tests import pictures
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,7 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def keras():
+def keras() -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     module = importlib.import_module("keras")
     module.utils.set_random_seed(3)
@@ -31,7 +33,7 @@ def keras():
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Every file that only claims to be an image, then five that are."""
     folder = tmp_path_factory.mktemp("images")
     files = pictures.bad() | {
@@ -43,22 +45,22 @@ def images(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def pixels(images) -> np.ndarray:
+def pixels(images: list[Path]) -> NDArray[Any]:
     return model._read_pictures(images, image_size=SIZE)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="module")
-def lite0(images, cache) -> model.BuiltModel:
+def lite0(images: list[Path], cache: Path) -> BuiltModel:
     return build("lite0", weights=None, image_size=SIZE, cache=cache, images=images)
 
 
 @pytest.fixture(scope="module")
-def users_model(keras, tmp_path_factory) -> Path:
+def users_model(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of any size in, with its own preprocessing, that returns a map of five channels."""
     image = keras.Input((None, None, 3))
     scaled = keras.layers.Rescaling(1 / 255)(image)
@@ -67,16 +69,16 @@ def users_model(keras, tmp_path_factory) -> Path:
     return path
 
 
-def run(path: Path, batch: np.ndarray) -> np.ndarray:
+def run(path: Path, batch: NDArray[np.uint8]) -> NDArray[Any]:
     return model._run(path.read_bytes(), batch, batch=len(batch))
 
 
-def test_only_pictures_that_decode_are_compared(pixels):
+def test_only_pictures_that_decode_are_compared(pixels: NDArray[np.uint8]) -> None:
     assert pixels.shape == (5, SIZE, SIZE, 3)
     assert pixels.dtype == np.uint8
 
 
-def test_a_built_file_takes_rgb_bytes_in_any_batch(lite0, pixels):
+def test_a_built_file_takes_rgb_bytes_in_any_batch(lite0: BuiltModel, pixels: NDArray[np.uint8]) -> None:
     assert (lite0.features, lite0.reused) == (1280, False)
     assert 0 <= lite0.parity <= model.PARITY_LIMIT
     assert lite0.path.name.startswith(f"lite0-{SIZE}-")
@@ -88,7 +90,9 @@ def test_a_built_file_takes_rgb_bytes_in_any_batch(lite0, pixels):
 
 
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
-def test_a_file_that_disagrees_with_its_source_is_not_kept(users_model, images, tmp_path, monkeypatch, wrong):
+def test_a_file_that_disagrees_with_its_source_is_not_kept(
+    users_model: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
     honest = model._run
     monkeypatch.setattr(model, "_run", lambda *args, **options: honest(*args, **options) * wrong)
     with pytest.raises(ModelError, match=r"^my-model in LiteRT is off by (1\.0e-02|nan) of "):
@@ -96,12 +100,14 @@ def test_a_file_that_disagrees_with_its_source_is_not_kept(users_model, images, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_building_is_silent(users_model, images, tmp_path, capfd):
+def test_building_is_silent(
+    users_model: Path, images: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     build(str(users_model), weights=None, image_size=SIZE, cache=tmp_path, images=images)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_hit_needs_neither_tensorflow_nor_pictures(lite0, cache):
+def test_a_hit_needs_neither_tensorflow_nor_pictures(lite0: BuiltModel, cache: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from launch.model import build;"
         f"b = build('lite0', weights=None, image_size={SIZE}, cache=Path({str(cache)!r}), images=[]);"
@@ -112,8 +118,8 @@ def test_a_hit_needs_neither_tensorflow_nor_pictures(lite0, cache):
     assert done.stdout.split() == [lite0.path.name, "1280", str(lite0.parity), "True", "False", "False"]
 
 
-def test_a_damaged_file_is_built_anew(users_model, images, tmp_path):
-    def once():
+def test_a_damaged_file_is_built_anew(users_model: Path, images: list[Path], tmp_path: Path) -> None:
+    def once() -> BuiltModel:
         return build(str(users_model), weights=None, image_size=SIZE, cache=tmp_path, images=images)
 
     first = once()
@@ -123,12 +129,15 @@ def test_a_damaged_file_is_built_anew(users_model, images, tmp_path):
         path.write_bytes(damage)
         again = once()
         assert (again.path, again.reused) == (first.path, False)
+        assert first.path.read_bytes() == content  # a new hash would mean new features for every image
         assert json.loads(sidecar.read_text())["sha256"] == hashlib.sha256(first.path.read_bytes()).hexdigest()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".tflite"]
 
 
-def test_what_decides_the_file_decides_its_name(users_model, tmp_path, monkeypatch):
-    def digest(source=users_model, image_size=SIZE):
+def test_what_decides_the_file_decides_its_name(
+    users_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(source: Path = users_model, image_size: int = SIZE) -> str:
         return model._hash_build(str(source), source=source, image_size=image_size)
 
     moved, changed = tmp_path / "moved.keras", tmp_path / "changed.keras"
@@ -141,7 +150,9 @@ def test_what_decides_the_file_decides_its_name(users_model, tmp_path, monkeypat
     assert digest() != before
 
 
-def test_a_users_map_is_pooled(keras, users_model, images, pixels, tmp_path):
+def test_a_users_map_is_pooled(
+    keras: Any, users_model: Path, images: list[Path], pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
     built = build(str(users_model), weights=None, image_size=SIZE, cache=tmp_path, images=images)
     assert built.features == 5
     assert built.path.name.startswith("my-model-64-")
@@ -150,22 +161,25 @@ def test_a_users_map_is_pooled(keras, users_model, images, pixels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "end", "message"),
+    ("case", "message"),
     [
-        ((96, 96, 3), "Flatten", r"^--image-size 64 contradicts \S+user\.keras, which takes 96 x 96"),
-        ((64, 64, 1), "Flatten", r"user\.keras takes \[\(None, 64, 64, 1\)\]"),
-        ((64, 64, 3), "Lambda", "^cannot load .*Lambda"),
-        ((64, 64, 3), "erfinv", "^user cannot be converted to LiteRT"),
-        ((64, 64, 3), "zeros", r"^user's features have the maximum 0\.0"),
+        (((96, 96, 3), "Flatten"), r"^--image-size 64 contradicts \S+user\.keras, which takes 96 x 96"),
+        (((64, 64, 1), "Flatten"), r"user\.keras takes \[\(None, 64, 64, 1\)\]"),
+        (((64, 64, 3), "Lambda"), "^cannot load .*Lambda"),
+        (((64, 64, 3), "erfinv"), "^user cannot be converted to LiteRT"),
+        (((64, 64, 3), "zeros"), r"^user's features have the maximum 0\.0"),
     ],
 )
-def test_an_unusable_model_is_one_line(keras, images, tmp_path, shape, end, message):
+def test_an_unusable_model_is_one_line(
+    keras: Any, images: list[Path], tmp_path: Path, case: tuple[tuple[int, int, int], str], message: str
+) -> None:
     ends = {
         "Lambda": keras.layers.Lambda(lambda x: x * 2),  # code in a file: safe mode refuses it
         "erfinv": lambda x: keras.ops.erfinv(x / 300),  # LiteRT has no such operation
         "zeros": lambda x: x * 0,
         "Flatten": keras.layers.Flatten(),
     }
+    shape, end = case
     image = keras.Input(shape)
     path = tmp_path / "user.keras"
     keras.Model(image, ends[end](image)).save(path)
@@ -175,7 +189,7 @@ def test_an_unusable_model_is_one_line(keras, images, tmp_path, shape, end, mess
     assert not (tmp_path / "cache").exists()
 
 
-def test_vgg16_with_a_weights_file(keras, images, tmp_path):
+def test_vgg16_with_a_weights_file(keras: Any, images: list[Path], tmp_path: Path) -> None:
     bare = keras.applications.VGG16(include_top=False, pooling="avg", weights=None, input_shape=(32, 32, 3))
     bare.save_weights(tmp_path / "v.weights.h5")
     built = build("vgg16", weights=tmp_path / "v.weights.h5", image_size=32, cache=tmp_path, images=images)
@@ -185,7 +199,9 @@ def test_vgg16_with_a_weights_file(keras, images, tmp_path):
     assert np.abs(run(built.path, pixels) - wanted).max() < 1e-4 * wanted.max()
 
 
-def test_efficientnetb0_from_a_file_equals_the_download(keras, pixels, tmp_path, monkeypatch):
+def test_efficientnetb0_from_a_file_equals_the_download(
+    keras: Any, pixels: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bare = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     scaler = next(layer for layer in bare.layers if isinstance(layer, keras.layers.Normalization))
     mean, deviation = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
@@ -199,8 +215,10 @@ def test_efficientnetb0_from_a_file_equals_the_download(keras, pixels, tmp_path,
     assert np.abs(from_file - from_download).max() < 1e-5 * np.abs(from_download).max()
 
 
-def test_a_failed_download_is_one_line(keras, images, tmp_path, monkeypatch):
-    def urlretrieve(*_, **__):
+def test_a_failed_download_is_one_line(
+    keras: Any, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def urlretrieve(*_: Any, **__: Any) -> None:
         raise urllib.error.URLError("name\nnot known")
 
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", urlretrieve)
@@ -210,7 +228,7 @@ def test_a_failed_download_is_one_line(keras, images, tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-def test_weights_of_another_network_are_refused(keras, images, tmp_path):
+def test_weights_of_another_network_are_refused(keras: Any, images: list[Path], tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(tmp_path / "other.weights.h5")
     (tmp_path / "junk.h5").write_bytes(b"junk")
     for file in ("other.weights.h5", "junk.h5"):
@@ -229,6 +247,6 @@ def test_weights_of_another_network_are_refused(keras, images, tmp_path):
         ("lite0", None, r"^none of 0 pictures decodes"),
     ],
 )
-def test_a_wrong_argument_is_one_line(tmp_path, name, weights, message):
+def test_a_wrong_argument_is_one_line(tmp_path: Path, name: str, weights: Path | None, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build(name, weights=weights, image_size=SIZE, cache=tmp_path, images=[])

@@ -126,7 +126,10 @@ def test_a_run_killed_in_the_extraction_is_simply_run_again(run, photos, small_m
     pictures.write_set(photos, classes=3, views=200)
     root = str(job.__file__).removesuffix("/pipeline/main.py")
     args = ["--input", str(photos), "--output", str(tmp_path / "out"), "--model", str(small_model)]
-    script = "import sys; from pyspark.sql import SparkSession as S; S.builder.master('local[1]').getOrCreate(); from pipeline.main import main; main(sys.argv[1:])"
+    script = (
+        "import sys; from pyspark.sql import SparkSession; SparkSession.builder.master('local[1]').getOrCreate(); "
+        "from pipeline.main import main; main(sys.argv[1:])"
+    )
     environment = {**os.environ, "PYTHONPATH": root, "PYSPARK_PYTHON": sys.executable}
     killed = subprocess.Popen(
         [sys.executable, "-c", script, *args], env=environment, start_new_session=True, stderr=subprocess.DEVNULL

@@ -52,9 +52,8 @@ def test_a_sets_own_folders_are_its_split():
 
 def test_one_such_folder_alone_or_a_class_of_that_name_is_none():
     assert set(split([f"train/Kiwi/{number}a.jpg" for number in range(50)]).values()) == {"train", "test"}
-    assert set(split([f"Test/{number}a.jpg" for number in range(25)] + [f"Train/{n}a.jpg" for n in range(25)]).values()) == {
-        "train", "test",
-    }  # fmt: skip
+    classes = [f"{label}/{number}a.jpg" for label in ("Test", "Train") for number in range(25)]
+    assert set(split(classes).values()) == {"train", "test"}
 
 
 def test_camera_names_draw_one_by_one():

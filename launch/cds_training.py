@@ -1,0 +1,71 @@
+"""A small job that uses what the real one uses, run once so that Java archives the classes it loads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import pyarrow as pa
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.common import _py2java
+from pyspark.ml.feature import PCAModel, StandardScalerModel
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.linalg import DenseMatrix, DenseVector
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+
+def double(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """A first Python task."""
+    for batch in batches:
+        numbers = batch.column(0).to_pylist()
+        rows = {
+            "path": [f"{number % 2}/{number}.jpg" for number in numbers],
+            "label": [str(number % 2) for number in numbers],
+            "at": [[float(number % 2), float(number)] for number in numbers],
+        }
+        yield pa.RecordBatch.from_pydict(rows)
+
+
+def main(folder: str) -> None:
+    """Parquet out and in, a Python stage, a join, a group, models built, fitted, saved and applied."""
+    spark = SparkSession.builder.getOrCreate()
+    schema = "path string, label string, at array<double>"
+    spark.range(0, 40, 1, 2).repartition(3).mapInArrow(double, schema).write.parquet(f"file://{folder}/rows")
+    rows = spark.read.schema(schema).parquet(f"file://{folder}/rows")
+    index = rows.select("path", F.col("_metadata.file_name").alias("file"))
+    chosen = rows.join(index, "path").groupBy("path").agg(F.min_by("file", "file").alias("file")).cache()
+    chosen.groupBy("file").agg(F.count("*").alias("rows"), F.collect_list("path").alias("paths")).collect()
+    rows.join(chosen, "path", "left_anti").write.format("noop").mode("overwrite").save()
+    spark.range(0, 2, 1, 2).mapInArrow(double, schema).write.format("noop").mode("overwrite").save()
+    list(spark.range(0, 2, 1, 2).mapInArrow(double, schema).toLocalIterator())
+
+    context, package = spark.sparkContext, spark._jvm.org.apache.spark.ml.feature  # type: ignore[union-attr]
+    vector = _py2java(context, DenseVector([1.0, 2.0]))
+    matrix = _py2java(context, DenseMatrix(2, 1, [1.0, 0.0]))
+    scaler = StandardScalerModel(package.StandardScalerModel("scaler", vector, vector))
+    pca = PCAModel(package.PCAModel("pca", matrix, _py2java(context, DenseVector([1.0]))))
+    scaler.write().save(f"file://{folder}/scaler")
+    pca.write().save(f"file://{folder}/pca")
+
+    names = F.array(F.lit("0"), F.lit("1"))
+    vectors = rows.withColumn("features", array_to_vector(F.col("at"))).withColumn(
+        "target", (F.array_position(names, F.col("label")) - 1).cast("double")
+    )
+    fitted = LogisticRegression(labelCol="target", regParam=0.01, standardization=False, family="multinomial").fit(
+        vectors
+    )
+    fitted.write().save(f"file://{folder}/classifier")
+    fitted.transform(vectors).select(
+        "path",
+        "label",
+        F.element_at(names, (F.col("prediction") + 1).cast("int")).alias("prediction"),
+        F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
+    ).write.parquet(f"file://{folder}/predictions")
+    said = spark.read.parquet(f"file://{folder}/predictions")
+    said.groupBy("label", "prediction").count().collect()
+    said.orderBy(F.expr("prediction <=> label"), F.xxhash64("path")).limit(5).collect()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

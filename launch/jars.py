@@ -1,0 +1,8 @@
+"""placeholder until the helper's"""
+
+
+class JarsError(Exception): ...
+
+
+def s3a_jars(cache):
+    return []
