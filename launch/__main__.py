@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(parsed: argparse.Namespace) -> int:
     wanted = parsed.model
+    parsed.live = sys.stdout.isatty()
     parsed.model = "."  # stands in until the file is built: a mistake in the other flags should not wait for that
     settings = from_namespace(parsed)
     conf = targets.local([settings.input, settings.output])

@@ -1,7 +1,7 @@
-"""Java on this machine: finds it, starts Spark on it directly, and keeps an archive of classes that makes it start fast.
+"""Java on this machine: finds it, starts Spark on it directly, keeps an archive of classes that makes it start fast.
 
 `bin/spark-submit` is a shell script that starts one JVM only to print the command line of another. Here SparkSubmit is
-started at once, with the same arguments.
+started at once, with the same arguments. `python -m bench.startup` measures what that and the archive bring.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 TRAINING_TIMEOUT_S = 180
 
-# What Spark needs to reach inside Java 17: org.apache.spark.launcher.JavaModuleOptions, without its incubator module for
-# vector instructions, which prints a warning and which only Spark ML's own linear algebra would use.
+# What Spark reaches inside Java: org.apache.spark.launcher.JavaModuleOptions (4.1.1), without jdk.incubator.vector:
+# with that module Java warns at every start, and only Spark ML's linear algebra would use it.
 _OPENED = (
     *(f"java.base/java.{name}" for name in ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "util")),
     *(f"java.base/java.util.{name}" for name in ("concurrent", "concurrent.atomic")),
@@ -30,16 +31,22 @@ _OPENED = (
     "java.base/sun.util.calendar",
     "java.security.jgss/sun.security.krb5",
 )
-# The JVM only schedules: images and features stay in Python. One thread of garbage collection and the first compiler
-# alone start fastest and leave the cores to the model.
 _FLAGS = (
     *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENED),
     "-Djdk.reflect.useDirectMethodHandle=false",
     "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dio.netty.allocator.type=pooled",
+    # The JVM only schedules: images and features stay in Python. One thread of garbage collection and the first
+    # compiler alone start fastest and leave the cores to the model.
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
+    # Nobody attaches a monitor: no shared file for one, no flight recorder set up for Netty's buffers.
     "-XX:-UsePerfData",
+    "-Dio.netty.jfr.enabled=false",
 )
+# Java's own remarks, mostly on an archive that it passes over; what ends the JVM is printed all the same.
+_QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
+_VERBOSE = ("-Demrlab.log=info", "-Demrlab.task.log=info")
 
 
 class JavaError(Exception):
@@ -47,53 +54,48 @@ class JavaError(Exception):
 
 
 def find() -> Path:
-    """The `java` to use: JAVA_HOME's, else the one on PATH, else macOS' own answer.
+    """The `java` to use: JAVA_HOME's, else the one on PATH, else on macOS what its own tool and Homebrew have.
 
     Raises:
         JavaError: there is none, or it is another version than the release's.
     """
-    home = os.environ.get("JAVA_HOME")
-    found = f"{home}/bin/java" if home else shutil.which("java")
-    wanted = _release_java()
-    if not home and sys.platform == "darwin":  # PATH has a stub that only asks to install one
-        asked = subprocess.run(
-            ["/usr/libexec/java_home", "-v", str(wanted)], capture_output=True, text=True, check=False
-        )
-        found = f"{asked.stdout.strip()}/bin/java" if asked.returncode == 0 else None
+    wanted = int(release()["java"])
+    accepted = {wanted, 21}  # Spark 4 is tested on both
     fix = f"install it: apt-get install openjdk-{wanted}-jre-headless, or on macOS: brew install openjdk@{wanted}"
-    if not found or not Path(found).exists():
+    home = os.environ.get("JAVA_HOME")
+    found = [java for java in ([Path(home, "bin", "java")] if home else _candidates(wanted)) if java.is_file()]
+    if not found:
         where = f"JAVA_HOME={home} has no bin/java" if home else "no Java on PATH"
         raise JavaError(f"{where}; Spark needs Java {wanted}; {fix}")
-    version = _version(Path(found))
-    if version not in {wanted, 21}:  # Spark 4 runs on both
-        raise JavaError(f"{found} is Java {version}; Spark needs Java {wanted} or 21; {fix}, and point JAVA_HOME to it")
-    return Path(found)
+    versions = {java: _version(java) for java in found}
+    for java, version in versions.items():
+        if version in accepted:
+            return java
+    java, version = next(iter(versions.items()))
+    said = f"is Java {version}" if version else "does not say its version"
+    raise JavaError(f"{java} {said}; Spark needs Java {wanted} or 21; {fix}, and point JAVA_HOME to it")
 
 
 def command(arguments: Sequence[str], *, memory: str, archive: Path | None, verbose: bool = False) -> list[str]:
-    """The command line that runs SparkSubmit with `arguments` in this one JVM.
+    """The command line that runs SparkSubmit with `arguments` in this one JVM; start it with `environment()`.
 
     Args:
-        arguments: as for spark-submit.
+        arguments: as for spark-submit. What its launcher alone heeds (--driver-java-options, --driver-class-path,
+            --driver-memory) has no effect.
         memory: of the heap, like `1g`; the driver is this JVM, so that Spark's own setting would come too late.
-        archive: of classes, from `make_archive`; one that does not fit is passed over by Java, without a word.
-        verbose: Spark's log from INFO up instead of errors only.
+        archive: of classes, from `make_archive`; one that is missing or does not fit is passed over without a word.
+        verbose: Spark's log from INFO up, and Java's remarks, instead of errors only.
 
     Raises:
         JavaError: see `find`.
     """
-    shared = (
-        [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
-        if archive
-        else []
-    )
-    log = HERE / ("log4j2-verbose.properties" if verbose else "log4j2.properties")
     return [
         str(find()),
         *_FLAGS,
         f"-Xmx{memory}",
-        *shared,
-        f"-Dlog4j2.configurationFile={log.as_uri()}",
+        *([f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive else []),
+        *(_VERBOSE if verbose else _QUIET),
+        f"-Dlog4j2.configurationFile={(HERE / 'log4j2.properties').as_uri()}",
         "-cp",
         os.pathsep.join(map(str, _jars())),
         "org.apache.spark.deploy.SparkSubmit",
@@ -102,20 +104,56 @@ def command(arguments: Sequence[str], *, memory: str, archive: Path | None, verb
 
 
 def environment() -> dict[str, str]:
-    """What SparkSubmit and Python below it need beside what is set: Spark's folder, this Python."""
-    return {**os.environ, "SPARK_HOME": str(_spark()), "PYSPARK_PYTHON": sys.executable}
+    """What SparkSubmit and the Python processes below it run with.
+
+    Without SPARK_HOME they import pyspark as it is installed, compiled, and not from Spark's pyspark.zip, whose sources
+    every process compiles anew; and nobody's conf/spark-defaults.conf is read.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
+    own = {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it: workers must agree on a string's hash
+        "SPARK_LOCAL_IP": "127.0.0.1",  # no look-up of this machine's name
+    }
+    return kept | own
+
+
+def release() -> dict[str, Any]:
+    """The default release's row of releases.toml."""
+    releases = tomllib.loads((HERE.parent / "releases.toml").read_text())
+    row: dict[str, Any] = releases[releases["default"]]
+    return row
+
+
+def spark_home() -> Path:
+    """The folder of the installed pyspark, found without importing it.
+
+    Raises:
+        JavaError: there is none.
+    """
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise JavaError(f"no pyspark in {sys.prefix}; run: make setup")
+    return Path(spec.origin).parent
 
 
 def archive_path(cache: Path) -> Path:
-    """Where the archive for this Java, these jars and these flags lies."""
-    java = find()
-    known = [str(java.resolve()), str(java.resolve().stat().st_mtime_ns), *_FLAGS]
-    known += [f"{jar.name} {jar.stat().st_size}" for jar in _jars()]
-    return cache / "cds" / f"{sha256(repr(known).encode()).hexdigest()[:12]}.jsa"
+    """Where the archive for this Java, these jars and these flags lies, made or not.
+
+    Raises:
+        JavaError: see `find`.
+    """
+    java = find().resolve()
+    # Java compares time and size of each jar, and refuses the archive when one differs.
+    files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in (java, *_jars())]
+    known = repr([files, _FLAGS, (HERE / "cds_training.py").read_text()])
+    return cache.resolve() / "cds" / f"{sha256(known.encode()).hexdigest()[:12]}.jsa"
 
 
 def make_archive(cache: Path) -> Path:
     """Run a small job of every stage once and archive the classes that it loaded; nothing where that is done.
+
+    Takes some 20 s and leaves 150 MB; archives of other versions are removed.
 
     Raises:
         JavaError: Java is missing or the job fails.
@@ -124,43 +162,55 @@ def make_archive(cache: Path) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    with tempfile.TemporaryDirectory() as folder:
-        started = command(["--master", "local[2]", str(HERE / "cds_training.py"), folder], memory="1g", archive=None)
-        started.insert(1, f"-XX:ArchiveClassesAtExit={half}")
-        done = subprocess.run(
-            started, env=environment(), capture_output=True, text=True, check=False, timeout=TRAINING_TIMEOUT_S
-        )
-    if done.returncode or not half.exists():
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise JavaError(f"Spark does not start on {find()}: {last}; try another Java, or make setup once more")
-    half.replace(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="half-") as half:
+        made, folder = Path(half, path.name), Path(half, "job")
+        arguments = ["--master", "local[2]", "--conf", "spark.ui.enabled=false"]
+        started = command([*arguments, str(HERE / "cds_training.py"), str(folder)], memory="1g", archive=None)
+        started.insert(1, f"-XX:ArchiveClassesAtExit={made}")
+        try:
+            done = subprocess.run(
+                started, env=environment(), capture_output=True, text=True, check=False, timeout=TRAINING_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise JavaError(f"{find()}: Spark's first start took over {TRAINING_TIMEOUT_S} s; run it again") from error
+        if done.returncode or not made.exists():
+            # SparkSubmit sends the driver's stderr to stdout.
+            last = ((done.stderr + done.stdout).strip().splitlines() or ["no word"])[-1]
+            raise JavaError(f"Spark does not start on {find()}: {last}; try another Java, or make setup once more")
+        made.replace(path)
+    for other in path.parent.glob("*.jsa"):
+        if other != path:
+            other.unlink(missing_ok=True)
     return path
 
 
+def _candidates(wanted: int) -> Iterator[Path]:
+    """Where a `java` may be without JAVA_HOME. macOS has a stub on PATH that only asks to install one."""
+    if sys.platform == "darwin":
+        asked = subprocess.run(
+            ["/usr/libexec/java_home", "-v", str(wanted)], capture_output=True, text=True, check=False
+        )
+        if asked.returncode == 0:
+            yield Path(asked.stdout.strip(), "bin", "java")
+        for prefix in ("/opt/homebrew", "/usr/local"):  # Homebrew's versions are not put on PATH
+            yield Path(prefix, "opt", f"openjdk@{wanted}", "bin", "java")
+    if found := shutil.which("java"):
+        yield Path(found)
+
+
 def _version(java: Path) -> int:
-    """Java's major version: from the `release` file of its folder, else by asking it, which takes 50 ms."""
+    """Java's major version: from the `release` file of its folder, else by asking it, in 50 ms; 0 if unknown."""
     try:
         text = (java.resolve().parent.parent / "release").read_text()
     except OSError:
-        asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        text = asked.stderr
-    found = re.search(r'(?:JAVA_VERSION=|version )"(\d+)', text)
+        try:
+            text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=20).stderr
+        except (OSError, subprocess.TimeoutExpired):
+            return 0
+    found = re.search(r'(?:JAVA_VERSION=|version )"(?:1\.)?(\d+)', text)
     return int(found[1]) if found else 0
 
 
-def _release_java() -> int:
-    releases = tomllib.loads((HERE.parent / "releases.toml").read_text())
-    return int(releases[releases["default"]]["java"])
-
-
-def _spark() -> Path:
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise JavaError("pyspark is not installed; run: make setup")
-    return Path(spec.origin).parent
-
-
 def _jars() -> list[Path]:
-    """Named one by one and in order: the archive holds for one class path only."""
-    return sorted((_spark() / "jars").glob("*.jar"))
+    """Named one by one and in order: an archive holds for one class path only."""
+    return sorted((spark_home() / "jars").glob("*.jar"))

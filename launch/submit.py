@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launch import java
 from launch.package import Package
-from launch.targets import REASON, Setting, storage_environment
+from launch.targets import REASON, Setting
 from pipeline.settings import Settings
 
 STOP_S = 15.0
@@ -41,7 +41,7 @@ def run_local(
         archive=archive if archive.exists() else None,
         verbose=settings.verbose,
     )
-    with subprocess.Popen(command, env=java.environment() | storage_environment()) as job:
+    with subprocess.Popen(command, env=java.environment()) as job:
         try:
             return job.wait()
         except KeyboardInterrupt:

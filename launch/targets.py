@@ -47,6 +47,7 @@ LOCAL = (
 S3 = (
     Setting("spark.hadoop.fs.s3.impl", "org.apache.hadoop.fs.s3a.S3AFileSystem", "s3:// is S3A, as it is on EMR"),
     Setting("spark.hadoop.fs.AbstractFileSystem.s3.impl", "org.apache.hadoop.fs.s3a.S3A", "the same, for FileContext"),
+    Setting("spark.hadoop.fs.s3a.directory.marker.retention", "delete", "no empty objects that stand for folders"),
     Setting("spark.hadoop.fs.s3a.committer.name", "magic", "a task's files appear when it commits, without renames"),
     Setting(
         "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3",
@@ -75,12 +76,6 @@ def local(locations: Iterable[str]) -> list[Setting]:
     """The settings of a run on this machine, with S3A where one of the `locations` is on S3."""
     on_s3 = any(location.startswith("s3://") for location in locations)
     return [*LOCAL, *EVERYWHERE, *(S3 + _server() if on_s3 else ())]
-
-
-def storage_environment() -> dict[str, str]:
-    """What the job's own S3 client needs beside the user's AWS_* variables: leave to speak http to a named address."""
-    address = _address()
-    return {"AWS_ALLOW_HTTP": "true"} if address.startswith("http://") else {}
 
 
 def explain(settings: Iterable[Setting]) -> str:

@@ -128,7 +128,9 @@ def run(settings: Settings) -> dict[str, Any]:
         )
         store.write(f"{staging}/{results.REPORT}", report.render(content).encode())
     with _timed(seconds, "publish"):
-        return results.publish(output, record, kept=found.published)
+        published = results.publish(output, record, kept=found.published)
+        _sweep(spark, staging)
+    return published
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -253,7 +255,7 @@ def _extract(
         done=context.accumulator(0),
         failed=context.accumulator(0),
     )
-    with progress.shown(task.done, task.failed, total=todo):
+    with progress.shown(task.done, task.failed, total=todo, live=settings.live):
         rows.repartition(math.ceil(todo / size)).mapInArrow(
             partial(features.extract, task=task), results.spark_schema(results.REJECTED_SCHEMA)
         ).write.mode("overwrite").parquet(store.spark_path(rejected))
@@ -328,6 +330,13 @@ def _classify(spark: SparkSession, labels: list[str], *, staging: str, images: i
         if there != images:
             raise RunError(f"{name} has {there} rows for {images} images; run again")
     return scores
+
+
+def _sweep(spark: SparkSession, staging: str) -> None:
+    """Remove the empty objects that stand for folders on S3: only Hadoop, which made them, can name them."""
+    jvm = spark._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(store.spark_path(staging))  # type: ignore[union-attr]
+    folder.getFileSystem(spark._jsc.hadoopConfiguration()).delete(folder, True)
 
 
 def _versions(spark: SparkSession) -> dict[str, str]:

@@ -24,10 +24,10 @@ def line(done: int, rejected: int, *, total: int, seconds: float) -> str:
 
 @contextmanager
 def shown(
-    done: Accumulator[int], rejected: Accumulator[int], *, total: int, out: TextIO = sys.stderr
+    done: Accumulator[int], rejected: Accumulator[int], *, total: int, live: bool, out: TextIO = sys.stderr
 ) -> Iterator[None]:
-    """Show the two counts while the body runs, and once more at its end."""
-    live, ended, started = out.isatty(), Event(), time.monotonic()
+    """Show the two counts while the body runs, and once more at its end; `live` redraws one line."""
+    ended, started = Event(), time.monotonic()
 
     def show(*, last: bool = False) -> None:
         text = line(done.value, rejected.value, total=total, seconds=time.monotonic() - started)

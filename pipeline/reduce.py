@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipeline import results
 from pipeline.settings import UsageError
 from pipeline.split import Splitter
+from pipeline.worker import settle
 
 BLOCK_ROWS = 2048  # a block of 2,048 x 1,280 float64 is 21 MB; fewer rows make the d x d update dominate
 
@@ -169,6 +170,7 @@ def _over(
     shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        settle()
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield from work(shares[number])

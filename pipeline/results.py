@@ -176,7 +176,8 @@ def publish(output: str, run: dict[str, Any], *, kept: Sequence[str]) -> dict[st
     """
     known = {f"{FEATURES}/{name}" for name in kept}
     files = {name: size for name, size in store.sizes(output) if name in known}
-    prepared = {name: size for name, size in store.sizes(staging(output)) if _in_contract(name) and _is_result(name)}
+    # No result is empty: what is, marks a folder on S3 or an end.
+    prepared = {n: size for n, size in store.sizes(staging(output)) if size and _in_contract(n) and _is_result(n)}
     run["files"] = dict(sorted((files | prepared).items()))
     store.write_json(f"{staging(output)}/{_PLAN}", run)
     _carry_out(output, run)

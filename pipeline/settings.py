@@ -40,6 +40,7 @@ class Settings:
         max_rejected: `N` images, `P%` of the listed, or None for 1 % and at least 10.
         seed: of the split into training and test images.
         verbose: keep Spark's own messages.
+        live: redraw one line of progress, for a terminal, instead of a line every ten seconds.
     """
 
     input: str
@@ -50,6 +51,7 @@ class Settings:
     max_rejected: str | None = None
     seed: int = 42
     verbose: bool = False
+    live: bool = False
 
     def rejected_limit(self, listed: int) -> int:
         """How many of `listed` images may be rejected before the run fails."""
@@ -68,7 +70,7 @@ class Settings:
             args += ["--components", str(self.components)]
         if self.max_rejected is not None:
             args += ["--max-rejected", self.max_rejected]
-        return [*args, "--verbose"] if self.verbose else args
+        return args + ["--verbose"] * self.verbose + ["--live"] * self.live
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +101,8 @@ def from_args(args: Sequence[str]) -> Settings:
     parser = Parser(prog="pipeline", description=__doc__, allow_abbrev=False)
     add_arguments(parser)
     parser.add_argument("--model", required=True, metavar="URI", help="LiteRT file that turns RGB into features")
+    # Spark puts a pipe between the job and the terminal, so that only who submits can tell whether there is one.
+    parser.add_argument("--live", action="store_true", help="redraw one line of progress, for a terminal")
     return from_namespace(parser.parse_args(args))
 
 
@@ -128,6 +132,7 @@ def from_namespace(parsed: argparse.Namespace) -> Settings:
         max_rejected=parsed.max_rejected,
         seed=parsed.seed,
         verbose=parsed.verbose,
+        live=parsed.live,
     )
 
 

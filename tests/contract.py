@@ -88,7 +88,7 @@ def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
     assert page.lstrip().lower().startswith("<!doctype html>")
     there = dict(store.sizes(output))
     assert {name: there.get(name) for name in found.run["files"]} == found.run["files"]
-    assert not [name for name in there if name.startswith(results.INCOMPLETE)], "nothing is left of the preparation"
+    assert [name for name in there if name.startswith(results.INCOMPLETE)] == [], "nothing is left of the preparation"
     return found
 
 

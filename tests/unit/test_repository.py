@@ -59,7 +59,9 @@ def test_the_lock_has_hashes_and_no_host():
     assert pins
     assert all(pin.endswith("\\") for pin in pins), "every pin is followed by its hashes"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = project["project"]["dependencies"] + [name for group in project["dependency-groups"].values() for name in group]
+    wanted = project["project"]["dependencies"] + [
+        name for group in project["dependency-groups"].values() for name in group
+    ]
     names = {re.match(r"[A-Za-z0-9_-]+", name)[0].lower() for name in wanted}
     assert names <= {pin.split("==")[0] for pin in pins}
 

@@ -11,7 +11,7 @@ GIVEN = ["--input", "in", "--output", "out", "--model", "m.tflite"]
         [],
         ["--components", "12"],
         ["--variance", "0.9", "--max-rejected", "5%"],
-        ["--max-rejected", "0", "--seed", "7", "--verbose"],
+        ["--max-rejected", "0", "--seed", "7", "--verbose", "--live"],
     ],
 )
 def test_the_command_line_reads_back_as_it_was_written(more):

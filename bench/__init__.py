@@ -1,0 +1,1 @@
+"""Speed, memory and cost beside peers, as ratios measured in one run."""

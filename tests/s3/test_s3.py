@@ -1,0 +1,88 @@
+"""The job on S3: moto's server, the AWS_* variables alone."""
+
+import pytest
+
+from pipeline import images, store
+from pipeline.images import Census
+from tests import contract, pictures
+
+ODD = ("a b.jpg", "é ü.jpg", "a+b.jpg", "100%.jpg", "a%20b.jpg", "c#d.jpg", "q?.jpg", "\U0001f34b.jpg", "[x]*.jpg")
+
+
+def test_the_same_results_as_in_a_folder(run, bucket, photos, tmp_path):
+    for name in ODD:
+        (photos / "Class 0" / name).write_bytes(pictures.encode(pictures.pixels(len(name))))
+    (photos / "Class 1" / "bad.jpg").write_bytes(b"no image")
+    (photos / "Class 1" / "Thumbs.db").write_bytes(b"x")
+    bucket.put(photos, "in put/set")
+    done = run(f"s3://{bucket.name}/in put/set", f"s3://{bucket.name}/out put")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == f"report      s3://{bucket.name}/out put/report.html"
+    on_s3 = contract.check(f"s3://{bucket.name}/out put", listed=34, rejected=1)
+    here = run(str(photos), str(tmp_path / "out"))
+    assert here.returncode == 0, here.stdout
+    contract.assert_same(on_s3, contract.check(str(tmp_path / "out"), listed=34, rejected=1))
+    again = run(f"s3://{bucket.name}/in put/set", f"s3://{bucket.name}/out put")
+    assert again.returncode == 0
+    assert "34: 0 extracted, 33 already known" in again.stdout
+    bucket.client.delete_object(Bucket=bucket.name, Key="in put/set/Class 0/0_0.jpg")
+    bucket.client.put_object(
+        Bucket=bucket.name, Key="in put/set/Class 2/9_0.jpg", Body=pictures.encode(pictures.pixels(9))
+    )
+    changed = run(f"s3://{bucket.name}/in put/set", f"s3://{bucket.name}/out put", "--components", "3")
+    assert changed.returncode == 0, changed.stdout
+    found = contract.check(f"s3://{bucket.name}/out put", listed=34, rejected=1)
+    assert found.run["counts"]["extracted"] == 1
+    assert "Class 0/0_0.jpg" not in set(found.features["path"])
+
+
+def test_a_listing_of_more_than_a_thousand_keys_is_one_request_a_thousand_and_no_head(bucket, server, monkeypatch):
+    for number in range(1205):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"many/Kiwi/{number}.jpg", Body=b"x")
+    census = Census()
+    listed = list(images.list_images(f"s3://{bucket.name}/many", census))
+    assert census.labels == {"Kiwi": 1205}
+    assert len({image.path for image in listed}) == 1205
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "words"),
+    [
+        ("s3://no-such-bucket-here/x", {}, "--input s3://no-such-bucket-here/x: the bucket does not exist"),
+        ("s3://{bucket}/nothing", {}, "--input s3://{bucket}/nothing holds no image but nothing"),
+        (
+            "s3://{bucket}/x",
+            {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"},
+            "no answer from the server; check its address",
+        ),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_two(run, bucket, tmp_path, source, environment, words):
+    done = run(source.format(bucket=bucket.name), str(tmp_path / "out"), **environment)
+    assert done.returncode == 2
+    assert words.format(bucket=bucket.name) in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_output_bucket_that_is_missing_is_said(run, bucket, photos):
+    done = run(str(photos), "s3://no-such-bucket-here/out")
+    assert done.returncode == 2
+    assert done.stdout == (
+        "error: --output s3://no-such-bucket-here/out cannot be written: "
+        "the bucket does not exist; create it or correct the name\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<Code>AccessDenied</Code>", "access denied"),
+        ("<Code>SignatureDoesNotMatch</Code>", "the key is refused"),
+        ("<Code>InvalidAccessKeyId</Code>", "AWS_ACCESS_KEY_ID"),
+        ("<Code>ExpiredToken</Code>", "AWS_SESSION_TOKEN"),
+        ("301 Moved Permanently", "AWS_REGION"),
+        ("No space left on device (os error 28)", "no space left"),
+    ],
+)
+def test_what_a_store_says_is_put_into_words(text, words):
+    assert words in store.explain(OSError(f"Generic S3 error: Error performing GET …: {text}"))
