@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 
 
+def sources() -> list[Path]:
+    """The sample's files."""
+    return sorted(SAMPLE.glob("*/*.jpg"))
+
+
 def make(folder: Path, *, count: int) -> Path:
     """`count` JPEG files of 100 x 100 pixels in class folders below `folder`; those that are there stay."""
-    sources = sorted(SAMPLE.glob("*/*.jpg"))
-    contents = [source.read_bytes() for source in sources]
-    for number in range(count):
-        source = sources[number % len(sources)]
-        place = folder / source.parent.name / f"{number // len(sources)}-{source.name}"
+    contents = {source: source.read_bytes() for source in sources()}
+    for number, source in zip(range(count), itertools.cycle(contents), strict=False):
+        place = folder / source.parent.name / f"{number // len(contents)}-{source.name}"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(contents[number % len(sources)])
+            place.write_bytes(contents[source])
     return folder

@@ -114,6 +114,9 @@ def environment() -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it: workers must agree on a string's hash
         "SPARK_LOCAL_IP": "127.0.0.1",  # no look-up of this machine's name
+        # The driver's one factorisation takes 0.6 s on one thread, and ten times that when its threads wait in turn for
+        # cores that Spark is using.
+        "OPENBLAS_NUM_THREADS": "1",
     }
     return kept | own
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,9 +21,15 @@ def arguments(package: Package, settings: Settings, conf: Iterable[Setting], *, 
     args = ["--name", "emrlab", "--py-files", str(package.archive)]
     if jars:
         args += ["--jars", ",".join(map(str, jars))]
-    for setting in conf:
-        args += ["--conf", f"{setting.key}={setting.value}", "--conf", f"{REASON}{setting.key}={setting.reason}"]
-    return [*args, str(package.main), *settings.to_args()]
+    return [*args, *conf_arguments(conf), str(package.main), *settings.to_args()]
+
+
+def conf_arguments(conf: Iterable[Setting]) -> list[str]:
+    """The settings and, for the report, their reasons."""
+    pairs = [
+        pair for setting in conf for pair in ((setting.key, setting.value), (REASON + setting.key, setting.reason))
+    ]
+    return [arg for key, value in pairs for arg in ("--conf", f"{key}={value}")]
 
 
 def run_local(
@@ -41,11 +48,14 @@ def run_local(
         archive=archive if archive.exists() else None,
         verbose=settings.verbose,
     )
+    # Ctrl-C reaches every process of the terminal. The JVM is started deaf to it: it would fall from under the job,
+    # which ends its tasks through it and says what it kept.
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with subprocess.Popen(command, env=java.environment()) as job:
+        signal.signal(signal.SIGINT, heard)
         try:
             return job.wait()
         except KeyboardInterrupt:
-            # The terminal has sent the signal to the job as well: wait for it to say what it kept.
             with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 job.wait(timeout=STOP_S)
             job.kill()

@@ -41,6 +41,11 @@ LOCAL = (
     Setting("spark.driver.host", "127.0.0.1", "no name to resolve, no port open to others"),
     Setting("spark.driver.bindAddress", "127.0.0.1", "no port open to others"),
     Setting("spark.ui.enabled", "false", "nobody looks at a run of seconds; its web server takes one to start"),
+    Setting(
+        "spark.sql.codegen.wholeStage",
+        "false",
+        "compiling a plan takes longer than running it: the JVM sees paths and small vectors, never features",
+    ),
     Setting("spark.sql.shuffle.partitions", "4", "200 by default, for clusters; here every one is a task of 10 ms"),
     Setting("spark.sql.catalogImplementation", "in-memory", "no table is kept: no Hive, no metastore folder"),
 )

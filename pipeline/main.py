@@ -8,6 +8,7 @@ import math
 import platform
 import re
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,12 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files as package_files
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -34,6 +37,7 @@ from pipeline.split import Splitter
 log = logging.getLogger("pipeline")
 
 LISTING_ROWS = 50_000
+CANCEL_S = 5.0
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
 TASKS_A_SLOT = 64
 TASK_IMAGES = (8, 1024)
@@ -47,6 +51,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; exit code 0, 1 for a run that failed, 2 for a mistake of the user, 130 for Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    py4j = logging.getLogger("py4j")  # it logs what it raises
+    py4j.propagate = False
+    py4j.addHandler(logging.NullHandler())
     try:
         record = run(from_args(argv))
     except (UsageError, ModelError) as error:
@@ -58,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     except (Py4JError, PySparkException) as error:
         return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
     except KeyboardInterrupt:
+        _cancel_jobs()
         return _fail(130, "stopped; what was extracted is kept, run again")
     sys.stdout.write(summary(record))
     return 0
@@ -72,6 +80,7 @@ def run(settings: Settings) -> dict[str, Any]:
         StoreError, PySparkException, Py4JError: storage or Spark failed.
     """
     started, seconds = datetime.now(UTC), dict[str, float]()
+    _hear_ctrl_c()
     output, staging = settings.output, results.staging(settings.output)
     model = _open_model(settings)
     with _timed(seconds, "list"):
@@ -87,6 +96,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     with _timed(seconds, "start Spark"):
         spark = SparkSession.builder.getOrCreate()
+        _hear_ctrl_c()
         slots = spark.sparkContext.defaultParallelism
     labels = sorted(census.labels)
     name = secrets.token_hex(4)
@@ -356,6 +366,30 @@ def _cause(error: Exception) -> str:
             break
     known_cause = store.explain(Exception(text))
     return " ".join(known_cause.split())[:300]
+
+
+def _hear_ctrl_c() -> None:
+    """Raise KeyboardInterrupt at Ctrl-C.
+
+    At the start, as whoever submits may be deaf to it; with Spark, as pyspark's own handler talks to the JVM in the
+    middle of what the main thread is saying to it.
+    """
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _cancel_jobs() -> None:
+    """End Spark's tasks quietly: from another thread, as this one's line to the JVM has half an answer on it."""
+    context = SparkContext._active_spark_context
+
+    def cancel() -> None:
+        if context is not None:
+            context.setLogLevel("OFF")
+            context.cancelAllJobs()
+
+    thread = Thread(target=cancel, daemon=True)
+    thread.start()
+    thread.join(CANCEL_S)
 
 
 def _fail(code: int, message: str) -> int:

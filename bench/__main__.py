@@ -1,0 +1,124 @@
+"""Speed and memory on this machine, each figure beside a peer measured in the same run: `make bench`.
+
+Takes a quarter of an hour; nothing else should run meanwhile. Writes bench/results.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import job, photos, startup
+from launch import java, model, submit, targets
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache"
+RESULTS = Path(__file__).parent / "results.md"
+SMALL, LARGE = 2_016, 20_160
+STARTUP_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table: what was measured, ours and the peer's with their unit, the ratio and the one wanted."""
+
+    name: str
+    ours: str
+    peer: str
+    ratio: float
+    wanted: str
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder))
+    table = render(figures)
+    RESULTS.write_text(table)
+    sys.stdout.write(table)
+
+
+def measure(folder: Path) -> list[Figure]:
+    """All figures; `folder` is for the photographs and the results."""
+    cores = os.cpu_count() or 1
+    small = photos.make(folder / "small", count=SMALL)
+    large = photos.make(folder / "large", count=LARGE)
+    built = model.build(
+        "lite0", weights=None, image_size=job.IMAGE_SIZE, cache=CACHE / "models", images=photos.sources()[:16]
+    )
+    start = startup.measure(STARTUP_PAIRS)
+    figures = [
+        Figure(
+            "session and first Python job",
+            f"{start.ours_s:.1f} s",
+            f"plain pyspark {start.plain_s:.1f} s",
+            start.ours_s / start.plain_s,
+            "≤ 0.5",
+        )
+    ]
+    job.run(small, folder / "warm")  # the page cache and the model file are warm for both
+    bare_s = _bare(built.path, large, cores)
+    first = job.run(large, folder / "out")
+    again = job.run(large, folder / "out")
+    few = job.run(small, folder / "few")
+    extract_s = first.stages_s["extract"]
+    saved_s = sum(first.stages_s[stage] for stage in ("list", "start Spark", "find known", "extract")) + (
+        first.wall_s - sum(first.stages_s.values())
+    )
+    bare = f"bare model, {cores} processes: {LARGE / bare_s:,.0f} images/s"
+    figures += [
+        Figure(f"extraction, {LARGE:,} images", f"{LARGE / extract_s:,.0f} images/s", bare, bare_s / extract_s, "≥ 0.95"),
+        Figure("from the command to all features saved", f"{LARGE / saved_s:,.0f} images/s", bare, bare_s / saved_s, "≥ 0.75"),
+        Figure("the whole run, with PCA, classifier, report", f"{LARGE / first.wall_s:,.0f} images/s", bare, bare_s / first.wall_s, ""),
+        Figure("a rerun with nothing new", f"{again.wall_s:.1f} s", f"the first run {first.wall_s:.1f} s", again.wall_s / first.wall_s, "≤ 0.10"),
+        Figure(f"driver's peak memory, {LARGE:,} images", f"{first.driver_mib:,.0f} MiB", f"{SMALL:,} images: {few.driver_mib:,.0f} MiB", first.driver_mib / few.driver_mib, "≤ 1.15"),
+    ]  # fmt: skip
+    for name, count, wanted in (("few", SMALL, "≥ 10"), ("out", LARGE, "≥ 12")):
+        took = _reduction(folder / name / "features")
+        figures.append(
+            Figure(
+                f"scaler and PCA, {count:,} x {built.features:,}",
+                f"{took['ours_s']:.2f} s",
+                f"Spark ML {took['spark_ml_s']:.1f} s",
+                took["spark_ml_s"] / took["ours_s"],
+                wanted,
+            )
+        )
+    return figures
+
+
+def render(figures: list[Figure]) -> str:
+    """The table as Markdown."""
+    rows = "".join(f"| {f.name} | {f.ours} | {f.peer} | {f.ratio:.2f} | {f.wanted} |\n" for f in figures)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return (
+        "# Speed and memory\n\n"
+        f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}. EfficientNet-Lite0 in float32, JPEG files of "
+        "100 x 100 pixels. The ratio is what counts; the seconds are this machine's.\n\n"
+        "| what | ours | peer | ratio | wanted |\n|---|---|---|---|---|\n" + rows
+    )
+
+
+def _bare(path: Path, folder: Path, processes: int) -> float:
+    command = [sys.executable, "-m", "bench.bare", str(path), str(folder), str(processes)]
+    return float(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["seconds"])
+
+
+def _reduction(features: Path) -> dict[str, float]:
+    conf = submit.conf_arguments(targets.local([]))
+    command = java.command([*conf, str(ROOT / "bench" / "reduction.py"), str(features)], memory="4g", archive=None)
+    environment = java.environment() | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    took: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return took
+
+
+if __name__ == "__main__":
+    main()

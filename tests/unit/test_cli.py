@@ -1,0 +1,119 @@
+"""`python -m launch`, as a user types it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launch import __main__ as cli
+from launch import package, submit, targets
+from pipeline.settings import Settings, from_args
+from tests import pictures
+
+ROOT = Path(__file__).parents[2]
+GIVEN = ["run", "--input", "in", "--output", "out"]
+
+
+def launch(*args, **environment):
+    command = [sys.executable, "-m", "launch", *args]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_help_reads_well_at_eighty_columns():
+    text = launch("run", "--help", COLUMNS="80").communicate()[0]
+    for flag in ("--input", "--output", "--model", "--weights", "--image-size", "--components", "--max-rejected"):
+        assert flag in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "--live" not in text, "what only the program sets is not offered"
+
+
+def test_explain_prints_every_setting_with_its_reason(capsys):
+    assert cli.main([*GIVEN, "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    settings = targets.local([])
+    assert len(lines) == 2 * len(settings)
+    assert lines[0] == f"{settings[0].key} = {settings[0].value}"
+    assert all(line.startswith("    ") and line.strip() for line in lines[1::2])
+    assert not any("fs.s3a" in line for line in lines)
+    assert cli.main(["run", "--input", "s3://b/x", "--output", "out", "--explain"]) == 0
+    assert "fs.s3a.committer.name = magic" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["run", "--output", "out"], "--input"),
+        ([*GIVEN, "--image-size", "0"], "--image-size: '0' is no edge in pixels; give a whole number from 8 to 4096"),
+        ([*GIVEN, "--target", "moon"], "--target"),
+        ([*GIVEN, "--model", "resnet"], "resnet"),
+        ([*GIVEN, "--model", "gone.keras"], "--model gone.keras: no such file"),
+        ([*GIVEN, "--output", "in/out"], "lies inside --input"),
+        (["fly"], "fly"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(args, words, capsys):
+    assert cli.main(args) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert len(error.splitlines()) == 1
+
+
+def test_without_java_one_line_says_how_to_get_it(tmp_path):
+    ran = launch(*GIVEN, JAVA_HOME=str(tmp_path))
+    text = ran.communicate()[0]
+    assert ran.returncode == 2
+    assert text.startswith(f"error: JAVA_HOME={tmp_path} has no bin/java; Spark needs Java 17")
+    assert len(text.splitlines()) == 1
+
+
+def test_the_package_has_the_same_bytes_for_the_same_sources(tmp_path):
+    first, second = package.build(tmp_path / "a"), package.build(tmp_path / "b")
+    assert first.archive.read_bytes() == second.archive.read_bytes()
+    assert first.sha256 == second.sha256
+    assert first.main.read_bytes() == (ROOT / "pipeline" / "main.py").read_bytes()
+
+
+def test_the_argument_list_gives_the_job_its_settings_back(tmp_path):
+    settings = Settings(input="/in", output="/out", model="/m.tflite", components=3)
+    built = package.build(tmp_path)
+    args = submit.arguments(built, settings, targets.local([]), jars=[Path("/a.jar"), Path("/b.jar")])
+    assert from_args(args[args.index(str(built.main)) + 1 :]) == settings
+    assert args[args.index("--jars") + 1] == "/a.jar,/b.jar"
+    assert args[args.index("--py-files") + 1] == str(built.archive)
+
+
+def test_no_secret_is_among_the_settings(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    said = targets.explain(targets.local(["s3://bucket/x"]))
+    assert "the-key" not in said
+    assert "the-secret" not in said
+
+
+def test_ctrl_c_ends_the_job_and_leaves_nothing_running(tmp_path, keras_file):
+    pictures.write_set(tmp_path / "photos", classes=3, views=2000)
+    args = ["--input", str(tmp_path / "photos"), "--output", str(tmp_path / "out"), "--model", str(keras_file)]
+    command = [sys.executable, "-m", "launch", "run", *args, "--image-size", "32"]
+    job = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    prepared = tmp_path / "out" / "_incomplete" / "features"
+    deadline = time.monotonic() + 120
+    while not list(prepared.glob("*.parquet")) and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGINT)
+    text = job.communicate(timeout=60)[0]
+    assert job.returncode == 130
+    assert "stopped; what was extracted is kept, run again" in text
+    assert "Traceback" not in text
+    with pytest.raises(ProcessLookupError):
+        os.killpg(job.pid, 0)
+    assert not (tmp_path / "out" / "run.json").exists()
