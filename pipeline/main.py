@@ -49,11 +49,9 @@ class RunError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; exit code 0, 1 for a run that failed, 2 for a mistake of the user, 130 for Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(handlers=[logging.NullHandler()])  # py4j logs, on the root logger, what it raises
+    log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
-    py4j = logging.getLogger("py4j")  # it logs what it raises
-    py4j.propagate = False
-    py4j.addHandler(logging.NullHandler())
     try:
         record = run(from_args(argv))
     except (UsageError, ModelError) as error:

@@ -7,9 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TextIO
+from typing import Protocol, TextIO
 
-from pyspark import Accumulator
+
+class Count(Protocol):
+    """What grows while the work goes on, as Spark's accumulators do."""
+
+    @property
+    def value(self) -> int:
+        """So far."""
+        ...
+
 
 TERMINAL_S = 0.5
 LOG_S = 10.0
@@ -23,9 +31,7 @@ def line(done: int, rejected: int, *, total: int, seconds: float) -> str:
 
 
 @contextmanager
-def shown(
-    done: Accumulator[int], rejected: Accumulator[int], *, total: int, live: bool, out: TextIO = sys.stderr
-) -> Iterator[None]:
+def shown(done: Count, rejected: Count, *, total: int, live: bool, out: TextIO = sys.stderr) -> Iterator[None]:
     """Show the two counts while the body runs, and once more at its end; `live` redraws one line."""
     ended, started = Event(), time.monotonic()
 

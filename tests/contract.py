@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,10 +24,10 @@ class Tables:
     rejected: pd.DataFrame
     reduced: pd.DataFrame
     predictions: pd.DataFrame
-    run: dict
-    labels: list
-    variance: dict
-    metrics: dict
+    run: dict[str, Any]
+    labels: list[str]
+    variance: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 def read(output: str) -> Tables:

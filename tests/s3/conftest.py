@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -33,7 +34,7 @@ class Bucket:
     """A bucket of one test and the client that made it."""
 
     name: str
-    client: object
+    client: Any
 
     def put(self, folder: Path, prefix: str) -> None:
         """Upload a folder."""

@@ -165,7 +165,7 @@ def test_a_forbidden_file_is_rejected(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionDeniedError("403 Forbidden")
 
-    monkeypatch.setattr(images.obstore, "get", refuse)
+    monkeypatch.setattr("obstore.get", refuse)
     (outcome,) = images.load([Listed("x.jpg", 1, "etag", "x")], str(tmp_path), size=16)
     assert isinstance(outcome, Rejected)
     assert (outcome.stage, outcome.error) == ("fetch", "AccessDenied")
@@ -175,6 +175,6 @@ def test_a_server_that_is_away_is_no_rejection(tmp_path, monkeypatch):
     def fail(*_):
         raise GenericError("error sending request")
 
-    monkeypatch.setattr(images.obstore, "get", fail)
+    monkeypatch.setattr("obstore.get", fail)
     with pytest.raises(GenericError):
         list(images.load([Listed("x.jpg", 1, "etag", "x")], str(tmp_path), size=16))
