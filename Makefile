@@ -31,7 +31,7 @@ bench: setup ## speed and memory beside peers on this machine; writes bench/resu
 	@$(PYTHON_VENV) -m bench
 
 sample: setup ## draw data/sample anew
-	@$(PYTHON_VENV) data/draw.py
+	@$(PYTHON_VENV) -m data.draw
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml --group laptop --group test --output-file requirements.lock

@@ -1,50 +1,22 @@
-"""The job: its stages in order, its counts, its exit codes."""
+"""The job's command line: reads the settings, runs the stages, puts the end into words and an exit code."""
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
-import platform
 import re
-import secrets
-import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import partial
-from hashlib import sha256
-from importlib.metadata import version
-from importlib.resources import files as package_files
-from threading import Thread, current_thread, main_thread
+from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 from py4j.protocol import Py4JError
-from pyspark import SparkContext
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import classify, exhibits, features, images, known, progress, reduce, report, results, store
-from pipeline.exhibits import Rejections
-from pipeline.features import Model, ModelError
-from pipeline.images import Census
-from pipeline.settings import Settings, UsageError, from_args
-from pipeline.split import Splitter
+from pipeline import interrupt, results, stages, store
+from pipeline.features import ModelError
+from pipeline.settings import UsageError, from_args
+from pipeline.stages import RunError
 
 log = logging.getLogger("pipeline")
-
-LISTING_ROWS = 50_000
-CANCEL_S = 5.0
-# A task is small enough that the last ones end together, and large enough that starting it is nothing.
-TASKS_A_SLOT = 64
-TASK_IMAGES = (8, 1024)
-
-
-class RunError(Exception):
-    """The run failed: one line with the cause. What was extracted is kept for the next run."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
     try:
-        record = run(from_args(argv))
+        record = stages.run(from_args(argv))
     except (UsageError, ModelError) as error:
         return _fail(2, str(error))
     except RunError as error:
@@ -63,82 +35,10 @@ def main(argv: Sequence[str]) -> int:
     except (Py4JError, PySparkException) as error:
         return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
     except KeyboardInterrupt:
-        _cancel_jobs()
+        interrupt.cancel_jobs()
         return _fail(130, "stopped; what was extracted is kept, run again")
     sys.stdout.write(summary(record))
     return 0
-
-
-def run(settings: Settings) -> dict[str, Any]:
-    """All stages; returns the record that run.json holds.
-
-    Raises:
-        UsageError, ModelError: the settings cannot be met.
-        RunError: the run failed.
-        StoreError, PySparkException, Py4JError: storage or Spark failed.
-    """
-    started, seconds = datetime.now(UTC), dict[str, float]()
-    _hear_ctrl_c()
-    output, staging = settings.output, results.staging(settings.output)
-    model = _open_model(settings)
-    with _timed(seconds, "list"):
-        _prepare_output(output)
-        splitter = Splitter(settings.seed)
-        census = _list(settings, splitter)
-    listed = census.labels.total()
-    reduce.check_components(settings.components, images=listed, features=model.features)
-    asked = _asked(settings, model=model, census=census)
-    if last := _standing(settings, asked=asked, listed=listed):
-        log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
-        return last
-
-    with _timed(seconds, "start Spark"):
-        spark = SparkSession.builder.getOrCreate()
-        _hear_ctrl_c()
-        slots = spark.sparkContext.defaultParallelism
-    labels = sorted(census.labels)
-    name = secrets.token_hex(4)
-    prefix = f"{asked['extraction'][:16]}-{name}-"
-    with _timed(seconds, "find known"):
-        found = known.find(spark, output, labels, key=asked["extraction"][:16], prefix=prefix)
-    with _timed(seconds, "extract"):
-        todo = listed - found.count
-        _extract(spark, found.todo, settings, model=model, labels=labels, prefix=prefix, todo=todo, slots=slots)
-    files = _feature_files(output, found.published)
-    rejections = exhibits.read_rejections(f"{staging}/{results.REJECTED}")
-    counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
-    _check_rejected(settings, counts=counts, rejections=rejections)
-    with _timed(seconds, "reduce"):
-        reduction = _reduce(spark, files, settings, splitter=splitter, slots=slots)
-    with _timed(seconds, "classify"):
-        scores = _classify(spark, labels, staging=staging, images=counts["extracted"] + counts["known"])
-    metrics, kept = scores.metrics(), reduction.components.shape[1]
-    record: dict[str, Any] = {
-        "run": name,
-        "started": started.isoformat(timespec="seconds"),
-        "asked": asked,
-        "settings": {flag: getattr(settings, flag) for flag in ("input", "output", "components", "variance", "seed")}
-        | {"max_rejected": settings.rejected_limit(listed)},
-        "counts": counts,
-        "skipped_names": dict(census.skipped),
-        "classes": len(labels),
-        "components": kept,
-        "variance_kept": float(reduction.ratios[:kept].sum()),
-        **{figure: metrics[figure] for figure in ("accuracy", "macro_f1", "test_images", "notes")},
-        "seconds": seconds,
-        "model": {"name": model.uri.rpartition("/")[2], "sha256": model.sha256, "features": model.features},
-        "versions": _versions(spark),
-        "cluster": {"master": spark.sparkContext.master, "slots": slots},
-    }
-    with _timed(seconds, "report"):
-        content = exhibits.gather(
-            spark, settings, record=record, scores=scores, reduction=reduction, rejections=rejections
-        )
-        store.write(f"{staging}/{results.REPORT}", report.render(content).encode())
-    with _timed(seconds, "publish"):
-        published = results.publish(output, record, kept=found.published)
-        _sweep(spark, staging)
-    return published
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -160,201 +60,6 @@ def summary(record: dict[str, Any]) -> str:
     return "".join(f"{name:<12}{text}\n" for name, text in lines.items())
 
 
-def _open_model(settings: Settings) -> Model:
-    try:
-        return features.inspect(settings.model)
-    except store.StoreError as error:
-        raise UsageError(f"--model {settings.model}: {store.explain(error)}") from error
-
-
-def _prepare_output(output: str) -> None:
-    try:
-        results.begin(output)
-    except store.StoreError as error:
-        raise UsageError(f"--output {output} cannot be written: {store.explain(error)}") from error
-
-
-def _list(settings: Settings, splitter: Splitter) -> Census:
-    """Stream the listing into parquet files of the run in preparation."""
-    census, target = Census(), results.listing(settings.output)
-    if not images.exists(settings.input):
-        raise UsageError(f"--input {settings.input}: no such folder; correct the path")
-    listing = images.list_images(settings.input, census)
-    try:
-        for number in itertools.count():
-            rows = [vars(image) for image in itertools.islice(listing, LISTING_ROWS)]
-            if not rows:
-                break
-            for row in rows:
-                splitter.learn(row["path"], row["label"])
-            results.write_table(
-                f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA)
-            )
-    except store.StoreError as error:
-        raise UsageError(f"--input {settings.input}: {store.explain(error)}") from error
-    if not census.labels:
-        found = (
-            f"{census.skipped_total} other files, like {next(iter(census.skipped))}" if census.skipped else "nothing"
-        )
-        raise UsageError(
-            f"--input {settings.input} holds no image but {found}; "
-            f"it wants class folders of {', '.join(images.SUFFIXES)}"
-        )
-    return census
-
-
-def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any]:
-    """What the results depend on. `extraction` is what the features of one image depend on."""
-    sources = {
-        name.name: name.read_bytes()
-        for name in package_files("pipeline").iterdir()
-        if name.name.endswith((".py", ".html"))
-    }
-    package = sha256(b"".join(sources[name] for name in sorted(sources)))
-    extraction = sha256(model.sha256.encode() + sources["images.py"] + sources["features.py"])
-    return {
-        "input": settings.input,
-        "listing": f"{census.fingerprint:032x}",
-        "listed": census.labels.total(),
-        "extraction": extraction.hexdigest(),
-        "package": package.hexdigest(),
-        "components": settings.components,
-        "variance": settings.variance,
-        "seed": settings.seed,
-    }
-
-
-def _standing(settings: Settings, *, asked: dict[str, Any], listed: int) -> dict[str, Any] | None:
-    """The record of the last run, where it is complete and the same would come out again; else None."""
-    last: dict[str, Any] | None = store.read_json(f"{settings.output}/{results.RUN}")
-    if last is None or last["asked"] != asked or not results.is_intact(settings.output, last):
-        return None
-    counts = last["counts"]
-    if counts["unreachable"] or counts["rejected"] > settings.rejected_limit(listed):
-        return None
-    results.discard(settings.output)
-    return {**last, "counts": {**counts, "extracted": 0, "known": counts["extracted"] + counts["known"]}}
-
-
-def _extract(
-    spark: SparkSession,
-    rows: DataFrame,
-    settings: Settings,
-    *,
-    model: Model,
-    labels: list[str],
-    prefix: str,
-    todo: int,
-    slots: int,
-) -> None:
-    """Features of the images in `rows` to the run in preparation, the rejected ones beside them."""
-    staging, context = results.staging(settings.output), spark.sparkContext
-    rejected = f"{staging}/{results.REJECTED}"
-    if not todo:
-        results.write_table(f"{rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
-        return
-    size = min(max(todo // (slots * TASKS_A_SLOT), TASK_IMAGES[0]), TASK_IMAGES[1])
-    task = features.Extraction(
-        source=settings.input,
-        target=f"{staging}/{results.FEATURES}",
-        prefix=prefix,
-        model=model,
-        labels=tuple(labels),
-        done=context.accumulator(0),
-        failed=context.accumulator(0),
-    )
-    with progress.shown(task.done, task.failed, total=todo, live=settings.live):
-        rows.repartition(math.ceil(todo / size)).mapInArrow(
-            partial(features.extract, task=task), results.spark_schema(results.REJECTED_SCHEMA)
-        ).write.mode("overwrite").parquet(store.spark_path(rejected))
-
-
-def _feature_files(output: str, published: Sequence[str]) -> list[str]:
-    prepared = f"{results.staging(output)}/{results.FEATURES}"
-    kept = [f"{output}/{results.FEATURES}/{name}" for name in published]
-    return kept + [f"{prepared}/{name}" for name in results.parquet_files(prepared)]
-
-
-def _count(census: Census, *, features: int, known_images: int, rejections: Rejections) -> dict[str, int]:
-    """Nothing is lost: every listed image has features or a reason. Counted in what was written, not as reported."""
-    listed = census.labels.total()
-    if listed != features + rejections.total:
-        raise RunError(
-            f"{listed} images were listed, but {features} have features and {rejections.total} are rejected; run again"
-        )
-    return {
-        "listed": listed,
-        "extracted": features - known_images,
-        "known": known_images,
-        "rejected": rejections.total,
-        "unreachable": rejections.unreachable,
-        "skipped": census.skipped_total,
-    }
-
-
-def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: Rejections) -> None:
-    limit = settings.rejected_limit(counts["listed"])
-    if counts["rejected"] > limit:
-        first = rejections.first[0]
-        raise RunError(
-            f"{counts['rejected']} of {counts['listed']} images are rejected, over the limit of {limit} "
-            f"(--max-rejected), first {first.path}: {first.message}; "
-            f"all stand in {results.staging(settings.output)}/{results.REJECTED}, "
-            "the features of the others are kept for the next run"
-        )
-
-
-def _reduce(
-    spark: SparkSession, files: list[str], settings: Settings, *, splitter: Splitter, slots: int
-) -> reduce.Reduction:
-    staging = results.staging(settings.output)
-    sums = reduce.measure(spark, files, tasks=slots)
-    reduction = reduce.fit(sums, components=settings.components, variance=settings.variance)
-    scaler, pca = (store.spark_path(f"{staging}/{name}") for name in (results.SCALER, results.PCA))
-    reduce.save(spark, reduction, scaler=scaler, pca=pca)
-    reduce.project(spark, files, reduction, splitter=splitter, target=f"{staging}/{results.REDUCED}", tasks=4 * slots)
-    cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
-    variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
-    store.write_json(f"{staging}/{results.VARIANCE}", variance)
-    return reduction
-
-
-def _classify(spark: SparkSession, labels: list[str], *, staging: str, images: int) -> classify.Scores:
-    """Fit, predict, score; every image must come out again in each of the three tables."""
-    reduced, predictions = f"{staging}/{results.REDUCED}", f"{staging}/{results.PREDICTIONS}"
-    scores = classify.classify(
-        spark, labels, reduced=reduced, model=f"{staging}/{results.CLASSIFIER}", predictions=predictions
-    )
-    store.write_json(f"{staging}/{results.METRICS}", scores.metrics())
-    store.write_json(f"{staging}/{results.LABELS}", labels)
-    rows = {
-        results.REDUCED: results.count_rows([f"{reduced}/{name}" for name in results.parquet_files(reduced)]),
-        results.PREDICTIONS: results.count_rows(
-            [f"{predictions}/{name}" for name in results.parquet_files(predictions)]
-        ),
-        results.PREDICTIONS_CSV: classify.write_csv(predictions, f"{staging}/{results.PREDICTIONS_CSV}"),
-    }
-    for name, there in rows.items():
-        if there != images:
-            raise RunError(f"{name} has {there} rows for {images} images; run again")
-    return scores
-
-
-def _sweep(spark: SparkSession, staging: str) -> None:
-    """Remove the empty objects that stand for folders on S3: only Hadoop, which made them, can name them."""
-    jvm = spark._jvm
-    folder = jvm.org.apache.hadoop.fs.Path(store.spark_path(staging))  # type: ignore[union-attr]
-    folder.getFileSystem(spark._jsc.hadoopConfiguration()).delete(folder, True)
-
-
-def _versions(spark: SparkSession) -> dict[str, str]:
-    java = spark._jvm.java.lang.System.getProperty("java.version")  # type: ignore[union-attr]
-    libraries = ("ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow")
-    return {"spark": spark.version, "java": java, "python": platform.python_version()} | {
-        name: version(name) for name in libraries
-    }
-
-
 def _cause(error: Exception) -> str:
     """The last cause in a Java or Python trace, one line."""
     text = str(error)
@@ -366,42 +71,9 @@ def _cause(error: Exception) -> str:
     return " ".join(known_cause.split())[:300]
 
 
-def _hear_ctrl_c() -> None:
-    """Raise KeyboardInterrupt at Ctrl-C.
-
-    At the start, as whoever submits may be deaf to it; with Spark, as pyspark's own handler talks to the JVM in the
-    middle of what the main thread is saying to it.
-    """
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _cancel_jobs() -> None:
-    """End Spark's tasks quietly: from another thread, as this one's line to the JVM has half an answer on it."""
-    context = SparkContext._active_spark_context
-
-    def cancel() -> None:
-        if context is not None:
-            context.setLogLevel("OFF")
-            context.cancelAllJobs()
-
-    thread = Thread(target=cancel, daemon=True)
-    thread.start()
-    thread.join(CANCEL_S)
-
-
 def _fail(code: int, message: str) -> int:
     sys.stderr.write(f"error: {message}\n")
     return code
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        seconds[stage] = round(time.monotonic() - started, 3)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.draw import FRUITS, KINDS, SIDE, VIEWS, draw
+from data.draw import FRUITS, SIDE, VIEWS, draw
+from data.fruits import KINDS
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
