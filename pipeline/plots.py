@@ -67,7 +67,7 @@ def scree(ratios: Sequence[float], kept: int) -> str:
     """The variance of every component, and the sum up to it; `kept` is marked."""
     each = 100 * np.nan_to_num(np.asarray(ratios, dtype=np.float64))
     total, count, logarithmic = np.cumsum(each), each.size, each.size > 50
-    with _figure("scree", height=370) as figure:
+    with _figure("scree", height=370, left=0.17) as figure:  # its labels have two lines
         upper, lower = figure.subplots(2, 1, sharex=True)
         upper.plot(np.arange(1, count + 1), total, color=ACCENT, linewidth=1.8, marker="" if logarithmic else ".")
         upper.set(ylim=(0, 104), ylabel="Sum so far\n(% of the variance)")
