@@ -156,7 +156,7 @@ def load(images: Iterable[Listed], uri: str, *, size: int) -> Iterator[Loaded | 
 
 def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
     if image.size > MAX_BYTES:
-        return Rejected(image, "fetch", "TooLarge", f"{image.size} bytes; at most {MAX_BYTES} are read")
+        return Rejected(image, "list", "TooLarge", f"{image.size} bytes; at most {MAX_BYTES} are read")
     try:
         answer = obstore.get(open_store(uri), image.path)
         data, etag = bytes(answer.bytes()), answer.meta["e_tag"] or image.etag

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 
-import obstore
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
@@ -24,11 +23,14 @@ class Known:
         count: images whose features are known.
         published: names of the files below the output's features/ that hold as they are.
         todo: the listed images that are not known; columns of LISTING_SCHEMA.
+        replaced: names of the files in preparation whose good rows are in others; to be removed once `todo`, which is
+            worked out from them, has been used.
     """
 
     count: int
     published: Sequence[str]
     todo: DataFrame
+    replaced: Sequence[str]
 
 
 def find(spark: SparkSession, output: str, labels: Sequence[str], *, key: str, prefix: str) -> Known:
@@ -50,10 +52,10 @@ def find(spark: SparkSession, output: str, labels: Sequence[str], *, key: str, p
     published, prepared = f"{output}/{results.FEATURES}", f"{results.staging(output)}/{results.FEATURES}"
     places = {name: folder for folder in (published, prepared) for name in results.parquet_files(folder)}
     foreign = [name for name, folder in places.items() if folder == prepared and not name.startswith(key)]
-    obstore.delete(store.open_store(prepared), foreign)
+    results.drop_features(output, foreign)
     places = {name: folder for name, folder in places.items() if name.startswith(key)}
     if not places:
-        return Known(0, [], listing)
+        return Known(0, [], listing, [])
 
     position = F.array_position(F.array(*[F.lit(label) for label in labels]), F.col("label")) - 1
     index = (
@@ -78,23 +80,23 @@ def find(spark: SparkSession, output: str, labels: Sequence[str], *, key: str, p
         row["file"]: row
         for row in chosen.groupBy("file").agg(F.count("*").alias("rows"), F.min("current").alias("current")).collect()
     }
-    whole = {
-        name
-        for name, folder in places.items()
-        if name in kept and kept[name]["current"] and kept[name]["rows"] == results.count_rows([f"{folder}/{name}"])
-    }
+    names = sorted(kept)
+    rows_of = dict(zip(names, results.rows_of([f"{places[name]}/{name}" for name in names]), strict=True))
+    whole = {name for name in names if kept[name]["current"] and kept[name]["rows"] == rows_of[name]}
     partly = sorted(set(kept) - whole)
     if partly:
         rows = chosen.where(F.col("file").isin(partly)).groupBy("file").agg(F.collect_list("path").alias("paths"))
         work = partial(_rewrite, places=places, target=prepared, prefix=prefix, labels=list(labels))
         rows.mapInArrow(work, "file string").write.format("noop").mode("overwrite").save()
-    gone = [name for name, folder in places.items() if folder == prepared and name not in whole]
-    todo = listing.join(chosen.select("path", "etag"), ["path", "etag"], "left_anti").select(
-        *results.LISTING_SCHEMA.names
+    replaced = [name for name, folder in places.items() if folder == prepared and name not in whole]
+    published_whole = sorted(name for name in whole if places[name] == published)
+    todo = listing.join(chosen.select("path", "etag"), ["path", "etag"], "left_anti")
+    return Known(
+        sum(row["rows"] for row in kept.values()),
+        published_whole,
+        todo.select(*results.LISTING_SCHEMA.names),
+        replaced,
     )
-    known = Known(sum(row["rows"] for row in kept.values()), sorted(n for n in whole if places[n] == published), todo)
-    obstore.delete(store.open_store(prepared), gone)
-    return known
 
 
 def _rewrite(

@@ -70,7 +70,13 @@ def merge(left: Moments, right: Moments) -> Moments:
 
 
 def measure(spark: SparkSession, files: Sequence[str], *, tasks: int) -> Moments:
-    """Partial sums of all features in `files` (URIs of feature files), `tasks` partial results merged on the driver."""
+    """Partial sums of all features in `files` (URIs of feature files), `tasks` partial results merged on the driver.
+
+    Raises:
+        UsageError: there are no files.
+    """
+    if not files:
+        raise UsageError("--input: no image gave features, so there is nothing to reduce; see the rejected ones")
     schema = "count long, mean binary, scatter binary"
     rows = _over(spark, files, _measure_files, schema=schema, tasks=tasks)
     total: Moments | None = None
@@ -79,8 +85,7 @@ def measure(spark: SparkSession, files: Sequence[str], *, tasks: int) -> Moments
             row["count"], np.frombuffer(row["mean"]), np.frombuffer(row["scatter"]).reshape(len(row["mean"]) // 8, -1)
         )
         total = part if total is None else merge(total, part)
-    if total is None:
-        raise UsageError("no image gave features, so there is nothing to reduce; see the rejected ones")
+    assert total is not None  # noqa: S101 - every file has rows
     return total
 
 

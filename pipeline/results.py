@@ -126,7 +126,12 @@ def parquet_files(uri: str) -> list[str]:
 
 
 def count_rows(files: Sequence[str]) -> int:
-    """Rows in the parquet objects `files` (URIs), read from their footers."""
+    """Rows in all the parquet objects `files` (URIs)."""
+    return sum(rows_of(files))
+
+
+def rows_of(files: Sequence[str]) -> list[int]:
+    """Rows in each of the parquet objects `files` (URIs), read from their footers."""
 
     def rows(file: str) -> int:
         folder, _, name = file.rpartition("/")
@@ -134,7 +139,7 @@ def count_rows(files: Sequence[str]) -> int:
         return int(pq.read_metadata(pa.BufferReader(bytes(tail.bytes()))).num_rows)
 
     with ThreadPoolExecutor(8) as pool:
-        return sum(pool.map(rows, files))
+        return list(pool.map(rows, files))
 
 
 def spark_schema(schema: pa.Schema) -> StructType:
@@ -155,6 +160,11 @@ def begin(output: str) -> None:
     obstore.put(opened, "started", b"")
     stale = [name for name, _ in store.sizes(staging(output)) if not name.startswith(f"{FEATURES}/")]
     obstore.delete(opened, [name for name in stale if name != "started"])
+
+
+def drop_features(output: str, names: Sequence[str]) -> None:
+    """Remove files of features from the run in preparation."""
+    obstore.delete(store.open_store(f"{staging(output)}/{FEATURES}"), list(names))
 
 
 def is_intact(output: str, run: dict[str, Any]) -> bool:

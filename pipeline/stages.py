@@ -74,6 +74,7 @@ def run(settings: Settings) -> dict[str, Any]:
     with _timed(seconds, "extract"):
         todo = listed - found.count
         _extract(spark, found.todo, settings, model=model, labels=labels, prefix=prefix, todo=todo, slots=slots)
+        results.drop_features(output, found.replaced)
     files = _feature_files(output, found.published)
     rejections = exhibits.read_rejections(f"{staging}/{results.REJECTED}")
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)

@@ -158,7 +158,7 @@ def test_a_key_that_vanished_is_rejected_with_its_stage(tmp_path):
 def test_a_file_too_large_to_be_a_photograph_is_not_fetched(tmp_path):
     (outcome,) = images.load([Listed("big.jpg", images.MAX_BYTES + 1, "etag", "x")], str(tmp_path), size=16)
     assert isinstance(outcome, Rejected)
-    assert (outcome.stage, outcome.error) == ("fetch", "TooLarge")
+    assert (outcome.stage, outcome.error) == ("list", "TooLarge")
 
 
 def test_a_forbidden_file_is_rejected(tmp_path, monkeypatch):

@@ -179,6 +179,13 @@ def test_a_failed_run_leaves_the_last_complete_one_readable(run, photos, tmp_pat
     assert results.is_intact(str(tmp_path / "out"), run_record)
 
 
+def test_nothing_but_rejected_images_is_said(run, tmp_path, capsys):
+    (tmp_path / "photos" / "Kiwi").mkdir(parents=True)
+    (tmp_path / "photos" / "Kiwi" / "0.jpg").write_bytes(b"no")
+    assert run() == 2
+    assert "no image gave features" in capsys.readouterr().err
+
+
 def test_one_class_only_is_said(run, tmp_path, capsys):
     pictures.write_set(tmp_path / "photos", classes=1)
     assert run() == 0
