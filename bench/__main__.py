@@ -113,7 +113,9 @@ def _bare(path: Path, folder: Path, processes: int) -> float:
 
 def _reduction(features: Path, *, images: int, wanted: str) -> Figure:
     conf = submit.conf_arguments(targets.local([]))
-    command = java.command([*conf, str(ROOT / "bench" / "reduction.py"), str(features)], memory="4g", archive=None)
+    command = java.command(
+        [*conf, str(ROOT / "bench" / "reduction.py"), str(features)], memory="4g", archive=java.archive_path(CACHE)
+    )
     environment = java.environment() | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     took = json.loads(done.stdout.splitlines()[-1])

@@ -38,7 +38,8 @@ def run(photos: Path, output: Path) -> Ran:
         [*command, "--image-size", str(IMAGE_SIZE)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         while process.poll() is None:
-            peaks |= {pid: _peak_mib(pid) for pid in _driver(process.pid)}
+            for pid in _driver(process.pid):
+                peaks[pid] = max(peaks.get(pid, 0.0), _peak_mib(pid))
             time.sleep(POLL_S)
         wall_s = time.monotonic() - started
         said = process.stdout.read() if process.stdout else ""

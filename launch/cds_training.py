@@ -27,6 +27,12 @@ def double(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict(rows)
 
 
+def large(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """A result over 1 MiB goes another way to the driver, as the sums for the PCA do."""
+    for _ in batches:
+        yield pa.RecordBatch.from_pydict({"sums": [bytes(3 << 20)]})
+
+
 def main(folder: str) -> None:
     """Parquet out and in, a Python stage, a join, a group, models built, fitted, saved and applied."""
     spark = SparkSession.builder.getOrCreate()
@@ -39,6 +45,7 @@ def main(folder: str) -> None:
     rows.join(chosen, "path", "left_anti").write.format("noop").mode("overwrite").save()
     spark.range(0, 2, 1, 2).mapInArrow(double, schema).write.format("noop").mode("overwrite").save()
     list(spark.range(0, 2, 1, 2).mapInArrow(double, schema).toLocalIterator())
+    spark.range(0, 1, 1, 1).mapInArrow(large, "sums binary").collect()
 
     context, package = spark.sparkContext, spark._jvm.org.apache.spark.ml.feature  # type: ignore[union-attr]
     vector = _py2java(context, DenseVector([1.0, 2.0]))

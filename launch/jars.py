@@ -39,7 +39,12 @@ def _fetch(folder: Path, *, versions: list[str], cache: Path) -> None:
     (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
     command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(WANTED), "-warn"]
     places = ["-cache", str(cache / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision].[ext]"]
-    ran = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    try:
+        ran = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise JarsError(
+            f"the jars for s3:// did not arrive from Maven Central in {TIMEOUT_S} s; check the network, run again"
+        ) from error
     if ran.returncode or not list(folder.glob("hadoop-aws-*.jar")):
         said = (ran.stdout + ran.stderr).splitlines()
         cause = next((line.strip() for line in said if "not found" in line or "Exception" in line), "no word from Ivy")

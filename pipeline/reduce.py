@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from pipeline.settings import UsageError
 from pipeline.split import Splitter
 from pipeline.worker import settle
 
+PARTS_BYTES = 2**28  # of partial sums on their way to the driver: 20 tasks of 1,280 features
 BLOCK_ROWS = 4096  # a block of 4,096 x 1,280 float64 is 42 MB; fewer rows make the d x d merge dominate
 
 
@@ -48,7 +50,7 @@ class Reduction:
     components: NDArray[np.float64]
     ratios: NDArray[np.float64]
 
-    def project(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def project(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Scale and project (n, d) features to (n, k). A constant feature counts as 0, as in Spark's scaler."""
         return ((rows - self.mean) * _inverse(self.deviation)) @ self.components
 
@@ -69,8 +71,16 @@ def merge(left: Moments, right: Moments) -> Moments:
     return Moments(count, left.mean + shift * (right.count / count), scatter)
 
 
-def measure(spark: SparkSession, files: Sequence[str], *, tasks: int) -> Moments:
-    """Partial sums of all features in `files` (URIs of feature files), `tasks` partial results merged on the driver.
+def measure(spark: SparkSession, files: Sequence[str], *, features: int, slots: int) -> Moments:
+    """Partial sums of all features in `files` (URIs of feature files), merged on the driver.
+
+    A task slot has one task, unless what they send would not fit into the driver, however many images there are.
+
+    Args:
+        spark: the session.
+        files: URIs of feature files.
+        features: d.
+        slots: tasks that run at a time.
 
     Raises:
         UsageError: there are no files.
@@ -78,9 +88,10 @@ def measure(spark: SparkSession, files: Sequence[str], *, tasks: int) -> Moments
     if not files:
         raise UsageError("--input: no image gave features, so there is nothing to reduce; see the rejected ones")
     schema = "count long, mean binary, scatter binary"
+    tasks = max(1, min(slots, PARTS_BYTES // (8 * features**2)))
     rows = _over(spark, files, _measure_files, schema=schema, tasks=tasks)
     total: Moments | None = None
-    for row in rows.toLocalIterator():
+    for row in rows.collect():
         part = Moments(
             row["count"], np.frombuffer(row["mean"]), np.frombuffer(row["scatter"]).reshape(len(row["mean"]) // 8, -1)
         )
@@ -196,14 +207,14 @@ def _measure_files(files: list[str]) -> Iterator[pa.RecordBatch]:
 
 def _blocks(files: list[str]) -> Iterator[NDArray[np.float64]]:
     """The features of many small files in blocks of at least BLOCK_ROWS rows, the last one excepted."""
-    waiting: list[NDArray[np.float64]] = []
+    waiting: list[NDArray[np.float32]] = []
     for file in files:
         waiting.append(results.matrix(results.read_table(file, ["features"])["features"]))
         if sum(map(len, waiting)) >= BLOCK_ROWS:
-            yield np.concatenate(waiting)
+            yield np.concatenate(waiting, dtype=np.float64)
             waiting = []
     if waiting:
-        yield np.concatenate(waiting)
+        yield np.concatenate(waiting, dtype=np.float64)
 
 
 def _project_files(

@@ -94,9 +94,11 @@ def vectors(rows: NDArray[np.floating[Any]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
 
 
-def matrix(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column of n lists of d numbers as a float64 (n, d) matrix."""
-    return np.asarray(column.combine_chunks().flatten(), dtype=np.float64).reshape(len(column), -1)
+def matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column of n lists of d float32 as a (n, d) matrix; one chunk is not copied."""
+    flat = column.combine_chunks().flatten().to_numpy()
+    rows: NDArray[np.float32] = flat.reshape(len(column), -1)
+    return rows
 
 
 def write_table(uri: str, table: pa.Table) -> None:
@@ -117,7 +119,8 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         StoreError: it cannot be read.
     """
-    return pq.read_table(pa.BufferReader(store.read(uri)), columns=None if columns is None else list(columns))
+    file = pq.ParquetFile(pa.BufferReader(store.read(uri)))
+    return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def parquet_files(uri: str) -> list[str]:

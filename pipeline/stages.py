@@ -80,7 +80,7 @@ def run(settings: Settings) -> dict[str, Any]:
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
     _check_rejected(settings, counts=counts, rejections=rejections)
     with _timed(seconds, "reduce"):
-        reduction = _reduce(spark, files, settings, splitter=splitter, slots=slots)
+        reduction = _reduce(spark, files, settings, model=model, splitter=splitter, slots=slots)
     with _timed(seconds, "classify"):
         scores = _classify(spark, labels, staging=staging, images=counts["extracted"] + counts["known"])
     metrics, kept = scores.metrics(), reduction.components.shape[1]
@@ -257,10 +257,10 @@ def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: R
 
 
 def _reduce(
-    spark: SparkSession, files: list[str], settings: Settings, *, splitter: Splitter, slots: int
+    spark: SparkSession, files: list[str], settings: Settings, *, model: Model, splitter: Splitter, slots: int
 ) -> reduce.Reduction:
     staging = results.staging(settings.output)
-    sums = reduce.measure(spark, files, tasks=slots)
+    sums = reduce.measure(spark, files, features=model.features, slots=slots)
     reduction = reduce.fit(sums, components=settings.components, variance=settings.variance)
     scaler, pca = (store.spark_path(f"{staging}/{name}") for name in (results.SCALER, results.PCA))
     reduce.save(spark, reduction, scaler=scaler, pca=pca)

@@ -166,7 +166,7 @@ def test_a_forbidden_file_is_rejected(tmp_path, monkeypatch):
         raise PermissionDeniedError("403 Forbidden")
 
     monkeypatch.setattr("obstore.get", refuse)
-    (outcome,) = images.load([Listed("x.jpg", 1, "etag", "x")], str(tmp_path), size=16)
+    (outcome,) = images.load([Listed("x.jpg", 1, "etag", "x")], "s3://bucket/x", size=16)
     assert isinstance(outcome, Rejected)
     assert (outcome.stage, outcome.error) == ("fetch", "AccessDenied")
 
@@ -177,4 +177,4 @@ def test_a_server_that_is_away_is_no_rejection(tmp_path, monkeypatch):
 
     monkeypatch.setattr("obstore.get", fail)
     with pytest.raises(GenericError):
-        list(images.load([Listed("x.jpg", 1, "etag", "x")], str(tmp_path), size=16))
+        list(images.load([Listed("x.jpg", 1, "etag", "x")], "s3://bucket/x", size=16))
