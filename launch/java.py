@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TRAINING_TIMEOUT_S = 180
+TRAINING_TIMEOUT_S = 600
 
 # What Spark reaches inside Java: org.apache.spark.launcher.JavaModuleOptions (4.1.1), without jdk.incubator.vector:
 # with that module Java warns at every start, and only Spark ML's linear algebra would use it.

@@ -21,6 +21,7 @@ def spark():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")  # no look-up of this machine's name
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
