@@ -10,8 +10,8 @@ from pathlib import Path
 
 from launch import java
 from launch.package import Package
-from launch.targets import REASON, Setting
-from pipeline.settings import Settings
+from launch.targets import Setting
+from pipeline.settings import REASON, Settings
 
 STOP_S = 15.0
 

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# The job shows the reasons in its report: they travel as settings beside the settings.
-REASON = "spark.reason."
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -18,14 +18,12 @@ from pipeline import images, results, store
 from pipeline.classify import Scores, read_predictions
 from pipeline.reduce import Reduction
 from pipeline.report import Content, Example, Rejection, Setting
-from pipeline.settings import Settings
+from pipeline.settings import REASON, Settings
 
 EXAMPLES = 24
 POINTS = 3000
 REJECTIONS = 100
 THUMBNAIL = 100
-# Whoever submits the job says why a setting is as it is, in a setting of its own beside it.
-REASON = "spark.reason."
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 REJECTED_SHARE = 0.01
 REJECTED_FLOOR = 10
+# Whoever submits the job says why a Spark setting is as it is, for the report, in a setting of its own beside it.
+REASON = "spark.reason."
 
 
 class UsageError(Exception):
