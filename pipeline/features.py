@@ -14,6 +14,7 @@ import pyarrow as pa
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from pyspark import Accumulator, TaskContext
+from pyspark.sql import SparkSession
 
 from pipeline import images, results, store
 from pipeline.images import Listed, Loaded, Rejected
@@ -74,6 +75,18 @@ def inspect(uri: str) -> Model:
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"--model {uri} is no LiteRT file ({str(error).splitlines()[0]}); build one") from error
     return Model(uri, sha256(content).hexdigest(), runtime.size, runtime.features)
+
+
+def warm_up(spark: SparkSession, model: Model) -> None:
+    """Start a Python worker a task slot and build the model in it: 2 s in which the first images would wait."""
+
+    def build(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        _runtime(model.uri, model.sha256)
+        settle()
+        return batches
+
+    slots = spark.sparkContext.defaultParallelism
+    spark.range(0, slots, 1, slots).mapInArrow(build, "slot long").write.format("noop").mode("overwrite").save()
 
 
 def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.RecordBatch]:

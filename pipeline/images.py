@@ -30,7 +30,7 @@ MAX_PIXELS = 100_000_000  # 300 MB decoded; the largest cameras make 100 megapix
 # Fetching is waiting: eight requests a task slot hide 20 ms of latency behind 3 ms of inference. What they may hold
 # between them is bounded, so that memory is flat whatever the size of the files.
 FETCHES = 8
-AHEAD_IMAGES = 32
+GROUP, GROUP_BYTES = 8, 2**18
 AHEAD_BYTES = 64 * 2**20
 
 # What Pillow's decoders raise on hostile files. OSError is the rule, the others were met.
@@ -140,18 +140,35 @@ def load(images: Iterable[Listed], uri: str, *, size: int) -> Iterator[Loaded | 
     Raises:
         StoreError: the server failed in a way that is not about one image.
     """
-    waiting: deque[tuple[int, Future[Loaded | Rejected]]] = deque()
+    waiting: deque[tuple[int, Future[list[Loaded | Rejected]]]] = deque()
     held = 0
     with ThreadPoolExecutor(FETCHES) as pool:
-        for image in images:
-            while waiting and (len(waiting) >= AHEAD_IMAGES or held + image.size > AHEAD_BYTES):
-                size_b, first = waiting.popleft()
-                held -= size_b
-                yield first.result()
-            held += image.size
-            waiting.append((image.size, pool.submit(_load, image, uri, size=size)))
+        for group in _groups(images):
+            size_b = sum(image.size for image in group)
+            while waiting and (len(waiting) > FETCHES or held + size_b > AHEAD_BYTES):
+                freed, first = waiting.popleft()
+                held -= freed
+                yield from first.result()
+            held += size_b
+            waiting.append((size_b, pool.submit(_load_group, group, uri, size=size)))
         for _, rest in waiting:
-            yield rest.result()
+            yield from rest.result()
+
+
+def _groups(images: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """Small images by the GROUP: handing them over one by one costs 3 % of the smallest. A large one goes alone."""
+    group: list[Listed] = []
+    for image in images:
+        if group and (len(group) == GROUP or sum(each.size for each in group) + image.size > GROUP_BYTES):
+            yield group
+            group = []
+        group.append(image)
+    if group:
+        yield group
+
+
+def _load_group(group: list[Listed], uri: str, *, size: int) -> list[Loaded | Rejected]:
+    return [_load(image, uri, size=size) for image in group]
 
 
 def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:

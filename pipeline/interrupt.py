@@ -11,10 +11,10 @@ CANCEL_S = 5.0
 
 
 def hear() -> None:
-    """Raise KeyboardInterrupt at Ctrl-C.
+    """Raise KeyboardInterrupt at Ctrl-C, to which whoever submits may be deaf.
 
-    At the start, as whoever submits may be deaf to it; with Spark, as pyspark's own handler talks to the JVM in the
-    middle of what the main thread is saying to it.
+    Spark has to be started on another thread: on the main one pyspark sets a handler of its own, which talks to the JVM
+    in the middle of what the main thread is saying to it.
     """
     if current_thread() is main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

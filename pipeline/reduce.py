@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +16,13 @@ from pyspark import Broadcast
 from pyspark.ml.common import _py2java  # the one way to hand vectors to the JVM; ML's own models use it
 from pyspark.ml.feature import PCAModel, StandardScalerModel
 from pyspark.ml.linalg import DenseMatrix, DenseVector
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from pipeline import results
+from pipeline import results, store
 from pipeline.settings import UsageError
 from pipeline.split import Splitter
 from pipeline.worker import settle
 
-PARTS_BYTES = 2**28  # of partial sums on their way to the driver: 20 tasks of 1,280 features
 BLOCK_ROWS = 4096  # a block of 4,096 x 1,280 float64 is 42 MB; fewer rows make the d x d merge dominate
 
 
@@ -71,33 +72,26 @@ def merge(left: Moments, right: Moments) -> Moments:
     return Moments(count, left.mean + shift * (right.count / count), scatter)
 
 
-def measure(spark: SparkSession, files: Sequence[str], *, features: int, slots: int) -> Moments:
-    """Partial sums of all features in `files` (URIs of feature files), merged on the driver.
+def measure(spark: SparkSession, files: Sequence[str], *, target: str, tasks: int) -> Moments:
+    """Partial sums of all features in `files`, merged on the driver one after the other.
 
-    A task slot has one task, unless what they send would not fit into the driver, however many images there are.
+    A task leaves its sums as one object: d x d numbers take ten times as long through the JVM as through the store.
 
     Args:
         spark: the session.
         files: URIs of feature files.
-        features: d.
-        slots: tasks that run at a time.
+        target: location for the partial sums; nobody needs them afterwards.
+        tasks: as many as there are task slots: what a task sends does not grow with its images.
 
     Raises:
         UsageError: there are no files.
     """
     if not files:
         raise UsageError("--input: no image gave features, so there is nothing to reduce; see the rejected ones")
-    schema = "count long, mean binary, scatter binary"
-    tasks = max(1, min(slots, PARTS_BYTES // (8 * features**2)))
-    rows = _over(spark, files, _measure_files, schema=schema, tasks=tasks)
-    total: Moments | None = None
-    for row in rows.collect():
-        part = Moments(
-            row["count"], np.frombuffer(row["mean"]), np.frombuffer(row["scatter"]).reshape(len(row["mean"]) // 8, -1)
-        )
-        total = part if total is None else merge(total, part)
-    assert total is not None  # noqa: S101 - every file has rows
-    return total
+    _over(spark, files, partial(_measure_files, target=target), tasks=tasks)
+    return functools.reduce(
+        merge, (_unpack(store.read(f"{target}/{number}")) for number in range(min(tasks, len(files))))
+    )
 
 
 def fit(sums: Moments, *, components: int | None, variance: float) -> Reduction:
@@ -172,37 +166,38 @@ def project(
 ) -> None:
     """Write the reduced images: for every file of features one of the same name below `target`."""
     work = partial(_project_files, reduction=spark.sparkContext.broadcast(reduction), splitter=splitter, target=target)
-    _over(spark, files, work, schema="file string", tasks=tasks).write.format("noop").mode("overwrite").save()
+    _over(spark, files, work, tasks=tasks)
 
 
-def _over(
-    spark: SparkSession,
-    files: Sequence[str],
-    work: Callable[[list[str]], Iterator[pa.RecordBatch]],
-    *,
-    schema: str,
-    tasks: int,
-) -> DataFrame:
-    """A frame of what `work` yields for the files of each task; the files' names travel, not their rows."""
+def _over(spark: SparkSession, files: Sequence[str], work: Callable[[int, list[str]], None], *, tasks: int) -> None:
+    """Call `work` with the number and the files of each task; the files' names travel, not their rows."""
     shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         settle()
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                yield from work(shares[number])
+                work(number, shares[number])
+            yield batch
 
-    return spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, schema)
+    tasks_done = spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, "task long")
+    tasks_done.write.format("noop").mode("overwrite").save()
 
 
-def _measure_files(files: list[str]) -> Iterator[pa.RecordBatch]:
-    total: Moments | None = None
-    for block in _blocks(files):
-        part = moments(block)
-        total = part if total is None else merge(total, part)
-    if total is not None:
-        columns = {"count": [total.count], "mean": [total.mean.tobytes()], "scatter": [total.scatter.tobytes()]}
-        yield pa.RecordBatch.from_pydict(columns)
+def _measure_files(number: int, files: list[str], *, target: str) -> None:
+    sums = functools.reduce(merge, map(moments, _blocks(files)))
+    store.write(f"{target}/{number}", _pack(sums))
+
+
+def _pack(sums: Moments) -> memoryview:
+    """Count, mean and scatter in one run of float64; a count is exact in one up to 2^53."""
+    return np.concatenate([[sums.count], sums.mean, sums.scatter.ravel()], dtype=np.float64).data.cast("B")
+
+
+def _unpack(content: bytes) -> Moments:
+    numbers = np.frombuffer(content)
+    width = (math.isqrt(4 * len(numbers) - 3) - 1) // 2  # 1 + d + d^2 numbers
+    return Moments(int(numbers[0]), numbers[1 : width + 1], numbers[width + 1 :].reshape(width, width))
 
 
 def _blocks(files: list[str]) -> Iterator[NDArray[np.float64]]:
@@ -218,8 +213,13 @@ def _blocks(files: list[str]) -> Iterator[NDArray[np.float64]]:
 
 
 def _project_files(
-    files: list[str], *, reduction: Broadcast[Reduction], splitter: Splitter, target: str
-) -> Iterator[pa.RecordBatch]:
+    number: int,  # noqa: ARG001 - the result is named after the file of features
+    files: list[str],
+    *,
+    reduction: Broadcast[Reduction],
+    splitter: Splitter,
+    target: str,
+) -> None:
     for file in files:
         table = results.read_table(file, ["path", "label", "features"])
         paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
@@ -229,7 +229,6 @@ def _project_files(
         results.write_table(
             f"{target}/{name}", pa.table([paths, labels, sides, reduced], schema=results.REDUCED_SCHEMA)
         )
-        yield pa.RecordBatch.from_pydict({"file": [name]})
 
 
 def _inverse(deviation: NDArray[np.float64]) -> NDArray[np.float64]:

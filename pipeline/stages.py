@@ -9,6 +9,7 @@ import platform
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -31,8 +32,8 @@ log = logging.getLogger("pipeline")
 
 LISTING_ROWS = 50_000
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
-TASKS_A_SLOT = 64
-TASK_IMAGES = (8, 1024)
+TASKS_A_SLOT = 32
+TASK_IMAGES = (32, 1024)
 
 
 class RunError(Exception):
@@ -51,20 +52,25 @@ def run(settings: Settings) -> dict[str, Any]:
     interrupt.hear()
     output, staging = settings.output, results.staging(settings.output)
     model = _open_model(settings)
+    starter = ThreadPoolExecutor(1)
     with _timed(seconds, "list"):
         _prepare_output(output)
+        last: dict[str, Any] | None = store.read_json(f"{output}/{results.RUN}")
+        # Spark starts while the listing runs, unless the results of the last run may well stand without it.
+        session = None if last else starter.submit(_start_spark, model)
         splitter = Splitter(settings.seed)
         census = _list(settings, splitter)
     listed = census.labels.total()
     reduce.check_components(settings.components, images=listed, features=model.features)
     asked = _asked(settings, model=model, census=census)
-    if last := _standing(settings, asked=asked, listed=listed):
+    if last and _stands(last, settings, asked=asked, listed=listed):
+        results.discard(output)
         log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
-        return last
+        counts = last["counts"]
+        return {**last, "counts": {**counts, "extracted": 0, "known": counts["extracted"] + counts["known"]}}
 
     with _timed(seconds, "start Spark"):
-        spark = SparkSession.builder.getOrCreate()
-        interrupt.hear()
+        spark = (session or starter.submit(_start_spark, model)).result()
         slots = spark.sparkContext.defaultParallelism
     labels = sorted(census.labels)
     name = secrets.token_hex(4)
@@ -80,7 +86,7 @@ def run(settings: Settings) -> dict[str, Any]:
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
     _check_rejected(settings, counts=counts, rejections=rejections)
     with _timed(seconds, "reduce"):
-        reduction = _reduce(spark, files, settings, model=model, splitter=splitter, slots=slots)
+        reduction = _reduce(spark, files, settings, splitter=splitter, slots=slots)
     with _timed(seconds, "classify"):
         scores = _classify(spark, labels, staging=staging, images=counts["extracted"] + counts["known"])
     metrics, kept = scores.metrics(), reduction.components.shape[1]
@@ -176,16 +182,22 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
     }
 
 
-def _standing(settings: Settings, *, asked: dict[str, Any], listed: int) -> dict[str, Any] | None:
-    """The record of the last run, where it is complete and the same would come out again; else None."""
-    last: dict[str, Any] | None = store.read_json(f"{settings.output}/{results.RUN}")
-    if last is None or last["asked"] != asked or not results.is_intact(settings.output, last):
-        return None
+def _stands(last: dict[str, Any], settings: Settings, *, asked: dict[str, Any], listed: int) -> bool:
+    """Whether the last run is complete and the same would come out again."""
     counts = last["counts"]
-    if counts["unreachable"] or counts["rejected"] > settings.rejected_limit(listed):
-        return None
-    results.discard(settings.output)
-    return {**last, "counts": {**counts, "extracted": 0, "known": counts["extracted"] + counts["known"]}}
+    return (
+        last["asked"] == asked
+        and results.is_intact(settings.output, last)
+        and not counts["unreachable"]
+        and counts["rejected"] <= settings.rejected_limit(listed)
+    )
+
+
+def _start_spark(model: Model) -> SparkSession:
+    """A session whose Python workers have the model built."""
+    spark = SparkSession.builder.getOrCreate()
+    features.warm_up(spark, model)
+    return spark
 
 
 def _extract(
@@ -257,10 +269,10 @@ def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: R
 
 
 def _reduce(
-    spark: SparkSession, files: list[str], settings: Settings, *, model: Model, splitter: Splitter, slots: int
+    spark: SparkSession, files: list[str], settings: Settings, *, splitter: Splitter, slots: int
 ) -> reduce.Reduction:
     staging = results.staging(settings.output)
-    sums = reduce.measure(spark, files, features=model.features, slots=slots)
+    sums = reduce.measure(spark, files, target=f"{staging}/sums", tasks=slots)
     reduction = reduce.fit(sums, components=settings.components, variance=settings.variance)
     scaler, pca = (store.spark_path(f"{staging}/{name}") for name in (results.SCALER, results.PCA))
     reduce.save(spark, reduction, scaler=scaler, pca=pca)

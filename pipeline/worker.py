@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from functools import lru_cache
+from itertools import count
 from zipimport import zipimporter
+
+_TASKS = count()
 
 
 def settle() -> None:
@@ -14,14 +16,10 @@ def settle() -> None:
     Before each task Spark calls importlib.invalidate_caches() (pyspark/worker_util.py), at which Python reads the
     directory of every archive that it ever imported from anew: pyspark.zip once a sub-package, and Spark's own jar.
     What is imported is imported: forgetting the importers leaves nothing to read. After each task Spark collects
-    garbage (pyspark/daemon.py): what the imports made will never be any.
+    garbage (pyspark/daemon.py): what the imports and the first task made will never be any.
     """
     for path, importer in list(sys.path_importer_cache.items()):
         if isinstance(importer, zipimporter):
             del sys.path_importer_cache[path]
-    _freeze()
-
-
-@lru_cache(maxsize=1)
-def _freeze() -> None:
-    gc.freeze()
+    if next(_TASKS) < 2:
+        gc.freeze()
