@@ -1,16 +1,33 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench sample lock clean
+.PHONY: help setup demo base up run down logs shell doctor \
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-emr lint bench bench-lab sample lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
-TARGET ?= local
+# The lab itself needs Docker and the standard library of any Python from 3.11 on.
+LAB := $(or $(PYTHON),python3) -m lab
+TARGET ?= lab
 INPUT ?= data/sample
-OUTPUT ?= out/run
 MODEL ?= lite0
+OUTPUT ?= out/$(TARGET)
+RELEASE ?=
+INSTANCE_TYPE ?=
+SERVICE ?=
 ARGS ?=
+# Of a run on Amazon EMR, or with TARGET=emr-lab at the lab's own endpoint.
+REGION ?= eu-west-3
+MAX_USD ?= 5
+emr-%: TARGET = emr
+EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
+OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
+OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
+OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" --max-usd "$(MAX_USD)" \
+	$(addprefix --release ,$(RELEASE)) $(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes)
+
+export RELEASE INSTANCE_TYPE S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT
 
 help: ## this help
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 	@sh setup.sh
@@ -18,11 +35,65 @@ setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 demo: setup ## the whole job on the sample photographs, no Docker; ends with out/demo/report.html
 	@$(PYTHON_VENV) -m launch run --input data/sample --output out/demo --image-size 100
 
-run: setup ## your own photographs: make run INPUT=… OUTPUT=… [MODEL=…] [TARGET=local] [ARGS="--components 50"]
+base: ## the base image: pulled, or made here where no registry answers; with this machine's CA certificates
+	@sh docker/base
+
+up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14.0] [INSTANCE_TYPE=r5.xlarge] [S3_PORT=0]
+	@$(LAB) up
+
+run: setup ## the job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"]; TARGET=local without Docker
 	@$(PYTHON_VENV) -m launch run --target "$(TARGET)" --input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS)
 
-test: setup ## the unit and S3 tests: no Docker, no network beyond the package registries
-	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 $(ARGS)
+down: ## stop the lab; its data stay
+	@$(LAB) down
+
+logs: ## what the lab's services say: make logs [SERVICE=worker-1]
+	@$(LAB) logs $(SERVICE)
+
+shell: ## a shell on the lab's master
+	@$(LAB) shell
+
+doctor: ## what this machine lacks, and the fix
+	@$(LAB) doctor
+
+clean: ## remove the lab with its data and keys, and say what was removed
+	@$(LAB) clean
+
+emr-plan: setup ## what a run on Amazon EMR would ask for, its rights and its cost; calls nothing: make emr-plan BUCKET=…
+	@$(EMR) $(OF_RUN) $(ARGS)
+
+emr-setup: setup ## make the AWS account ready: make emr-setup BUCKET=… [REGION=…] [BUDGET_USD=… EMAIL=…] [ARGS=--dry-run]
+	@$(EMR) $(OF_BUCKET) $(addprefix --budget-usd ,$(BUDGET_USD)) $(addprefix --email ,$(EMAIL)) $(ARGS)
+
+emr-run: setup ## the job on Amazon EMR: make emr-run BUCKET=… [REGION=…] [CLUSTER=j-…] [MAX_USD=5] [YES=1] [TARGET=emr-lab]
+	@$(EMR) $(OF_RUN) $(ARGS)
+
+emr-status: setup ## the clusters that emrlab started, and their steps
+	@$(EMR) $(OF_CLUSTER)
+
+emr-logs: setup ## what the last step of a cluster wrote
+	@$(EMR) $(OF_CLUSTER)
+
+emr-stop: setup ## cancel the step that runs
+	@$(EMR) $(OF_CLUSTER)
+
+emr-down: setup ## end every cluster that emrlab started; ARGS=--account with BUCKET=… removes all that it made
+	@$(if $(filter emr-lab,$(TARGET)),$(LAB) emr-down,$(EMR) $(OF_BUCKET) $(if $(YES),--yes) $(ARGS))
+
+emr-prices: setup ## ask Amazon's price list anew
+	@$(EMR)
+
+emr-up: ## start the rehearsal: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab
+	@$(LAB) emr-up
+
+test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; no network beyond the package registries
+	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 tests/emr $(ARGS)
+
+test-lab: setup ## the tests against a lab of their own: Docker, some minutes
+	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)
+
+test-emr: setup ## the tests against a rehearsal cluster of their own: YARN, HDFS, the EMR endpoint
+	@$(PYTHON_VENV) -m pytest tests/emr_lab $(ARGS)
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -30,11 +101,14 @@ lint: setup ## ruff and mypy
 bench: setup ## speed and memory beside peers on this machine; writes bench/results.md
 	@$(PYTHON_VENV) -m bench
 
+bench-lab: setup ## the lab beside local Spark on the same cores; the lab must be up; writes bench/lab.md
+	@$(PYTHON_VENV) -m bench.lab
+
 sample: setup ## draw data/sample anew
 	@$(PYTHON_VENV) -m data.draw
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml --group laptop --group test --output-file requirements.lock
 
-clean: ## remove what was set up and what was made: .venv, .cache, out
+distclean: ## remove what was set up and made outside Docker: .venv, .cache, out
 	@rm -rf .venv .cache out

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from lab import sizing
+from lab.sizing import Executors
+
+S3A = Path(__file__).parent / "s3a.conf"
+PYTHON = "/opt/emrlab/bin/python"
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,23 @@ class Setting:
 EVERYWHERE = (
     Setting("spark.sql.ansi.enabled", "true", "Spark 4's default, stated so that releases with Spark 3.5 behave alike"),
     Setting("spark.dynamicAllocation.enabled", "false", "a fixed number of executors: what was estimated is what runs"),
+    Setting(
+        "spark.python.unix.domain.socket.enabled",
+        "true",
+        "over TCP the first batch of a task waits 40 ms for a delayed acknowledgement; Spark before 4.1 has no other",
+    ),
     Setting("spark.python.worker.reuse", "true", "the model is built once in a worker process, not once a task"),
     Setting(
         "spark.sql.execution.arrow.maxRecordsPerBatch", "1024", "paths in an Arrow batch: a task has as many at most"
     ),
     Setting("spark.ui.showConsoleProgress", "false", "the job has a progress line of its own"),
     Setting("spark.sql.adaptive.enabled", "false", "the job sets its partitions; replanning small joins costs seconds"),
+    Setting(
+        "spark.sql.codegen.wholeStage",
+        "false",
+        "compiling a plan takes longer than running it: the JVM sees paths and small vectors, never features",
+    ),
+    Setting("spark.sql.catalogImplementation", "in-memory", "no table is kept: no Hive, no metastore folder"),
     Setting(
         "spark.sql.parquet.compression.codec",
         "snappy",
@@ -38,51 +56,73 @@ LOCAL = (
     Setting("spark.driver.host", "127.0.0.1", "no name to resolve, no port open to others"),
     Setting("spark.driver.bindAddress", "127.0.0.1", "no port open to others"),
     Setting("spark.ui.enabled", "false", "nobody looks at a run of seconds; its web server takes one to start"),
-    Setting(
-        "spark.sql.codegen.wholeStage",
-        "false",
-        "compiling a plan takes longer than running it: the JVM sees paths and small vectors, never features",
-    ),
     Setting("spark.sql.shuffle.partitions", "4", "200 by default, for clusters; here every one is a task of 10 ms"),
-    Setting("spark.sql.catalogImplementation", "in-memory", "no table is kept: no Hive, no metastore folder"),
 )
-S3 = (
-    Setting("spark.hadoop.fs.s3.impl", "org.apache.hadoop.fs.s3a.S3AFileSystem", "s3:// is S3A, as it is on EMR"),
-    Setting("spark.hadoop.fs.AbstractFileSystem.s3.impl", "org.apache.hadoop.fs.s3a.S3A", "the same, for FileContext"),
-    Setting("spark.hadoop.fs.s3a.directory.marker.retention", "delete", "no empty objects that stand for folders"),
-    Setting("spark.hadoop.fs.s3a.committer.name", "magic", "a task's files appear when it commits, without renames"),
-    Setting(
-        "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3",
-        "org.apache.hadoop.fs.s3a.commit.S3ACommitterFactory",
-        "the committer for s3://; Hadoop knows it for s3a:// only",
-    ),
-    Setting(
-        "spark.sql.sources.commitProtocolClass",
-        "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol",
-        "lets Spark use S3A's committers",
-    ),
-    Setting(
-        "spark.sql.parquet.output.committer.class",
-        "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
-        "the same, for parquet",
-    ),
-    Setting(
-        "spark.hadoop.fs.s3a.aws.credentials.provider",
-        "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider",
-        "the AWS_* variables, as the job's own client reads them; no key in a setting",
-    ),
+# Of every cluster that has the job's packages at PYTHON.
+CLUSTER = (
+    Setting("spark.submit.deployMode", "client", "the driver on the master: its end is the job's, its words come here"),
+    Setting("spark.driver.memory", "1g", "the driver holds names and counts; images and features never enter it"),
+    Setting("spark.pyspark.python", PYTHON, "the job's own packages, at the same place on every node"),
+    Setting("spark.pyspark.driver.python", PYTHON, "the same for the driver"),
+    Setting("spark.eventLog.enabled", "true", "the history server shows the job when it has ended"),
+)
+LAB = (
+    Setting("spark.master", "spark://spark-master:7077", "the lab's standalone master"),
+    Setting("spark.eventLog.dir", "s3://emrlab/spark-events", "the logs outlive the containers, as they do on EMR"),
 )
 
+VERBOSE = (Setting("spark.driver.extraJavaOptions", "-Demrlab.log=info -Demrlab.task.log=info", "--verbose"),)
 
-def local(locations: Iterable[str]) -> list[Setting]:
-    """The settings of a run on this machine, with S3A where one of the `locations` is on S3."""
+
+def local(locations: Iterable[str], given: Mapping[str, str] | None = None) -> list[Setting]:
+    """The settings of a run on this machine, with S3A where one of the `locations` is on S3; `given` overrides."""
     on_s3 = any(location.startswith("s3://") for location in locations)
-    return [*LOCAL, *EVERYWHERE, *(S3 + _server() if on_s3 else ())]
+    return _override([*LOCAL, *EVERYWHERE, *(s3a() + _server() if on_s3 else ())], given or {})
+
+
+def lab(shape: Executors, given: Mapping[str, str] | None = None, *, verbose: bool = False) -> list[Setting]:
+    """The settings of a run in the Docker lab; `given` overrides. S3A's are the cluster's own."""
+    cores = shape.cores * shape.instances
+    own = (*LAB, Setting("spark.cores.max", str(cores), "instances x cores: standalone counts cores, not instances"))
+    return _override([*own, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE], given or {})
+
+
+def s3a() -> tuple[Setting, ...]:
+    """S3A's settings, the same wherever the job runs; in their file the reason is the comment above each."""
+    settings, reason = [], list[str]()
+    for text in S3A.read_text().splitlines():
+        if text.startswith("#"):
+            reason.append(text.removeprefix("#").strip())
+        elif text.strip():
+            key, value = text.split(maxsplit=1)
+            settings.append(Setting(key, value.strip(), " ".join(reason)))
+            reason = []
+        else:
+            reason = []
+    return tuple(settings)
 
 
 def explain(settings: Iterable[Setting]) -> str:
     """The table as text."""
     return "".join(f"{setting.key} = {setting.value}\n    {setting.reason}\n" for setting in settings)
+
+
+def _executors(shape: Executors) -> tuple[Setting, ...]:
+    heap, overhead = sizing.memory_text(shape.heap_mb), sizing.memory_text(shape.overhead_mb)
+    slots = str(shape.cores * shape.instances)
+    return (
+        Setting("spark.executor.cores", str(shape.cores), "one task slot a core: LiteRT runs on one thread in each"),
+        Setting("spark.executor.memory", heap, "the heap schedules and shuffles; images and features never enter it"),
+        Setting("spark.executor.memoryOverhead", overhead, "the Python process and the model of every core live here"),
+        Setting("spark.executor.instances", str(shape.instances), "what the nodes hold beside YARN's own master"),
+        Setting("spark.sql.shuffle.partitions", slots, "one a task slot: every one is a task of 10 ms, 200 by default"),
+    )
+
+
+def _override(settings: Iterable[Setting], given: Mapping[str, str]) -> list[Setting]:
+    theirs = {key: Setting(key, value, "given on the command line") for key, value in given.items()}
+    kept = [theirs.pop(setting.key, setting) for setting in settings]
+    return [*kept, *theirs.values()]
 
 
 def _address() -> str:

@@ -7,9 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from docs import draw
+from lab import doctor
 
 ROOT = Path(__file__).parents[2]
-OURS = {"pipeline", "launch", "lab", "bench", "tests"}
+OURS = {"pipeline", "launch", "lab", "bench", "docs", "tests"}
 OF_THE_JOB = {
     "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
     *sys.stdlib_module_names,
@@ -78,3 +82,13 @@ def test_the_readme_names_only_make_targets_that_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z][a-z-]*)", (ROOT / "README.md").read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+def test_the_readme_has_what_doctor_says():
+    table = "".join(f"| {says} | {fix} |\n" for says, fix in doctor.table())
+    assert table in (ROOT / "README.md").read_text()
+
+
+def test_the_picture_of_the_lab_is_drawn_from_compose():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert draw.PICTURE.read_text() == draw.draw(services)

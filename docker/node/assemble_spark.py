@@ -1,0 +1,121 @@
+"""Lays out Spark as on a node of EMR: `python3 assemble_spark.py FOLDER`, with the archive and release.json beside it.
+
+The archive is PyPI's pyspark, in which Spark lies as it is distributed. Below FOLDER, the SPARK_HOME, come `bin`,
+`sbin`, `jars` and `python`. The jars of Hadoop's client are the release's, and those for s3:// are added. Java takes
+all of them by `classpath.jar`, for which archive_classes.py can make an archive.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HERE = Path(__file__).parent
+# Where the parts of the archive go.
+PLACES = {"deps/jars/": "jars/", "deps/bin/": "bin/", "deps/sbin/": "sbin/", "pyspark/": "python/pyspark/"}
+# Nobody starts these here: Spark on Kubernetes with its client, the Scala shell of Spark Connect; scripts for Windows
+# and R.
+UNUSED = re.compile(
+    r"jars/(spark-kubernetes_|kubernetes-|vertx-|zjsonpatch-|connect-repl/)|bin/(.*\.cmd|sparkR|docker-.*)$"
+)
+# Native code of this machine, as Netty names its jars and RocksDB the files in its own.
+NETTY, ROCKSDB = {
+    "x86_64": ("linux-x86_64", "linux64.so"),
+    "aarch64": ("linux-aarch_64", "linux-aarch64.so"),
+}[platform.machine()]
+# spark-hadoop-cloud was not published with Spark 3.5.6; from 3.5.5 to 3.5.8 its classes are the same bytes.
+CLOUD = {"3.5.6": "3.5.7"}
+
+
+def unpack(archive: Path, home: Path) -> None:
+    """The parts of Spark that a node uses; Python's are files in a folder, not in zips as Spark has them.
+
+    Nothing in a zip can keep what was compiled, and every process starts with it.
+    """
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            _, _, name = member.name.partition("/")
+            if place := _place(name):
+                member.name, member.uid, member.gid, member.uname, member.gname = place, 0, 0, "root", "root"
+                tar.extract(member, home)
+            elif re.match(r"lib/py4j-.*\.zip$", name) and (content := tar.extractfile(member)):
+                with zipfile.ZipFile(content) as py4j:
+                    py4j.extractall(home / "python")  # noqa: S202 - no other file than Spark's own
+
+
+def strip_rocksdb(home: Path) -> None:
+    """Leave this machine's native code in RocksDB's jar: it has 200 MB of it for all systems."""
+    (jar,) = (home / "jars").glob("rocksdbjni-*.jar")
+    whole = jar.rename(jar.with_suffix(".whole"))
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(jar, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if not name.startswith("librocksdbjni-") or name == f"librocksdbjni-{ROCKSDB}":
+                new.writestr(name, old.read(name))
+    whole.unlink()
+
+
+def add_jars(home: Path, *, modules: Path, versions: dict[str, str]) -> None:
+    """Fetch what `modules` lists into `jars`, by the Ivy that Spark brings along."""
+    (ivy,) = (home / "jars").glob("ivy-*.jar")
+    java = ["java", *proxy(), *(f"-D{name}={version}" for name, version in versions.items()), "-cp", str(ivy)]
+    places = ["-cache", str(HERE / "ivy"), "-retrieve", f"{home}/jars/[artifact]-[revision].[ext]"]
+    subprocess.run([*java, "org.apache.ivy.Main", "-ivy", str(modules), "-warn", *places], check=True)
+
+
+def write_classpath(home: Path) -> None:
+    """A jar that has nothing but the names of all others, in order.
+
+    Spark itself says `jars/*`, and Java then takes them as the file system lists them: an archive of classes holds for
+    one order only.
+    """
+    names = " ".join(f"jars/{jar.name}" for jar in sorted((home / "jars").glob("*.jar")))
+    # A line of a manifest has 72 bytes at most; the next one goes on after a space.
+    folded = "\r\n ".join(re.findall(".{1,70}", f"Class-Path: {names}"))
+    with zipfile.ZipFile(home / "classpath.jar", "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\r\n{folded}\r\n\r\n")
+
+
+def proxy() -> list[str]:
+    """Java's flags for the proxy of the environment, which Docker hands to builds; Java does not heed it."""
+    address = urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
+    host, port = address.hostname, address.port or 80
+    return [f"-Dhttps.proxyHost={host}", f"-Dhttps.proxyPort={port}"] if host else []
+
+
+def main(folder: str) -> None:
+    """Unpack, put the release's jars in, compile."""
+    home, release = Path(folder), json.loads((HERE / "release.json").read_text())
+    (archive,) = HERE.glob("pyspark-*.tar.gz")
+    unpack(archive, home)
+    strip_rocksdb(home)
+    for jar in (home / "jars").glob("hadoop-*.jar"):
+        jar.unlink()
+    versions = {name: release[name] for name in ("hadoop", "scala", "spark")}
+    versions["spark"] = CLOUD.get(versions["spark"], versions["spark"])
+    for modules in ("hadoop.xml", "s3a.xml"):
+        add_jars(home, modules=HERE / modules, versions=versions)
+    write_classpath(home)
+    compileall.compile_dir(home / "python", quiet=1, workers=0)
+
+
+def _place(name: str) -> str:
+    """Where the file `name` of the archive goes; empty for one that is left out."""
+    for start, place in PLACES.items():
+        if name.startswith(start) and len(name) > len(start):
+            path = place + name.removeprefix(start)
+            native = re.search(r"-((?:linux|osx|windows)-\w+)\.jar$", path)
+            return "" if UNUSED.match(path) or (native and native[1] != NETTY) else path
+    return ""
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,135 @@
+"""The Docker lab's command line: `python -m lab up`, `down`, `clean`, `logs`, `shell`, `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lab import credentials, docker, doctor, releases, sizing
+from lab.up import LabError, up
+
+
+class UsageError(Exception):
+    """A mistake of the user: one line with the fix. Exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage text above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with argparse's own words."""
+        raise UsageError(f"{message}; --help lists the options")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
+    try:
+        parsed = _parser().parse_args(argv)
+        return int(parsed.command(parsed))
+    except (UsageError, releases.ReleaseError, sizing.SizingError, credentials.CredentialsError) as error:
+        return _fail(2, str(error))
+    except LabError as error:
+        return _fail(1, str(error))
+    except docker.DockerError as error:
+        return _fail(1, docker.telling_line(str(error)))
+    except OSError as error:
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+
+    started = commands.add_parser("up", help="start the lab, and build what is missing", allow_abbrev=False)
+    started.add_argument("--release", metavar="LABEL", help="EMR release out of releases.toml")
+    started.add_argument(
+        "--instance-type", metavar="TYPE", help="of the workers, like m5.xlarge (default) or r5.2xlarge"
+    )
+    started.set_defaults(command=_up)
+
+    stopped = commands.add_parser("down", help="stop the lab; its data stay", allow_abbrev=False)
+    stopped.set_defaults(command=_down)
+
+    cleaned = commands.add_parser("clean", help="remove the lab with its data and keys", allow_abbrev=False)
+    cleaned.add_argument("--images", action="store_true", help="remove its images too")
+    cleaned.set_defaults(command=_clean)
+
+    logs = commands.add_parser("logs", help="what the services say", allow_abbrev=False)
+    logs.add_argument("service", nargs="*", help="all where none is named")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    logs.set_defaults(command=_logs)
+
+    shell = commands.add_parser("shell", help="a shell on the master", allow_abbrev=False)
+    shell.set_defaults(command=_shell)
+
+    examined = commands.add_parser("doctor", help="what is missing on this machine, and the fix", allow_abbrev=False)
+    examined.set_defaults(command=_doctor)
+    return parser
+
+
+def _up(parsed: argparse.Namespace) -> int:
+    up(release=parsed.release, instance_type=parsed.instance_type)
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    _need_daemon()
+    docker.compose("--profile", "*", "down", "--remove-orphans", timeout_s=120)
+    sys.stdout.write("stopped; the data stay in Docker's volumes (make clean removes them)\n")
+    return 0
+
+
+def _clean(parsed: argparse.Namespace) -> int:
+    _need_daemon()
+    project = docker.written()["name"]
+    mine = ["--filter", f"label=com.docker.compose.project={project}"]
+    gone = {
+        "containers": docker.run(["docker", "ps", "--all", "--format", "{{.Names}}", *mine]).split(),
+        "volumes": docker.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
+        "keys": [str(credentials.ENV_FILE)] if credentials.forget(credentials.ENV_FILE) else [],
+    }
+    images = ["--rmi", "all"] if parsed.images else []
+    docker.compose("--profile", "*", "down", "--volumes", "--remove-orphans", *images, timeout_s=300)
+    sys.stdout.write("".join(f"removed {what}: {', '.join(sorted(names)) or 'none'}\n" for what, names in gone.items()))
+    if parsed.images:
+        sys.stdout.write("removed images: those of compose.yaml\n")
+    return 0
+
+
+def _logs(parsed: argparse.Namespace) -> int:
+    _need_daemon()
+    follow = ["--follow"] if parsed.follow else []
+    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=docker.ROOT)
+
+
+def _shell(_: argparse.Namespace) -> int:
+    _need_daemon()
+    if not any(service.name == "master" and service.state == "running" for service in docker.services()):
+        raise LabError("the lab is not running; start it: make up")
+    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=docker.ROOT)
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    text, able = doctor.report(doctor.examine())
+    sys.stdout.write(text)
+    return 0 if able else 1
+
+
+def _need_daemon() -> None:
+    found = doctor.daemon()
+    if isinstance(found, doctor.Finding):
+        raise LabError(found.line)
+
+
+def _fail(code: int, message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,307 @@
+"""What the lab needs of this machine: each thing is there, or one line says what is missing and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import docker, releases, sizing
+
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+DISK_GIB = 10
+DAEMON_TIMEOUT_S = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Something that can be wrong: the words for it and the fix, with names in braces for what varies.
+
+    Attributes:
+        says: what is wrong.
+        fix: what to do.
+        needed: for the lab, so that it cannot start while this is wrong.
+    """
+
+    says: str
+    fix: str
+    needed: bool = True
+
+
+TROUBLES = {
+    "cli": Trouble(
+        says="no docker on PATH",
+        fix="install Docker Desktop, or Docker Engine as docs.docker.com/engine/install says",
+    ),
+    "daemon": Trouble(
+        says="the Docker daemon does not answer: {answer}",
+        fix="start Docker Desktop, or: sudo systemctl start docker",
+    ),
+    "socket": Trouble(
+        says="this user may not use Docker's socket",
+        fix="sudo usermod -aG docker $USER, then log in again",
+    ),
+    "compose": Trouble(
+        says="no docker compose",
+        fix="install the package docker-compose-plugin (Docker's own) or docker-compose-v2 (Ubuntu)",
+    ),
+    "compose-v1": Trouble(
+        says="only Compose v1 ({version}) is here, the lab needs v2",
+        fix="install the package docker-compose-plugin (Docker's own) or docker-compose-v2 (Ubuntu)",
+    ),
+    "buildx": Trouble(
+        says="no docker buildx, which builds the images",
+        fix="install the package docker-buildx-plugin (Docker's own) or docker-buildx (Debian, Ubuntu)",
+    ),
+    "memory": Trouble(
+        says="Docker has {memory} of memory, the lab needs {needed}",
+        fix="give it more, in Docker Desktop under Settings > Resources",
+    ),
+    "disk": Trouble(
+        says="{free} free where Docker keeps its images, building them needs {needed}",
+        fix="free some: docker system prune",
+    ),
+    "port": Trouble(
+        says="port {port} is taken by another program",
+        fix="choose another, or 0 for any free one: make up {variable}=0",
+    ),
+    "port-number": Trouble(
+        says="{variable}={value} is no port",
+        fix="give a number from 0 to 65535",
+    ),
+    "java": Trouble(
+        says="no Java {wanted}: {found}; runs on this machine need it, the lab brings its own",
+        fix="make setup, or on macOS: brew install openjdk@{wanted}",
+        needed=False,
+    ),
+    "python": Trouble(
+        says="Python {found} is not one of {wanted}",
+        fix="install one, and: make setup PYTHON=/path/to/python",
+        needed=False,
+    ),
+    "aws": Trouble(
+        says="no AWS credentials; only runs on EMR need them",
+        fix="aws configure, or set AWS_PROFILE",
+        needed=False,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check's result.
+
+    Attributes:
+        subject: what was checked.
+        text: what is there, or what is wrong.
+        fix: empty where nothing is wrong.
+        needed: as in Trouble.
+    """
+
+    subject: str
+    text: str
+    fix: str = ""
+    needed: bool = True
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the lab cannot start."""
+        return bool(self.fix) and self.needed
+
+    @property
+    def line(self) -> str:
+        """What is wrong, and the fix."""
+        return f"{self.text}; {self.fix}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """What the Docker daemon says of itself."""
+
+    version: str
+    folder: Path
+    host: sizing.Host
+
+
+def table() -> list[tuple[str, str]]:
+    """What can be wrong, and the fix, as in the README: `…` stands for what varies."""
+    return [(re.sub(r"\{\w+\}", "…", row.says), re.sub(r"\{\w+\}", "…", row.fix)) for row in TROUBLES.values()]
+
+
+def examine() -> Iterator[Finding]:
+    """Every check, in the order in which they matter; those that need the daemon only where it answers."""
+    found = daemon()
+    if isinstance(found, Finding):
+        yield found
+    else:
+        yield Finding(subject="Docker", text=found.version)
+        yield from needs(found)
+        yield from building(found)
+    yield _java()
+    yield _python()
+    yield _aws()
+
+
+def daemon() -> Daemon | Finding:
+    """The daemon, or why it cannot be used."""
+    if not shutil.which("docker"):
+        return _trouble("Docker", "cli")
+    try:
+        version = docker.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=DAEMON_TIMEOUT_S)
+        asked = "{{.NCPU}}|{{.MemTotal}}|{{.DockerRootDir}}"
+        cpus, memory, folder = docker.run(["docker", "info", "--format", asked]).strip().split("|")
+    except docker.DockerError as error:
+        if "permission denied" in str(error).lower():
+            return _trouble("Docker", "socket")
+        return _trouble("Docker", "daemon", answer=docker.telling_line(str(error)).rstrip("."))
+    host = sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2)
+    return Daemon(version=version.strip(), folder=Path(folder), host=host)
+
+
+def needs(found: Daemon) -> Iterator[Finding]:
+    """What the lab cannot start without, besides the daemon."""
+    yield _compose()
+    yield _memory(found.host)
+    yield from _ports()
+
+
+def building(found: Daemon) -> Iterator[Finding]:
+    """What building the images needs besides."""
+    try:
+        yield Finding(subject="buildx", text=_version(docker.run(["docker", "buildx", "version"])))
+    except docker.DockerError:
+        yield _trouble("buildx", "buildx")
+    yield _disk(found.folder)
+
+
+def taken(port: docker.Port) -> Finding:
+    """The finding that another program has `port`."""
+    return _trouble("ports", "port", port=port.wanted, variable=port.variable)
+
+
+def report(findings: Iterator[Finding]) -> tuple[str, bool]:
+    """All findings as text, and whether the lab can start."""
+    lines, able = [], True
+    for finding in findings:
+        word = "ok" if not finding.fix else "missing" if finding.needed else "note"
+        lines.append(f"{word:<9}{finding.subject:<10}{finding.line if finding.fix else finding.text}\n")
+        able = able and not finding.blocks
+    return "".join(lines), able
+
+
+def _trouble(subject: str, name: str, **values: object) -> Finding:
+    trouble = TROUBLES[name]
+    text, fix = trouble.says.format(**values), trouble.fix.format(**values)
+    return Finding(subject=subject, text=text, fix=fix, needed=trouble.needed)
+
+
+def _compose() -> Finding:
+    try:
+        version = docker.compose("version", "--short").strip()
+    except docker.DockerError:
+        try:
+            alone = docker.run(["docker-compose", "version", "--short"]).strip()
+        except docker.DockerError:
+            alone = ""
+        return _trouble("Compose", "compose-v1" if alone.startswith("1.") else "compose", version=alone)
+    return Finding(subject="Compose", text=version)
+
+
+def _memory(host: sizing.Host) -> Finding:
+    memory, needed = f"{host.memory_mb / 1024:.1f} GiB", f"{sizing.SMALLEST_HOST_MB / 1024:.0f} GiB"
+    if host.memory_mb < sizing.SMALLEST_HOST_MB:
+        return _trouble("memory", "memory", memory=memory, needed=needed)
+    return Finding(subject="memory", text=f"{memory}, {host.cpus} CPUs")
+
+
+def _disk(folder: Path) -> Finding:
+    if not folder.exists():  # in Docker Desktop's own machine, which grows up to the limit in its settings
+        folder = docker.ROOT
+    free_gib = shutil.disk_usage(folder).free / 1024**3
+    if free_gib < DISK_GIB:
+        return _trouble("disk", "disk", free=f"{free_gib:.1f} GiB", needed=f"{DISK_GIB} GiB")
+    return Finding(subject="disk", text=f"{free_gib:.0f} GiB free")
+
+
+def _ports() -> Iterator[Finding]:
+    """One finding for each port that is wrong, else one for all; the running lab's own ports are not taken."""
+    wanted = docker.ports()
+    try:
+        own = {port for service in docker.services() for port in service.published.values()}
+    except docker.DockerError:
+        own = set()
+    wrong = False
+    for port in wanted:
+        if not port.wanted.isdecimal() or int(port.wanted) > 65535:
+            wrong = True
+            yield _trouble("ports", "port-number", variable=port.variable, value=port.wanted)
+        elif int(port.wanted) not in own and _is_taken(int(port.wanted)):
+            wrong = True
+            yield taken(port)
+    if not wrong:
+        yield Finding(subject="ports", text=", ".join(f"{port.variable} {port.wanted}" for port in wanted))
+
+
+def _is_taken(port: int) -> bool:
+    if port == 0:
+        return False
+    with socket.socket() as caller:
+        caller.settimeout(1)
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            return True
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except PermissionError:  # a low port: Docker may what this user may not
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _java() -> Finding:
+    wanted = releases.find().java
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    version = re.search(r'version "(?:1\.)?(\d+)', said)
+    if version and int(version[1]) in {wanted, 21}:  # as for runs on this machine: Spark 4 is tested on both
+        return Finding(subject="Java", text=version[1])
+    found = f"{java} is Java {version[1]}" if version else f"{java} does not run"
+    return _trouble("Java", "java", wanted=wanted, found=found)
+
+
+def _python() -> Finding:
+    found = f"{sys.version_info.major}.{sys.version_info.minor}"
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    wanted = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    if found in wanted:
+        return Finding(subject="Python", text=found)
+    return _trouble("Python", "python", found=found, wanted=", ".join(wanted))
+
+
+def _aws() -> Finding:
+    """Where boto3 would find credentials; nothing is read of them and nothing is asked of the network."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return Finding(subject="AWS", text="credentials in AWS_ACCESS_KEY_ID")
+    if profile := os.environ.get("AWS_PROFILE"):
+        return Finding(subject="AWS", text=f"credentials by AWS_PROFILE={profile}")
+    for name in ("credentials", "config"):
+        path = Path.home() / ".aws" / name
+        if path.exists():
+            return Finding(subject="AWS", text=f"credentials by {path}")
+    return _trouble("AWS", "aws")
+
+
+def _version(text: str) -> str:
+    found = re.search(r"v?(\d+\.\d+\.\d+\S*)", text)
+    return found[1] if found else text.strip()

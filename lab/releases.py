@@ -1,0 +1,48 @@
+"""The releases of Amazon EMR that the lab can be, out of releases.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+TABLE = Path(__file__).parent.parent / "releases.toml"
+
+
+class ReleaseError(Exception):
+    """No such release: one line with those that there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A row of releases.toml."""
+
+    label: str
+    spark: str
+    hadoop: str
+    scala: str
+    python: str
+    java: int
+    support_ends: date
+
+
+def find(label: str | None = None) -> Release:
+    """The release `label`, or the default one.
+
+    Raises:
+        ReleaseError: it is not in the table.
+    """
+    table = tomllib.loads(TABLE.read_text())
+    default = table.pop("default")
+    wanted = label or default
+    if wanted not in table:
+        raise ReleaseError(f"RELEASE={wanted} is not known; choose one of {', '.join(table)}")
+    return Release(label=wanted, **table[wanted])
+
+
+def warning(release: Release, *, today: date) -> str | None:
+    """A line on a release that EMR no longer supports, or None."""
+    if today <= release.support_ends:
+        return None
+    return f"{release.label} is out of EMR's standard support since {release.support_ends}; choose a newer RELEASE"

@@ -1,0 +1,142 @@
+"""Starts the lab: what is missing is made and built, the services started and waited for, and said where they are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lab import credentials, docker, doctor, releases, sizing
+
+BUILD_TIMEOUT_S = 3600
+START_TIMEOUT_S = 180
+# What stands behind each port of compose.yaml.
+_BEHIND = {
+    "S3_PORT": "S3",
+    "CONSOLE_PORT": "its console",
+    "MASTER_UI_PORT": "the cluster",
+    "APP_UI_PORT": "the running job",
+    "HISTORY_PORT": "finished jobs",
+}
+
+
+class LabError(Exception):
+    """The lab does not start: one line with the cause and the fix."""
+
+
+def up(*, release: str | None, instance_type: str | None) -> None:
+    """Start the lab as `release` with workers of `instance_type`; None stands for the variables' or the default.
+
+    Raises:
+        releases.ReleaseError, sizing.SizingError: one of them is not known.
+        LabError: something is missing on this machine, cannot be built, or does not become healthy.
+    """
+    chosen = releases.find(release or docker.setting("RELEASE"))
+    asked = sizing.instance(instance_type or docker.setting("INSTANCE_TYPE") or "m5.xlarge")
+    if line := releases.warning(chosen, today=datetime.now(UTC).date()):
+        sys.stderr.write(f"warning: {line}\n")
+    found = doctor.daemon()
+    if isinstance(found, doctor.Finding):
+        raise LabError(found.line)
+    _refuse(doctor.needs(found))
+    given = sizing.worker(asked, found.host)
+    environment = variables(chosen, asked=asked, given=given, host=found.host)
+    fresh = not credentials.SHORTEST.keys() <= credentials.read(credentials.ENV_FILE).keys()
+    credentials.ensure(credentials.ENV_FILE)
+    try:
+        services = docker.written(environment)["services"]
+        _build(services, environment, daemon=found)
+        running = _start(docker.finishing(services), environment, fresh=fresh)
+    except docker.DockerError as error:
+        raise LabError(docker.telling_line(str(error))) from error
+    sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, found.host)}\n")
+
+
+def variables(
+    release: releases.Release, *, asked: sizing.Node, given: sizing.Node, host: sizing.Host
+) -> dict[str, str]:
+    """What compose.yaml is told: the release, and the size of a worker.
+
+    A container's CPU limit is the instance's, as far as the host has as many (Docker refuses more); how many tasks run
+    at once is what SPARK_WORKER_CORES says.
+    """
+    return {
+        "RELEASE": release.label,
+        "INSTANCE_TYPE": asked.name,
+        "WORKER_CPUS": str(min(asked.vcpu, host.cpus)),
+        "WORKER_MEMORY_LIMIT": f"{given.memory_mb}m",
+        "SPARK_WORKER_CORES": str(given.vcpu),
+        "SPARK_WORKER_MEMORY": f"{given.yarn_mb}m",
+    }
+
+
+def table(running: Iterable[docker.Service], release: releases.Release) -> str:
+    """Service, version and addresses, a line each."""
+    versions = f"Spark {release.spark}, Hadoop {release.hadoop}, Python {release.python}, Java {release.java}"
+    lines = [f"{release.label}: {versions}\n\n{'service':<10}{'version':<30}address\n"]
+    for service in sorted(running, key=lambda service: service.name):
+        if service.state != "running":
+            continue
+        version = _minio() if service.name == "minio" else f"Spark {release.spark}"
+        addresses = [
+            f"http://127.0.0.1:{service.published[port.target]}  {_BEHIND[port.variable]}"
+            for port in docker.ports()
+            if port.target in service.published
+        ]
+        lines.append(f"{service.name:<10}{version:<30}{addresses[0] if addresses else ''}".rstrip() + "\n")
+        lines += [f"{'':<40}{address}\n" for address in addresses[1:]]
+    return "".join(lines)
+
+
+def _refuse(findings: Iterable[doctor.Finding]) -> None:
+    for finding in findings:
+        if finding.blocks:
+            raise LabError(finding.line)
+
+
+def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon) -> None:
+    """Bring the images up to date: in view where one is missing, else without a word, for there is little to do."""
+    missing = [image for image in sorted({service["image"] for service in services.values()}) if not _is_there(image)]
+    if missing:
+        _refuse(doctor.building(daemon))
+        sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
+        sys.stdout.flush()
+        docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=True)
+    docker.compose("build", environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
+
+
+def _is_there(image: str) -> bool:
+    try:
+        docker.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    except docker.DockerError:
+        return False
+    return True
+
+
+def _start(ending: set[str], environment: Mapping[str, str], *, fresh: bool) -> list[docker.Service]:
+    """Start the services and wait for them; with `fresh` keys even those that run, for they know only the old ones."""
+    again = ["--force-recreate"] if fresh else []
+    try:
+        docker.compose("up", "--detach", "--no-build", *again, environment=environment, timeout_s=START_TIMEOUT_S)
+    except docker.DockerError as error:
+        raise LabError(_why(str(error), ending)) from error
+    return docker.wait(ending, timeout_s=START_TIMEOUT_S)
+
+
+def _why(said: str, ending: set[str]) -> str:
+    """The cause of a start that failed: a port, the service on which others wait, or what Docker said."""
+    for port in docker.ports():
+        if re.search(rf":{port.wanted}\b.*(already allocated|address already in use)", said):
+            return doctor.taken(port).line
+    begun = [service for service in docker.services() if service.state != "created"]
+    culprits = [service for service in begun if docker.failed(service, ending)]
+    culprits += [service for service in begun if not docker.ready(service, ending)]
+    return docker.cause(culprits[0]) if culprits else docker.telling_line(said)
+
+
+def _minio() -> str:
+    said = docker.compose("exec", "-T", "minio", "minio", "--version")
+    found = re.search(r"RELEASE\.\S+", said)
+    return found[0] if found else docker.telling_line(said)

@@ -1,0 +1,51 @@
+"""Runs a command for as long as somebody is there: signals come by name on stdin, and its end counts as Ctrl-C.
+
+The text of this file is handed to a Python beside the job, where what submits is far: `docker exec` passes no signal
+on, and a closed terminal or a killed laptop process would leave the job behind. It is there for that, so it imports
+nothing but the standard library.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from threading import Thread
+
+STOP_S = 15.0
+
+
+def main(command: Sequence[str]) -> int:
+    """Run `command` to its end and return its exit code; 128 + N where signal N ended it."""
+    # As with a terminal's own Ctrl-C, the JVM is started deaf to it: it would fall from under the job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as job:
+        Thread(target=_obey, args=(job,), daemon=True).start()
+        code = job.wait()
+        _send(job, signal.SIGKILL)  # what it left behind
+    return code if code >= 0 else 128 - code
+
+
+def _obey(job: subprocess.Popen[bytes]) -> None:
+    for name in _names():
+        _send(job, signal.Signals[name])
+    _send(job, signal.SIGINT)
+    try:
+        job.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        _send(job, signal.SIGKILL)
+
+
+def _names() -> Iterator[str]:
+    while said := os.read(sys.stdin.fileno(), 64):
+        yield from said.decode().split()
+
+
+def _send(job: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(job.pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

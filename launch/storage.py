@@ -1,0 +1,282 @@
+"""Folders to S3 and results from it: parallel, taken up again where it stopped, with a line of progress."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import md5
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
+THREADS = 16
+PART_BYTES = 8 * 2**20  # of a larger file; S3's ETag tells in what parts an object came
+TERMINAL_S, LOG_S = 0.5, 10.0
+
+# What a cause looks like in the text of an error, and what a user can do about it.
+CAUSES = (
+    ("NoSuchBucket", "the bucket does not exist"),
+    ("InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken", "the key is refused"),
+    ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
+    ("StorageFull|QuotaExceeded|507 Insufficient", "the server's disk is full; free some space"),
+    ("No space left|os error 28", "no space left on this machine's disk; free some"),
+    ("error sending request|Connection refused|dns error", "no answer from the server"),
+    ("illegal character|empty path segment|surrogates", "S3 takes no such file name; rename it"),
+)
+
+
+class StorageError(Exception):
+    """Something could not be brought to S3 or fetched from it: one line with the cause."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """An S3 and the key to it.
+
+    Attributes:
+        key_id, secret: of the user.
+        token: of a session, where the key is a temporary one.
+        region: of the buckets.
+        address: of the server, like http://127.0.0.1:9000; None is AWS.
+    """
+
+    key_id: str
+    secret: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    region: str
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What bringing a folder to S3 came to: its files, those that had to be sent, and objects removed."""
+
+    files: int
+    sent: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class _Object:
+    size: int
+    etag: str
+
+
+def mirror(folder: Path, uri: str, access: Access, *, live: bool, out: TextIO = sys.stderr) -> Mirrored:
+    """Make the objects below `uri` those of `folder`, byte for byte; what is there with the same content stays.
+
+    Hidden files stay behind: they are no photographs. One LIST and the files' MD5 tell what is there, so that an upload
+    that was cut off goes on where it stopped.
+
+    Args:
+        folder: local folder; links in it are followed.
+        uri: an `s3://` prefix of its own: objects below it that the folder does not have are removed.
+        access: the S3.
+        live: redraw one line of progress, for a terminal, instead of a line every ten seconds.
+        out: where progress is shown.
+
+    Raises:
+        StorageError: a file cannot be read or sent, or an object not be listed or removed; what was sent is kept.
+    """
+    opened = _open(uri, access)
+    try:
+        there = _list(opened)
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
+    here = {path.relative_to(folder).as_posix(): path for path in files(folder)}
+    try:
+        sizes = {name: path.stat().st_size for name, path in here.items()}
+    except OSError as error:
+        raise StorageError(f"{error.filename} cannot be read: {explain(error)}") from error
+    same = set[str]()
+
+    def compare(name: str) -> None:
+        if _etag(here[name], size=sizes[name]) == there[name].etag:
+            same.add(name)
+
+    def send(name: str) -> None:
+        _put(opened, name, here[name])
+
+    alike = {name: size for name, size in sizes.items() if name in there and there[name].size == size}
+    _each(alike, compare, words=f"compared with {uri}", live=live, out=out)
+    missing = {name: size for name, size in sizes.items() if name not in same}
+    _each(missing, send, words=f"sent to {uri}", live=live, out=out)
+    gone = sorted(there.keys() - here.keys())
+    try:
+        obstore.delete(opened, gone)
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{uri}/{gone[0]} cannot be removed: {explain(error)}") from error
+    return Mirrored(len(here), len(missing), len(gone))
+
+
+def put(path: Path, uri: str, access: Access) -> None:
+    """Bring a file to `uri`, a name that stands for its content: what is there with its size is left alone.
+
+    Raises:
+        StorageError: it cannot be read or sent.
+    """
+    folder, _, name = uri.rpartition("/")
+    opened = _open(folder, access)
+    try:
+        try:
+            there = obstore.head(opened, name)["size"]
+        except FileNotFoundError:
+            there = None
+        if there != path.stat().st_size:
+            _put(opened, name, path)
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{path} cannot be sent to {uri}: {explain(error)}") from error
+
+
+def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:
+    """Put the objects `names` below `uri` into `folder`: all of them, or none where one cannot be had.
+
+    Raises:
+        StorageError: one cannot be fetched, or the folder not be written.
+    """
+    opened = _open(uri, access)
+    halves = {name: folder / f".{name}.half" for name in names}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, half in halves.items():
+            with half.open("wb") as file:
+                for block in obstore.get(opened, name).stream():
+                    file.write(block)
+        for name, half in halves.items():
+            half.replace(folder / name)
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{uri} cannot be fetched into {folder}: {explain(error)}") from error
+    finally:
+        for half in halves.values():
+            half.unlink(missing_ok=True)
+
+
+def explain(error: Exception) -> str:
+    """What a store's error says, in one line with the fix where the cause is known."""
+    text = str(error)
+    for pattern, words in CAUSES:
+        if re.search(pattern, text):
+            return words
+    return " ".join(text.split("\n\nDebug source", maxsplit=1)[0].split())[:300] or type(error).__name__
+
+
+def line(done: int, total: int, *, sent: int, left: int, seconds: float, words: str) -> str:
+    """`1,200/20,160 files sent to s3://… · 35.2 MB/s · ETA 46 s`; `sent` and `left` in bytes."""
+    rate = sent / seconds if seconds > 0 else 0.0
+    eta = f"{left / rate:.0f} s" if rate else "not known yet" if left else "0 s"
+    return f"{done:,}/{total:,} files {words} · {rate / 1e6:,.1f} MB/s · ETA {eta}"
+
+
+def _open(uri: str, access: Access) -> S3Store:
+    """The S3 that is asked for, and no other: the user's own AWS_* variables stay out of it."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+
+    def key() -> S3Credential:
+        return {
+            "access_key_id": access.key_id,
+            "secret_access_key": access.secret,
+            "token": access.token,
+            "expires_at": None,
+        }
+
+    place: dict[str, Any] = {"aws_endpoint_url_s3": access.address} if access.address else {}
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        region=access.region,
+        virtual_hosted_style_request=not access.address,
+        credential_provider=key,
+        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "60s"},
+        retry_config={
+            "max_retries": 5,
+            "retry_timeout": timedelta(minutes=1),
+            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
+        },
+        **place,
+    )
+
+
+def _list(opened: S3Store) -> dict[str, _Object]:
+    return {
+        entry["path"]: _Object(entry["size"], (entry["e_tag"] or "").strip('"'))
+        for chunk in obstore.list(opened)
+        for entry in chunk
+    }
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Every file that is not hidden. A link to a folder that holds it is passed over: it has no end."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        folders[:] = sorted(name for name in folders if not real.is_relative_to((real / name).resolve()))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _put(opened: S3Store, name: str, path: Path) -> None:
+    obstore.put(opened, name, path, chunk_size=PART_BYTES, max_concurrency=2)
+
+
+def _etag(path: Path, *, size: int) -> str:
+    """The ETag that S3 gives the file when `_put` brings it: its MD5, or that of the MD5s of its parts."""
+    with path.open("rb") as file:
+        parts = [md5(part, usedforsecurity=False) for part in iter(lambda: file.read(PART_BYTES), b"")]
+    if size <= PART_BYTES:
+        return parts[0].hexdigest() if parts else md5(b"", usedforsecurity=False).hexdigest()
+    whole = md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
+    return f"{whole.hexdigest()}-{len(parts)}"
+
+
+def _each(
+    sizes: Mapping[str, int], work: Callable[[str], None], *, words: str, live: bool, out: TextIO = sys.stderr
+) -> None:
+    """Call `work` with every name, THREADS at a time, and say how far it is."""
+    waiting, done, started = deque(sizes), deque[str](), time.monotonic()
+    total_b, shown = sum(sizes.values()), False
+
+    def take() -> None:
+        while True:
+            try:
+                name = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                work(name)
+            except (BaseError, OSError, ValueError) as error:  # ValueError: a name that S3 does not take
+                raise StorageError(f"{name!r} cannot be {words}: {explain(error)}") from error
+            done.append(name)
+
+    def show(end: str) -> None:
+        sent = sum(sizes[name] for name in list(done))
+        seconds = time.monotonic() - started
+        text = line(len(done), len(sizes), sent=sent, left=total_b - sent, seconds=seconds, words=words)
+        out.write(f"\r\033[K{text}{end}" if live else f"{text}\n")
+        out.flush()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        takers = {pool.submit(take) for _ in range(min(THREADS, len(sizes)))}
+        try:
+            while True:
+                ended, running = wait(takers, timeout=TERMINAL_S if live else LOG_S, return_when=FIRST_EXCEPTION)
+                for taker in ended:
+                    taker.result()
+                if not running:
+                    break
+                show("")
+                shown = True
+        finally:
+            waiting.clear()
+            if shown:
+                show("\n")

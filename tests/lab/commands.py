@@ -1,0 +1,181 @@
+"""What the tests do to the lab, as a user would: launch a run, call Docker Compose, ask a page, look into S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from launch import cluster
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "emrlab"
+RUN_S, COMMAND_S = 420, 240
+NODES = ("master", "worker-1", "worker-2", "history")
+Found = TypeVar("Found")
+
+
+def start_run(source: str, target: str, *more: str, place: str = "lab") -> subprocess.Popen[str]:
+    """`python -m launch run`, in a process group of its own, as a terminal's jobs are."""
+    command = [sys.executable, "-m", "launch", "run", "--target", place, "--input", source, "--output", target]
+    return subprocess.Popen(
+        [*command, *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end_of(job: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for its end."""
+    try:
+        out, error = job.communicate(timeout=RUN_S)
+    except subprocess.TimeoutExpired:
+        job.kill()
+        out, error = job.communicate()
+        message = f"no end after {RUN_S} s; it said: {out}{error}"
+        raise AssertionError(message) from None
+    return subprocess.CompletedProcess(job.args, job.returncode, out, error)
+
+
+def run(source: str, target: str, *more: str, place: str = "lab") -> subprocess.CompletedProcess[str]:
+    """A run from start to end."""
+    return end_of(start_run(source, target, *more, place=place))
+
+
+def compose(*args: str, check: bool = True) -> str:
+    """What `docker compose` prints, on both streams."""
+    return _said(["docker", "compose", *args], check=check)
+
+
+def execute(service: str, *command: str, check: bool = True, stdin: str = "") -> str:
+    """What a command in a container prints, on both streams."""
+    return _said(cluster.exec_command(service, command), check=check, stdin=stdin)
+
+
+def inspect() -> dict[str, Any]:
+    """`docker inspect` of every container of the lab, by service; one that is gone too."""
+    ids = compose("ps", "--all", "--quiet").split()
+    found = json.loads(_said(["docker", "inspect", *ids]))
+    return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
+
+
+def keys() -> dict[str, str]:
+    """The variables of `.env`."""
+    lines = (ROOT / ".env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def s3(user: str) -> Any:
+    """A client with the key of `user`: JOB, DATA, HISTORY or ROOT."""
+    names = ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
+    if user != "ROOT":
+        names = (f"{user}_ACCESS_KEY_ID", f"{user}_SECRET_ACCESS_KEY")
+    key_id, secret = (keys()[name] for name in names)
+    return boto3.client(
+        "s3",
+        endpoint_url=cluster.find().s3,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        region_name=cluster.REGION,
+        config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}),
+    )
+
+
+def sizes(client: Any, prefix: str) -> dict[str, int]:
+    """Names of all objects below `prefix`, relative to it, and their bytes."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    return {entry["Key"].removeprefix(prefix): entry["Size"] for page in pages for entry in page.get("Contents", ())}
+
+
+def wait_for_features(job: subprocess.Popen[str], name: str, *, share: float) -> None:
+    """Wait until the run to results/`name` has this share of the features that the undisturbed run came to."""
+    client = s3("DATA")
+    wanted = share * sum(sizes(client, "results/undisturbed/features/").values())
+
+    def there() -> bool:
+        has = sum(sizes(client, f"results/{name}/_incomplete/features/").values())
+        return has >= wanted or job.poll() is not None
+
+    wait_until(there, f"{share:.0%} of the features", timeout_s=240)
+    assert job.poll() is None, job.communicate()
+
+
+def copy(source: str, target: str) -> None:
+    """Copy every object of a prefix to another, in the server."""
+    root = s3("ROOT")
+
+    def one(name: str) -> None:
+        root.copy_object(Bucket=BUCKET, Key=target + name, CopySource={"Bucket": BUCKET, "Key": source + name})
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(one, sizes(root, source)))
+
+
+def ask(address: str, path: str) -> str:
+    """The page at `path`, or nothing where nobody answers."""
+    connection = HTTPConnection(address.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode(errors="replace")
+    except (OSError, HTTPException):
+        return ""
+    finally:
+        connection.close()
+    return text if answer.status == 200 else ""
+
+
+def application_page() -> str:
+    """Address of the running job's own page; nobody answers there while no job is running."""
+    return compose("port", "master", "4040").strip()
+
+
+def active_applications() -> list[Any]:
+    """What the Spark master has running."""
+    found: list[Any] = json.loads(ask(cluster.find().master, "/json/"))["activeapps"]
+    return found
+
+
+def driver_processes() -> list[str]:
+    """Command lines of the job's processes on the master: the attendant, SparkSubmit, the driver's Python."""
+    look = "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f 2>/dev/null | cut -c-200; echo; done"
+    lines = execute("master", "sh", "-c", look).splitlines()
+    return [line for line in lines if "SparkSubmit" in line or "main.py" in line]
+
+
+def wait_until(look: Callable[[], Found], what: str, *, timeout_s: float = 120) -> Found:
+    """The first look that shows something."""
+    end = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < end, f"no {what} after {timeout_s} s"
+        time.sleep(0.3)
+    return found
+
+
+def _said(command: Sequence[str], *, check: bool = True, stdin: str = "") -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=COMMAND_S,
+    )
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
+    return done.stdout

@@ -1,0 +1,114 @@
+"""What goes wrong in a cluster while a job runs, or between runs: the results are those of a run left alone."""
+
+import time
+
+import pytest
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+
+from launch import cluster
+from tests import contract
+from tests.lab import commands
+from tests.lab.conftest import LISTED, REJECTED
+
+HALF = 0.4  # by the time that it is acted upon, about a half
+
+
+@pytest.fixture
+def run_and(undisturbed, photos, model, tmp_path):
+    """Run the job and do something to the lab when it is half through the extraction."""
+
+    def call(name, disturb):
+        job = commands.start_run(str(photos), str(tmp_path / name), *model)
+        commands.wait_for_features(job, name, share=HALF)
+        disturb()
+        return commands.end_of(job)
+
+    return call
+
+
+@pytest.fixture
+def mended():
+    """Whatever was done to the lab, it is whole again for the next test."""
+    yield
+    commands.compose("unpause", "minio", check=False)
+    commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "worker-1", "worker-2", "history")
+
+
+def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended):
+    done = run_and("worker", lambda: commands.compose("kill", "worker-1"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = contract.check("s3://emrlab/results/worker", listed=LISTED, rejected=REJECTED)
+    contract.assert_same(found, contract.read(undisturbed.output))
+
+
+def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended):
+    def pause():
+        commands.compose("pause", "minio")
+        time.sleep(20)
+        commands.compose("unpause", "minio")
+
+    done = run_and("paused", pause)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = contract.check("s3://emrlab/results/paused", listed=LISTED, rejected=REJECTED)
+    contract.assert_same(found, contract.read(undisturbed.output))
+
+
+@pytest.fixture
+def quota():
+    """Set how many bytes an object in the bucket may have before the server says that it is full; 0 is no limit."""
+    keys, address = commands.keys(), cluster.find().s3.removeprefix("http://")
+    root = StaticProvider(keys["MINIO_ROOT_USER"], keys["MINIO_ROOT_PASSWORD"])
+    admin = MinioAdmin(endpoint=address, credentials=root, region=cluster.REGION, secure=False)
+
+    def call(limit_b):
+        if limit_b:
+            admin.bucket_quota_set(commands.BUCKET, limit_b)
+        else:
+            admin.bucket_quota_clear(commands.BUCKET)
+
+    yield call
+    call(0)
+
+
+def test_no_room_for_the_results_is_said_and_the_last_complete_run_still_stands(
+    undisturbed, quota, photos, model, tmp_path
+):
+    before = contract.check(undisturbed.output, listed=LISTED, rejected=REJECTED)
+    quota(10_000)
+    done = commands.run(str(photos), str(tmp_path / "undisturbed"), *model, "--components", "3")
+    assert done.returncode in {1, 2}, done.stdout + done.stderr
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert "no space left" in said[0] or "full" in said[0], said
+    quota(0)
+    after = contract.read(undisturbed.output)
+    assert after.run == before.run
+    contract.assert_same(before, after)
+
+
+def test_a_master_that_is_gone_is_said(photos, model, tmp_path):
+    commands.compose("stop", "master", "--timeout", "5")
+    try:
+        done = commands.run(str(photos), str(tmp_path / "x"), *model)
+    finally:
+        commands.compose("start", "master")
+        commands.wait_until(lambda: _workers() == 2, "workers with the new master", timeout_s=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the lab's master is exited, exit code ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_restart_of_the_server_loses_nothing(undisturbed):
+    before = commands.sizes(commands.s3("ROOT"), "")
+    commands.compose("restart", "--timeout", "5", "minio")
+    commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "history")
+    assert commands.sizes(commands.s3("ROOT"), "") == before
+    assert "results/undisturbed/run.json" in before
+
+
+def _workers():
+    try:
+        return cluster.find().nodes.count
+    except cluster.LabError:
+        return 0

@@ -1,0 +1,67 @@
+"""The same job on this machine's own Spark and in the lab, whatever release it is: the same bytes, the same results."""
+
+import os
+import re
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests import contract
+from tests.lab import commands
+from tests.lab.conftest import LISTED, REJECTED
+
+TABLE = tomllib.loads((commands.ROOT / "releases.toml").read_text())
+RELEASE = TABLE[os.environ.get("RELEASE") or TABLE["default"]]
+
+
+@pytest.fixture(scope="module")
+def here(photos, model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("here") / "local"
+    done = commands.run(str(photos), str(folder), *model, place="local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(folder)
+
+
+def test_the_same_results_by_the_same_package(undisturbed, here):
+    there = contract.check(undisturbed.output, listed=LISTED, rejected=REJECTED)
+    local = contract.check(here, listed=LISTED, rejected=REJECTED)
+    contract.assert_same(there, local)
+    assert there.run["asked"]["package"] == local.run["asked"]["package"]
+    assert there.run["asked"]["extraction"] == local.run["asked"]["extraction"]
+    assert there.run["model"] == local.run["model"]
+    assert there.run["cluster"]["master"].startswith("spark://")
+    assert there.run["versions"]["spark"] == RELEASE["spark"]
+
+
+def test_each_node_has_what_the_release_says():
+    """Drift between releases.toml and the images fails here: the nodes themselves are asked."""
+
+    def ask(node):
+        spark = commands.execute(node, "spark-submit", "--version")
+        look = "java -cp '/usr/lib/spark/jars/*' org.apache.hadoop.util.VersionInfo"
+        hadoop = commands.execute(node, "sh", "-c", look)
+        pythons = [commands.execute(node, name, "--version") for name in ("python3", "/opt/emrlab/bin/python")]
+        return spark, hadoop, pythons
+
+    with ThreadPoolExecutor() as pool:
+        answers = dict(zip(commands.NODES, pool.map(ask, commands.NODES), strict=True))
+    for node, (spark, hadoop, pythons) in answers.items():
+        assert f"version {RELEASE['spark']}\n" in spark, node
+        assert f"Using Scala version {RELEASE['scala']}." in spark, node
+        assert f", {RELEASE['java']}." in spark, f"{node} runs on another Java: {spark}"
+        assert f"Hadoop {RELEASE['hadoop']}\n" in hadoop, node
+        assert all(python.startswith(f"Python {RELEASE['python']}.") for python in pythons), (node, pythons)
+
+
+def test_what_a_node_brings_for_the_job_is_the_lock(undisturbed):
+    """No pyspark and no TensorFlow beside it: a cluster has its own Spark, and the model is built on the laptop."""
+    look = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}'.lower() for d in m.distributions()))"
+    installed = commands.execute("worker-1", "env", "-u", "PYTHONPATH", "/opt/emrlab/bin/python", "-c", look).split()
+    lock = (commands.ROOT / "requirements.lock").read_text()
+    locked = set(re.findall(r"^([a-z0-9.-]+==[^ ;]+)", lock, re.MULTILINE))
+    assert {re.sub(r"[._](?=.*==)", "-", name) for name in installed} <= {
+        re.sub(r"[._](?=.*==)", "-", name) for name in locked
+    }
+    assert not [name for name in installed if name.startswith(("pyspark", "tensorflow", "keras", "pip=="))]
+    assert {name.split("==")[0] for name in installed} >= {"ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow"}

@@ -1,0 +1,135 @@
+"""Runs in the lab as a user sees them: what they say, what a second one does, what is refused, how Ctrl-C ends one."""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from launch import cluster
+from tests import contract, pictures
+from tests.lab import commands
+from tests.lab.conftest import LISTED, REJECTED
+
+
+@pytest.fixture
+def begun(undisturbed, photos, model, tmp_path):
+    """Start a run and hand it over in its extraction."""
+    started = []
+
+    def start(name):
+        job = commands.start_run(str(photos), str(tmp_path / name), *model)
+        started.append(job)
+        commands.wait_for_features(job, name, share=0.2)
+        return job
+
+    yield start
+    for job in started:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGINT)
+            commands.end_of(job)
+
+
+def test_the_summary_and_the_links(undisturbed):
+    lines = dict(line.split(maxsplit=1) for line in undisturbed.out.splitlines())
+    assert lines["images"] == f"{LISTED:,}: {LISTED - REJECTED:,} extracted, 0 already known"
+    assert lines["report"] == f"{undisturbed.output}/report.html"
+    assert (commands.ROOT / lines["here"]).read_text().lstrip().lower().startswith("<!doctype html>")
+    assert {path.name for path in undisturbed.folder.iterdir()} == {
+        "report.html", "predictions.csv", "metrics.json", "run.json",
+    }  # fmt: skip
+    assert f"{LISTED + 1:,} files in s3://emrlab/images/the photos: {LISTED + 1:,} sent\n" in undisturbed.error
+    assert "Traceback" not in undisturbed.error
+
+
+def test_nothing_new_does_nothing_but_say_where_things_are(undisturbed, photos, model, tmp_path):
+    before = contract.read(undisturbed.output).run
+    again = commands.run(str(photos), undisturbed.output, *model)
+    assert again.returncode == 0, again.stderr
+    assert f"{LISTED:,}: 0 extracted, {LISTED - REJECTED:,} already known" in again.stdout
+    assert f"{LISTED + 1:,} files in s3://emrlab/images/the photos: 0 sent\n" in again.stderr
+    assert contract.read(undisturbed.output).run == before
+    assert "here        out/undisturbed/report.html\n" in again.stdout, (
+        "results to S3: the report comes here all the same"
+    )
+    shutil.rmtree(commands.ROOT / "out" / "undisturbed")
+
+
+def test_what_is_removed_and_changed_in_the_folder_is_so_in_the_results(undisturbed, photos, model, tmp_path):
+    folder = tmp_path / "changed photos"
+    shutil.copytree(photos, folder)
+    commands.copy("images/the photos/", "images/changed photos/")
+    commands.copy("results/undisturbed/", "results/changed/")
+    (folder / "Class 0" / "0_0.jpg").unlink()
+    (folder / "Class 1" / "0_0.jpg").write_bytes(pictures.encode(pictures.pixels(7000)))
+    (folder / "Class 2" / "new +%.jpg").write_bytes(pictures.encode(pictures.pixels(7001)))
+    done = commands.run(str(folder), str(tmp_path / "changed"), *model)
+    assert done.returncode == 0, done.stderr
+    assert f"{LISTED + 1:,} files in s3://emrlab/images/changed photos: 2 sent, 1 removed\n" in done.stderr
+    found = contract.check("s3://emrlab/results/changed", listed=LISTED, rejected=REJECTED)
+    assert found.run["counts"]["extracted"] == 2
+    paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")} - {"Class 1/bad.jpg"}
+    assert set(found.features["path"]) == paths
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("s3://another/images", "--input s3://another/images: access denied; this key has no right to it"),
+        ("s3://emrlab/images/nothing", "--input s3://emrlab/images/nothing holds no image but nothing"),
+    ],
+)
+def test_a_wrong_prefix_is_one_line_and_exit_code_two(model, tmp_path, source, words):
+    done = commands.run(source, str(tmp_path / "wrong"), *model)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line.startswith("error: ")] == [
+        line for line in done.stdout.splitlines() if words in line
+    ]
+    assert words in done.stdout
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_shape_that_does_not_fit_is_refused_before_anything_is_submitted(photos, model, tmp_path):
+    seen = commands.ask(cluster.find().master, "/json/").count('"id" : "app-')
+    done = commands.run(str(photos), str(tmp_path / "x"), *model, "--conf", "spark.executor.memory=40g")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: spark.executor.memory 40960 MB + spark.executor.memoryOverhead ")
+    assert "above YARN's limit of" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert commands.ask(cluster.find().master, "/json/").count('"id" : "app-') == seen
+
+
+def test_ctrl_c_ends_the_job_and_the_next_run_goes_on(begun, undisturbed, photos, model, tmp_path):
+    job = begun("stopped")
+    os.killpg(job.pid, signal.SIGINT)
+    done = commands.end_of(job)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "error: stopped; what was extracted is kept, run again" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    commands.wait_until(lambda: not commands.active_applications(), "end of the application", timeout_s=30)
+    assert commands.driver_processes() == []
+    left = commands.sizes(commands.s3("DATA"), "results/stopped/")
+    assert "run.json" not in left
+    assert all(name.startswith("_incomplete/") for name in left), "nothing looks like a result"
+    again = commands.run(str(photos), str(tmp_path / "stopped"), *model)
+    assert again.returncode == 0, again.stderr
+    found = contract.check("s3://emrlab/results/stopped", listed=LISTED, rejected=REJECTED)
+    assert found.run["counts"]["known"] > 0
+    contract.assert_same(found, contract.read(undisturbed.output))
+
+
+def test_a_killed_laptop_process_ends_the_job_too(begun):
+    job = begun("killed")
+    job.kill()
+    job.communicate()
+    commands.wait_until(lambda: not commands.active_applications(), "end of the application", timeout_s=60)
+    commands.wait_until(lambda: not commands.driver_processes(), "end of the driver", timeout_s=60)
+    assert "run.json" not in commands.sizes(commands.s3("DATA"), "results/killed/")
+
+
+def test_a_second_run_does_not_wait_for_ever(begun, photos, model, tmp_path):
+    begun("first")
+    done = commands.run(str(photos), str(tmp_path / "second"), *model, "--conf", "spark.app.name=second")
+    assert done.returncode == 2
+    assert "cores of the lab are free and this run asks for" in done.stderr
+    assert "wait for its end" in done.stderr

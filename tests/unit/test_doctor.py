@@ -1,0 +1,168 @@
+"""What doctor says of this machine, with a `docker` of the test's own on PATH."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from lab import __main__ as cli
+from lab import credentials, docker, doctor
+from tests.unit.fake_docker import COMPOSE, FakeDocker, row, rows
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with Docker, where all is well; without the settings of whoever runs the tests."""
+    for name in ("JAVA_HOME", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "S3_PORT", "MASTER_UI_PORT", "RELEASE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(docker, "ROOT", tmp_path)
+    monkeypatch.setattr(credentials, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setattr(doctor, "DISK_GIB", 0)
+    (tmp_path / "compose.yaml").write_text(COMPOSE % (free_port(), free_port()))
+    fake = FakeDocker(folder)
+    fake.program("java", "#!/bin/sh\necho 'openjdk version \"17.0.15\"' >&2\n")
+    return fake
+
+
+def said(capsys):
+    """Exit code of `doctor`, and its lines by their second word."""
+    code = cli.main(["doctor"])
+    return code, {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
+
+
+def test_all_is_well(machine, capsys):
+    code, lines = said(capsys)
+    assert code == 0
+    assert {name: line.split()[0] for name, line in lines.items()} == {
+        "Docker": "ok", "Compose": "ok", "memory": "ok", "ports": "ok", "buildx": "ok", "disk": "ok", "Java": "ok",
+        "Python": "ok", "AWS": "note",
+    }  # fmt: skip
+    assert lines["memory"].endswith("64.0 GiB, 8 CPUs")
+    assert lines["buildx"].endswith(" 0.13.1")
+
+
+@pytest.mark.parametrize(
+    ("answers", "subject", "line"),
+    [
+        (
+            {"version --format": OSError("Cannot connect to the Docker daemon at unix:///x. Is the daemon running?")},
+            "Docker",
+            "the Docker daemon does not answer: Cannot connect to the Docker daemon at unix:///x. Is the daemon "
+            "running?; start Docker Desktop, or: sudo systemctl start docker",
+        ),
+        (
+            {"version --format": OSError("dial unix /var/run/docker.sock: connect: permission denied")},
+            "Docker",
+            "this user may not use Docker's socket; sudo usermod -aG docker $USER, then log in again",
+        ),
+        (
+            {"compose version --short": OSError("docker: 'compose' is not a docker command.")},
+            "Compose",
+            "no docker compose; install the package docker-compose-plugin",
+        ),
+        (
+            {"buildx version": OSError("docker: 'buildx' is not a docker command.")},
+            "buildx",
+            "no docker buildx, which builds the images; install the package docker-buildx-plugin",
+        ),
+        (
+            {"info --format": f"8|{8 * 1024**3}|/"},
+            "memory",
+            "Docker has 8.0 GiB of memory, the lab needs 10 GiB; give it more, in Docker Desktop",
+        ),
+    ],
+    ids=["daemon", "socket", "compose", "buildx", "memory"],
+)
+def test_what_is_wrong_is_one_line_with_the_fix(machine, capsys, answers, subject, line):
+    machine.write(answers)
+    code, lines = said(capsys)
+    assert code == 1
+    assert lines[subject].split(maxsplit=2)[0] == "missing"
+    assert lines[subject].split(maxsplit=2)[2].startswith(line)
+
+
+def test_no_docker(machine, capsys):
+    (machine.folder / "docker").unlink()
+    code, lines = said(capsys)
+    assert code == 1
+    assert "no docker on PATH; install Docker Desktop" in lines["Docker"]
+    assert "Compose" not in lines
+
+
+def test_only_compose_v1(machine, capsys):
+    machine.write({"compose version --short": OSError("docker: 'compose' is not a docker command.")})
+    machine.program("docker-compose", "#!/bin/sh\necho 1.29.2\n")
+    code, lines = said(capsys)
+    assert code == 1
+    assert "only Compose v1 (1.29.2) is here, the lab needs v2; install" in lines["Compose"]
+
+
+def test_a_full_disk(machine, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "DISK_GIB", 10**9)
+    code, lines = said(capsys)
+    assert code == 1
+    assert "free where Docker keeps its images, building them needs 1000000000 GiB; free some" in lines["disk"]
+
+
+def test_a_port_that_is_taken_is_named_with_its_variable(machine, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("S3_PORT", str(taken))
+        code, lines = said(capsys)
+        assert code == 1
+        assert f"port {taken} is taken by another program; choose another, or 0" in lines["ports"]
+        assert "make up S3_PORT=0" in lines["ports"]
+        machine.write({"compose ps": rows(minio=row("minio", ports=[(9000, taken)]))})
+        assert said(capsys)[0] == 0, "the lab itself has it"
+
+
+def test_a_port_is_read_from_the_env_file_and_zero_is_always_free(machine, capsys):
+    credentials.ENV_FILE.write_text("S3_PORT=0\nMASTER_UI_PORT=99999\n")
+    code, lines = said(capsys)
+    assert code == 1
+    assert "MASTER_UI_PORT=99999 is no port; give a number from 0 to 65535" in lines["ports"]
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n"])
+def test_java_and_aws_are_noted_and_stop_nothing(machine, capsys, text):
+    machine.program("java", text)
+    code, lines = said(capsys)
+    assert code == 0
+    assert lines["Java"].startswith("note")
+    assert "no Java 17: java " in lines["Java"]
+    assert "no AWS credentials; only runs on EMR need them; aws configure" in lines["AWS"]
+
+
+def test_credentials_are_named_and_never_shown(machine, capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA-the-key")
+    lines = said(capsys)[1]
+    assert lines["AWS"] == "ok       AWS       credentials in AWS_ACCESS_KEY_ID"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    (Path.home() / ".aws").mkdir()
+    (Path.home() / ".aws" / "credentials").write_text("[default]\naws_secret_access_key = the-secret\n")
+    assert "the-secret" not in str(said(capsys))
+
+
+def test_a_daemon_that_hangs_is_given_up(machine, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "DAEMON_TIMEOUT_S", 0.2)
+    machine.program("docker", "#!/bin/sh\nwhile :; do :; done\n")
+    code, lines = said(capsys)
+    assert code == 1
+    assert "the Docker daemon does not answer: no answer to `docker version" in lines["Docker"]
+
+
+def test_the_table_has_every_trouble_without_a_name_in_braces():
+    rows_ = doctor.table()
+    assert len(rows_) == len(doctor.TROUBLES)
+    assert ("port … is taken by another program", "choose another, or 0 for any free one: make up …=0") in rows_
+    assert not any("{" in cell or "\n" in cell for pair in rows_ for cell in pair)

@@ -1,0 +1,265 @@
+"""`python -m lab`: what it makes, asks of Docker and says, with a `docker` of the test's own on PATH."""
+
+import socket
+from datetime import date
+
+import pytest
+
+from lab import __main__ as cli
+from lab import credentials, docker, releases, sizing, up
+from tests.unit.fake_docker import row, rows
+from tests.unit.test_doctor import machine
+
+__all__ = ["machine"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(docker, "POLL_S", 0.01)
+    monkeypatch.setattr(up, "START_TIMEOUT_S", 5)
+    monkeypatch.delenv("INSTANCE_TYPE", raising=False)
+
+
+def failed(capsys, *args):
+    """The one line that a command that fails says, with its exit code."""
+    code = cli.main(list(args))
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    return code, error
+
+
+def test_up_says_where_everything_is(machine, capsys):
+    assert cli.main(["up"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "emr-spark-8.1.0: Spark 4.1.1, Hadoop 3.4.2, Python 3.11, Java 17",
+        "",
+        "service   version                       address",
+        "master    Spark 4.1.1                   http://127.0.0.1:18080  the cluster",
+        "minio     RELEASE.2026-02-12T20-18-48Z  http://127.0.0.1:19000  S3",
+        "",
+        "workers   asked m5.xlarge: 4 vCPU, 16 GiB, YARN 12288 MB",
+    ]
+    keys = credentials.read(credentials.ENV_FILE)
+    assert set(keys) == set(credentials.SHORTEST)
+    assert not any(value in out for value in keys.values())
+    assert not any(value in call for value in keys.values() for call in machine.calls())
+
+
+def test_a_warm_start_says_nothing_of_the_build_and_a_missing_image_is_built_in_view(machine, capfd):
+    machine.write({"compose build": "building it all"})
+    cli.main(["up"])
+    assert "building" not in capfd.readouterr().out
+    machine.write({"image inspect": OSError("No such image")})
+    (docker.ROOT / "docker").mkdir()
+    (docker.ROOT / "docker" / "base").write_text(f"echo the base >>{machine.folder}/calls\n")
+    machine.program("sh", '#!/bin/sh\n. "$PWD/$1"\n')
+    assert cli.main(["up"]) == 0
+    out = capfd.readouterr().out
+    assert "building emrlab/minio, emrlab/spark:x (the first time some minutes)\n" in out
+    assert "building it all\n" in out
+    calls = [call.split(" RELEASE")[0] for call in machine.calls()]
+    assert calls.index("the base") < len(calls) - 1 - calls[::-1].index("compose build")
+
+
+def test_a_build_that_fails_is_one_line(machine, capsys):
+    machine.write({"compose build": OSError("#1 DONE\nERROR: failed to solve: exit code: 1\n")})
+    assert failed(capsys, "up") == (1, "error: ERROR: failed to solve: exit code: 1\n")
+
+
+def test_compose_is_told_release_and_size(machine, capsys):
+    assert cli.main(["up", "--release", "emr-7.14.0", "--instance-type", "r5.2xlarge"]) == 0
+    assert "emr-7.14.0: Spark 3.5.8," in capsys.readouterr().out
+    (started,) = [call for call in machine.calls() if call.startswith("compose up")]
+    assert started == "compose up --detach --no-build --force-recreate RELEASE=emr-7.14.0 WORKER_CPUS=8"
+
+
+def test_a_small_host_is_said_and_asked_for_no_more_than_it_has():
+    host = sizing.Host(cpus=2, memory_mb=23 * 1024)
+    asked = sizing.instance("m5.xlarge")
+    told = up.variables(releases.find(), asked=asked, given=sizing.worker(asked, host), host=host)
+    assert told == {
+        "RELEASE": "emr-spark-8.1.0",
+        "INSTANCE_TYPE": "m5.xlarge",
+        "WORKER_CPUS": "2",
+        "WORKER_MEMORY_LIMIT": "9728m",
+        "SPARK_WORKER_CORES": "1",
+        "SPARK_WORKER_MEMORY": "7296m",
+    }
+
+
+def test_an_empty_variable_is_the_default(machine, capsys, monkeypatch):
+    monkeypatch.setenv("RELEASE", "")
+    assert cli.main(["up", "--release", "", "--instance-type", ""]) == 0
+    assert capsys.readouterr().out.startswith("emr-spark-8.1.0")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (
+            ["up", "--release", "emr-8.1.0"],
+            "error: RELEASE=emr-8.1.0 is not known; choose one of emr-spark-8.1.0, emr-spark-8.0.0, emr-7.14.0, "
+            "emr-7.13.0\n",
+        ),
+        (["up", "--instance-type", "moon.xlarge"], "error: INSTANCE_TYPE=moon.xlarge is not known; choose one of m5."),
+        (["fly"], "error: argument COMMAND: invalid choice: 'fly'"),
+        ([], "error: the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(machine, capsys, args, line):
+    code, error = failed(capsys, *args)
+    assert code == 2
+    assert error.startswith(line)
+    assert not machine.calls(), "Docker is not asked"
+
+
+def test_a_release_out_of_support_is_warned_of():
+    release = releases.find("emr-7.13.0")
+    assert releases.warning(release, today=release.support_ends) is None
+    assert releases.warning(release, today=date(2030, 1, 1)) == (
+        "emr-7.13.0 is out of EMR's standard support since 2028-04-20; choose a newer RELEASE"
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "down", "clean", "logs", "shell"])
+def test_without_a_daemon_every_command_says_so(machine, capsys, command):
+    machine.write({"version --format": OSError("Cannot connect to the Docker daemon at unix:///x")})
+    code, error = failed(capsys, command)
+    assert code == 1
+    assert error.startswith(
+        "error: the Docker daemon does not answer: Cannot connect to the Docker daemon at unix:///x"
+    )
+    assert error.endswith("; start Docker Desktop, or: sudo systemctl start docker\n")
+
+
+def test_a_taken_port_is_found_before_anything_starts(machine, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("MASTER_UI_PORT", str(taken))
+        code, error = failed(capsys, "up")
+    assert code == 1
+    assert error.startswith(f"error: port {taken} is taken by another program; ")
+    assert not any(call.startswith("compose up") for call in machine.calls())
+
+
+def test_a_port_that_docker_finds_taken_is_named_too(machine, capsys):
+    port = docker.ports()[0]
+    said = f"driver failed: Bind for 127.0.0.1:{port.default} failed: port is already allocated"
+    machine.write({"compose up": OSError(said)})
+    code, error = failed(capsys, "up")
+    assert code == 1
+    assert error == (
+        f"error: port {port.default} is taken by another program; choose another, or 0 for any free one: "
+        "make up S3_PORT=0\n"
+    )
+
+
+def test_an_unhealthy_service_is_named_with_the_line_that_tells(machine, capsys):
+    machine.write(
+        {
+            "compose up": OSError("dependency failed to start: container emrlab-minio-1 is unhealthy"),
+            "compose ps": rows(
+                minio=row("minio", health="unhealthy"), master=row("master", state="created", health="")
+            ),
+            "compose logs": "starting\n\x1b[2KFATAL: the \x1b[31mdisk is full\nbye",
+        }
+    )
+    assert failed(capsys, "up") == (
+        1,
+        "error: minio is unhealthy: FATAL: the disk is full; make logs shows more\n",
+    )
+
+
+def test_a_one_shot_that_fails_is_named_with_its_exit_code(machine, capsys):
+    machine.write(
+        {
+            "compose ps": rows(secrets=row("secrets", state="exited", health="", code=2)),
+            "compose logs": "error: JOB_ACCESS_KEY_ID in /project/.env has 0 characters",
+        }
+    )
+    assert failed(capsys, "up") == (
+        1,
+        "error: secrets exited with code 2: error: JOB_ACCESS_KEY_ID in /project/.env has 0 characters; "
+        "make logs shows more\n",
+    )
+
+
+def test_a_service_that_ended_without_being_asked_is_a_failure(machine, capsys):
+    machine.write({"compose ps": rows(master=row("master", state="exited", health=""))})
+    code, error = failed(capsys, "up")
+    assert code == 1
+    assert error == "error: master exited with code 0: its log is empty; make logs shows more\n"
+
+
+def test_a_service_that_never_gets_healthy_is_given_up(machine, capsys, monkeypatch):
+    monkeypatch.setattr(up, "START_TIMEOUT_S", 1)
+    machine.write({"compose ps": rows(master=row("master", health="starting")), "compose logs": "waiting for minio"})
+    code, error = failed(capsys, "up")
+    assert code == 1
+    assert error == "error: not ready after 1 s: master is starting: waiting for minio; make logs shows more\n"
+
+
+def test_compose_1_lists_in_one_array(machine, capsys):
+    machine.write({"compose ps": "[" + ",".join(rows().splitlines()) + "]"})
+    assert [service.name for service in docker.services()] == ["secrets", "minio", "master"]
+
+
+def test_the_ports_are_those_of_compose_yaml():
+    by_variable = {port.variable: port.target for port in docker.ports()}
+    assert set(by_variable) == set(up._BEHIND)
+
+
+def test_down_keeps_the_data(machine, capsys):
+    machine.write({"compose --profile * down": ""})
+    assert cli.main(["down"]) == 0
+    assert "the data stay" in capsys.readouterr().out
+    assert "--volumes" not in machine.calls()[-1]
+
+
+def test_clean_says_what_it_removes(machine, capsys):
+    machine.write({"compose --profile * down": "", "ps --all": "lab-minio-1\nlab-master-1", "volume ls": "lab_s3-data"})
+    credentials.ensure(credentials.ENV_FILE)
+    credentials.ENV_FILE.write_text("S3_PORT=0\n" + credentials.ENV_FILE.read_text())
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "removed containers: lab-master-1, lab-minio-1",
+        "removed volumes: lab_s3-data",
+        f"removed keys: {credentials.ENV_FILE}",
+    ]
+    assert credentials.ENV_FILE.read_text() == "S3_PORT=0\n"
+    assert "down --volumes --remove-orphans" in machine.calls()[-1]
+    asked = [call for call in machine.calls() if call.startswith(("ps", "volume"))]
+    assert all("label=com.docker.compose.project=lab-of-a-test" in call for call in asked)
+
+
+def test_clean_where_nothing_is(machine, capsys):
+    machine.write({"compose --profile * down": "", "ps --all": "", "volume ls": ""})
+    assert cli.main(["clean", "--images"]) == 0
+    assert capsys.readouterr().out == (
+        "removed containers: none\nremoved volumes: none\nremoved keys: none\nremoved images: those of compose.yaml\n"
+    )
+    assert "--rmi all" in machine.calls()[-1]
+
+
+def test_new_keys_make_every_service_anew(machine, capsys):
+    """One that runs knows only the keys that it was started with."""
+    cli.main(["up"])
+    cli.main(["up"])
+    first, second = [call for call in machine.calls() if call.startswith("compose up")]
+    assert "--force-recreate" in first
+    assert "--force-recreate" not in second
+
+
+def test_a_shell_needs_a_running_master(machine, capsys):
+    machine.write({"compose ps": ""})
+    assert failed(capsys, "shell") == (1, "error: the lab is not running; start it: make up\n")
+
+
+@pytest.mark.parametrize("command", ["up", "down", "clean", "logs", "shell", "doctor"])
+def test_help_reads_well_at_eighty_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -1,0 +1,96 @@
+"""The one table of Spark settings."""
+
+import pytest
+
+from lab import sizing
+from lab.sizing import Executors
+from launch import cluster, targets
+from launch.cluster import LabError, Nodes
+
+M5 = Nodes(2, sizing.instance("m5.xlarge"))
+SHAPE = Executors(cores=4, heap_mb=4096, overhead_mb=6144, instances=2)
+
+
+def values(settings):
+    found = {setting.key: setting.value for setting in settings}
+    assert len(found) == len(settings), "no setting stands twice"
+    return found
+
+
+@pytest.mark.parametrize("settings", [targets.local(["s3://b/x"]), targets.lab(SHAPE)], ids=["local", "lab"])
+def test_every_setting_has_a_reason(settings):
+    assert all(setting.reason.strip() and setting.value.strip() for setting in settings)
+
+
+def test_the_lab_has_the_executors_that_emr_has():
+    found = values(targets.lab(cluster.executors(M5, {})))
+    assert found["spark.executor.cores"] == "4"
+    assert found["spark.executor.memory"] == "4g"
+    assert found["spark.executor.memoryOverhead"] == "6g"
+    assert found["spark.executor.instances"] == "2"
+    assert found["spark.cores.max"] == "8"
+    assert found["spark.pyspark.python"] == found["spark.pyspark.driver.python"] == "/opt/emrlab/bin/python"
+    assert found["spark.submit.deployMode"] == "client"
+    assert found["spark.eventLog.dir"] == "s3://emrlab/spark-events"
+
+
+def test_s3a_is_the_clusters_own_there_and_passed_here():
+    s3a = values(targets.s3a())
+    assert s3a["spark.hadoop.fs.s3a.committer.name"] == "magic"
+    assert s3a.items() <= values(targets.local(["s3://b/x"])).items()
+    assert not s3a.keys() & values(targets.lab(SHAPE)).keys()
+    assert not s3a.keys() & values(targets.local(["/photos"])).keys()
+
+
+def test_everything_that_is_no_matter_of_place_is_the_same_in_both():
+    here, there = values(targets.local([])), values(targets.lab(SHAPE))
+    both = here.keys() & there.keys()
+    assert {setting.key for setting in targets.EVERYWHERE} <= both
+    assert {key for key in both if here[key] != there[key]} == {"spark.master", "spark.sql.shuffle.partitions"}
+
+
+@pytest.mark.parametrize("table", [lambda given: targets.local([], given), lambda given: targets.lab(SHAPE, given)])
+def test_what_is_given_overrides_and_says_so(table):
+    found = table({"spark.driver.memory": "2g", "spark.speculation": "true"})
+    assert values(found)["spark.driver.memory"] == "2g"
+    assert values(found)["spark.speculation"] == "true"
+    said = {setting.key: setting.reason for setting in found}
+    assert said["spark.driver.memory"] == said["spark.speculation"] == "given on the command line"
+    assert said["spark.sql.ansi.enabled"] != "given on the command line"
+
+
+def test_the_cores_follow_what_is_given():
+    given = {"spark.executor.cores": "2", "spark.executor.instances": "3"}
+    shape = cluster.executors(M5, given)
+    found = values(targets.lab(shape, given))
+    assert found["spark.cores.max"] == "6"
+    assert found["spark.sql.shuffle.partitions"] == "6"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"spark.executor.cores": "8"}, "spark.executor.cores 8: m5.xlarge has 4 vCPU"),
+        ({"spark.executor.memory": "7g"}, "= 13312 MB is above YARN's limit of 12288 MB a container on m5.xlarge"),
+        ({"spark.executor.instances": "3"}, "hold 2 beside the application master"),
+        (
+            {"spark.executor.instances": "3", "spark.executor.memory": "1g", "spark.executor.memoryOverhead": "1g"},
+            "the lab's 2 workers with 4 cores each hold 2; lower one of them",
+        ),
+        ({"spark.executor.cores": "some"}, "--conf spark.executor.cores=some: give a whole number from 1"),
+        ({"spark.executor.instances": "0"}, "give a whole number from 1"),
+        ({"spark.executor.memory": "much"}, "'much' is no memory size"),
+        ({"spark.cores.max": "1"}, "--conf spark.cores.max is instances x cores"),
+    ],
+)
+def test_a_shape_that_would_wait_for_ever_is_refused(given, words):
+    with pytest.raises((LabError, sizing.SizingError)) as caught:
+        cluster.check(cluster.executors(M5, given), M5)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_usual_shape_of_every_instance_type_fits():
+    for node in sizing.INSTANCE_TYPES.values():
+        nodes = Nodes(2, node)
+        cluster.check(cluster.executors(nodes, {}), nodes)
