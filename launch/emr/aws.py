@@ -1,0 +1,180 @@
+"""AWS from here: its clients, made in one place, and its errors in words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
+
+from pipeline.settings import UsageError
+
+ENV_FILE = Path(__file__).parents[2] / ".env"
+
+# What boto3 raises: for what AWS answers, and for what never reached it.
+AwsError = (ClientError, BotoCoreError)
+
+# The name of everything that this project makes in an account, and the tag by which it is found again.
+NAME = "emrlab"
+TAG = {"Key": "emrlab", "Value": "true"}
+# AmazonEMRServicePolicy_v2 acts only on what has this tag.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-managed-iam-policies.html
+EMR_TAG = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
+SERVICE_ROLE = f"{NAME}-service"
+NODE_ROLE = f"{NAME}-node"
+SECURITY_CONFIGURATION = NAME
+
+SETUP = "python -m launch emr-setup"
+
+# What a cause looks like in an error of boto3 ("Code message", or "Class message") or in EMR's reason for a state, and
+# what to do about it. The first that fits is said.
+CAUSES = (
+    (
+        "NoCredentials|PartialCredentials|CredentialRetrieval",
+        "no AWS credentials; run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    ("ProfileNotFound", "AWS_PROFILE names a profile that is not in ~/.aws/config; correct it or unset it"),
+    (
+        "RequestTimeTooSkewed|Signature expired|Signature not yet current",
+        "this machine's clock is off by minutes, and AWS refuses what it signs; set the clock and run again",
+    ),
+    (
+        "ExpiredToken|RequestExpired|TokenRefreshRequired|SSOToken|TokenRetrieval|security token.* expired",
+        "the session has expired; sign in again (aws sso login) or renew AWS_SESSION_TOKEN",
+    ),
+    (
+        "InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidSignature|AuthFailure",
+        "AWS does not know this key; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+    ),
+    ("InvalidBucketName|Invalid bucket name", "no valid bucket name; 3 to 63 of a-z, 0-9, - and ."),
+    ("BucketAlreadyExists", "the bucket's name belongs to another account; choose another BUCKET"),
+    (
+        "PermanentRedirect|MovedPermanently|^301|AuthorizationHeaderMalformed|IllegalLocationConstraint",
+        "the bucket is in another region; give that one as REGION",
+    ),
+    ("NoSuchBucket|^404", f"the bucket does not exist; make it with {SETUP}, or correct BUCKET"),
+    (
+        "VcpuLimit|vCPU (capacity|limit)|InstanceLimit|MaxSpotInstanceCount|LimitExceeded|QuotaExceeded",
+        "the account's quota is too small for this cluster; raise 'Running On-Demand Standard instances' under Service "
+        "Quotas > Amazon EC2, or take a smaller INSTANCE_TYPE",
+    ),
+    (
+        "InsufficientInstanceCapacity|INSTANCE_FLEET_TIMEOUT|capacity-not-available|Spot.*capacity",
+        "AWS has no such machines to give right now; run again later, without --spot, or with another INSTANCE_TYPE",
+    ),
+    (
+        "(?i)release ?label",
+        "EMR does not offer that release in this region; take another RELEASE of releases.toml",
+    ),
+    (
+        "(?i)instance ?profile|service ?role|job ?flow ?role|NoSuchEntity",
+        f"a role of the cluster is missing; run {SETUP}",
+    ),
+    ("(?i)cluster id .*not valid", "there is no such cluster in this region; check CLUSTER and REGION"),
+    ("(?i)security configuration.*not", f"the security configuration is missing in this region; run {SETUP}"),
+    ("(?i)subnet.*(invalid|not exist|not found|required)", f"the subnet cannot be used; run {SETUP}, or give --subnet"),
+    ("OptInRequired|SubscriptionRequired", "the account is not active yet; finish its sign-up, then run again"),
+    (
+        "AccessDenied|UnauthorizedOperation|not authorized|^403",
+        "access denied; the caller needs policies/emr/caller.json, and for emr-setup policies/emr/setup.json",
+    ),
+    ("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|Rate exceeded", "AWS asks to slow down; run again"),
+    (
+        "EndpointConnection|ConnectTimeout|ReadTimeout|ConnectionClosed|ProxyConnection|SSLError|InvalidRegion",
+        "no answer from AWS; check the network and REGION",
+    ),
+)
+
+_THROTTLED = re.compile("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown")
+
+
+class EmrError(Exception):
+    """A run or an account cannot be served: one line with the cause and the fix. Exit code 1."""
+
+
+def client(service: str, region: str) -> Any:
+    """A boto3 client; where it goes is for the AWS_* variables to say (AWS_ENDPOINT_URL_EMR, AWS_ENDPOINT_URL_S3).
+
+    Raises:
+        BotoCoreError: the region or the profile cannot be.
+    """
+    import boto3  # noqa: PLC0415 - takes a third of a second, which `launch run` need not wait for
+    from botocore.config import Config  # noqa: PLC0415
+
+    # Servers that are not Amazon's refuse the checksums that boto3 adds of itself.
+    checksums = "when_required" if endpoint(service) else "when_supported"
+    config = Config(
+        connect_timeout=5,
+        read_timeout=30,
+        retries={"mode": "standard", "total_max_attempts": 5},
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
+        user_agent_extra=NAME,
+    )
+    return boto3.client(service, region_name=region, config=config)
+
+
+def endpoint(service: str) -> str | None:
+    """The address that the AWS_* variables give `service` in place of Amazon's own."""
+    return os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def use_lab() -> None:
+    """See that the lab's endpoint is meant, and take the laptop's key to its S3 out of `.env`.
+
+    Raises:
+        UsageError: the addresses are not known, or there is no key.
+    """
+    for service in ("emr", "s3"):
+        if not endpoint(service):
+            raise UsageError(f"AWS_ENDPOINT_URL_{service.upper()} is not set; run make emr-up, which says the address")
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        lines = ENV_FILE.read_text().splitlines() if ENV_FILE.exists() else []
+        keys = dict(line.removeprefix("DATA_").split("=", 1) for line in lines if line.startswith("DATA_"))
+        if not keys:
+            raise UsageError(f"{ENV_FILE} has no key to the lab's S3; run make emr-up")
+        os.environ.update({f"AWS_{name}": value for name, value in keys.items()})
+
+
+def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+    """Every item under `key` in all pages of a listing."""
+    for page in client.get_paginator(operation).paginate(**arguments):
+        yield from page.get(key, ())
+
+
+def code(error: Exception) -> str:
+    """AWS's code for the error, or the name of boto3's class."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__
+
+
+def explain(error: Exception) -> str:
+    """What went wrong and what to do, in one line."""
+    if not isinstance(error, ClientError):
+        return known(f"{type(error).__name__} {error}") or f"{type(error).__name__}: {_line(str(error))}"
+    found = error.response.get("Error", {})
+    message = _line(str(found.get("Message", "")))
+    words = known(f"{code(error)} {message}") or "AWS refuses"
+    return f"{words} ({error.operation_name}: {code(error)}{f', {message}' if message else ''})"
+
+
+def known(text: str) -> str | None:
+    """The words for a cause that is known, or None."""
+    return next((words for pattern, words in CAUSES if re.search(pattern, text)), None)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may succeed a little later: throttled, not reached, or AWS's own fault."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(_THROTTLED.search(code(error))) or status >= 500
+    return isinstance(error, (NoConnection, HTTPClientError))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]

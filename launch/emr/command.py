@@ -1,0 +1,309 @@
+"""The commands `emr-…` of `python -m launch`. Their modules are loaded when one is called: boto3 takes its time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import sizing
+from launch import cluster as docker
+from pipeline.settings import Settings, UsageError, add_arguments, from_namespace
+
+if TYPE_CHECKING:
+    from launch.emr.order import Order
+
+REGION = "eu-west-3"
+LAB = "emr-lab"
+# What stands in a plan for photographs in a bucket, which it may not list.
+PLANNED_IMAGES = 10_000
+
+Commands = "argparse._SubParsersAction[Any]"
+
+
+def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
+    """Add the commands to the parser of `python -m launch`."""
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(  # type: ignore[attr-defined]
+            name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False
+        )
+        parser.set_defaults(command=lambda parsed: _guarded(command, parsed))
+        parser.add_argument(
+            "--target", choices=["emr", LAB], default="emr", help="Amazon EMR (emr), or the lab's endpoint (emr-lab)"
+        )
+        parser.add_argument("--region", default=REGION, metavar="REGION", help=f"of cluster and bucket ({REGION})")
+        return parser
+
+    for name, command, words in (
+        ("emr-run", _run, "run the job on a cluster of Amazon EMR"),
+        ("emr-plan", _plan, "print what emr-run would ask of Amazon, the rights and the estimate; calls nothing"),
+    ):
+        _add_run_arguments(add(name, command, words))
+    for name, command, words in (
+        ("emr-status", _status, "show the clusters that emrlab started, and their steps"),
+        ("emr-logs", _logs, "print what the last step of a cluster wrote"),
+        ("emr-stop", _stop, "cancel the step that runs on a cluster"),
+    ):
+        add(name, command, words).add_argument("--cluster", metavar="ID", help="like j-…; by default the newest")
+    down = add("emr-down", _down, "end every cluster that emrlab started; with --account, remove all it made")
+    down.add_argument("--account", action="store_true", help="roles, bucket, key and budget too: back to zero cost")
+    down.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    _add_yes(down)
+    _add_bucket(down)
+    setup = add("emr-setup", _setup, "make the account ready: roles, bucket, key, subnet; again, it changes nothing")
+    _add_bucket(setup)
+    _add_subnet(setup)
+    setup.add_argument("--budget-usd", type=float, metavar="N", help="a budget of N dollars a month, with an alarm")
+    setup.add_argument("--email", metavar="ADDRESS", help="whom the alarm goes to")
+    setup.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
+    add("emr-prices", _prices, "ask Amazon's price list anew; writes launch/emr/prices.toml")
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_bucket(parser)
+    add_arguments(parser)
+    parser.add_argument("--model", default="lite0", metavar="MODEL", help="lite0, efficientnetb0, vgg16 or FILE.keras")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16")
+    parser.add_argument("--image-size", type=_image_size, default=224, metavar="N", help="edge in pixels (224)")
+    parser.add_argument(
+        "--conf", type=_conf, action="append", default=[], metavar="KEY=VALUE", help="a Spark setting; may be repeated"
+    )
+    parser.add_argument("--release", metavar="LABEL", help="of releases.toml (its default)")
+    parser.add_argument("--instance-type", default="m5.xlarge", metavar="TYPE", help="of every node (m5.xlarge)")
+    parser.add_argument("--workers", type=_whole, default=sizing.WORKERS, metavar="N", help="nodes that extract (2)")
+    _add_subnet(parser)
+    parser.add_argument("--spot", action="store_true", help="all workers but one on spot; on demand for want of it")
+    parser.add_argument("--keep", action="store_true", help="the cluster stays for further runs, ten idle minutes")
+    parser.add_argument("--cluster", metavar="ID", help="run on this cluster that was kept, instead of starting one")
+    parser.add_argument("--max-usd", type=float, default=5.0, metavar="N", help="refuse what would cost more (5)")
+    _add_yes(parser)
+
+
+def _add_bucket(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bucket", metavar="NAME", help="S3 bucket, without s3://; the lab has one of its own")
+
+
+def _add_subnet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--subnet", metavar="ID", help="of the nodes; by default what emr-setup made ready")
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _guarded(command: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:
+    """Run a command; what AWS and this room raise becomes one line and an exit code."""
+    from launch.emr import aws, cost, wheelhouse  # noqa: PLC0415
+
+    try:
+        if parsed.target == LAB and command is not _plan:
+            aws.use_lab()
+        return command(parsed)
+    except cost.CostError as error:
+        raise UsageError(str(error)) from error
+    except (aws.EmrError, wheelhouse.WheelhouseError) as error:
+        sys.stderr.write(f"error: {error}\n")
+    except aws.AwsError as error:
+        sys.stderr.write(f"error: {aws.explain(error)}\n")
+    return 1
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from launch.emr import cost, order, run  # noqa: PLC0415
+
+    wanted = _order(parsed)
+    order.check(wanted)
+    wanted = order.preflight(wanted)
+    found = order.amount(wanted)
+    expected = order.estimate(wanted, found)
+    sys.stdout.write(cost.words(expected))
+    cost.check(expected, max_usd=wanted.max_usd)
+    if not (parsed.yes or wanted.in_lab or _agrees("run it?")):
+        return 2
+    return run.run(wanted, expected, show=_clock())
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    from launch.emr import cost, order, plan  # noqa: PLC0415
+
+    wanted = _order(parsed)
+    order.check(wanted)
+    local = not wanted.settings.input.startswith("s3://")
+    found = order.amount(wanted) if local else order.Amount(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
+    expected = order.estimate(wanted, found)
+    sys.stdout.write(plan.text(wanted))
+    if not local:
+        sys.stdout.write(f"# The estimate, for {PLANNED_IMAGES:,} photographs: a plan does not look into the bucket\n")
+    sys.stdout.write(cost.words(expected))
+    cost.check(expected, max_usd=wanted.max_usd)
+    return 0
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from launch.emr import aws, removal, status  # noqa: PLC0415
+
+    emr = aws.client("emr", parsed.region)
+    found = [status.one(emr, parsed.cluster)] if parsed.cluster else list(removal.clusters(emr, *removal.ACTIVE))
+    for cluster in found:
+        sys.stdout.write(status.words(emr, cluster))
+    if not found:
+        sys.stdout.write(f"no cluster of emrlab runs in {parsed.region}\n")
+    return 0
+
+
+def _logs(parsed: argparse.Namespace) -> int:
+    from launch.emr import aws, status  # noqa: PLC0415
+
+    emr, s3 = aws.client("emr", parsed.region), aws.client("s3", parsed.region)
+    sys.stdout.write(status.last_log(emr, s3, status.one(emr, parsed.cluster)))
+    return 0
+
+
+def _stop(parsed: argparse.Namespace) -> int:
+    from launch.emr import aws, status  # noqa: PLC0415
+
+    emr = aws.client("emr", parsed.region)
+    sys.stdout.write(status.stop(emr, status.one(emr, parsed.cluster)))
+    return 0
+
+
+def _down(parsed: argparse.Namespace) -> int:
+    from launch.emr import account, aws, follow, removal  # noqa: PLC0415
+
+    if parsed.account and not parsed.bucket:
+        raise UsageError("--account needs --bucket NAME; the bucket goes too where emr-setup made it")
+    emr, show = aws.client("emr", parsed.region), _clock()
+    found = [str(cluster["Id"]) for cluster in removal.clusters(emr, *removal.ACTIVE)]
+    sys.stdout.write(f"{len(found)} clusters of emrlab in {parsed.region}: {', '.join(found) or 'none'}\n")
+    if not parsed.dry_run and found:
+        emr.terminate_job_flows(JobFlowIds=found)
+        clients = follow.Clients(emr=emr, s3=None)
+        for cluster in found:
+            show(f"cluster {cluster} is {follow.wait_ended(clients, cluster, show=show).lower()}")
+    if parsed.account:
+        removal.remove_account(parsed.bucket, parsed.region, account.Change(dry_run=True, show=_print))
+        if parsed.dry_run or not (parsed.yes or _agrees("remove all of it?")):
+            return 0
+        removal.remove_account(parsed.bucket, parsed.region, account.Change(dry_run=False, show=_print))
+    return 0
+
+
+def _setup(parsed: argparse.Namespace) -> int:
+    from launch.emr import account, order  # noqa: PLC0415
+
+    if (parsed.budget_usd is None) != (parsed.email is None):
+        raise UsageError("--budget-usd and --email belong together; give both or none")
+    bucket = _bucket(parsed)
+    order.check_bucket(bucket)
+    wanted = account.Wanted(
+        bucket=bucket,
+        region=parsed.region,
+        subnet=parsed.subnet,
+        budget_usd=parsed.budget_usd,
+        email=parsed.email,
+    )
+    if not account.setup(wanted, dry_run=parsed.dry_run, show=_print):
+        _print("all is as wanted; nothing was changed")
+    return 0
+
+
+def _prices(parsed: argparse.Namespace) -> int:
+    from launch.emr import aws, cost, prices  # noqa: PLC0415
+
+    table = prices.ask(aws.client("pricing", prices.ASKED_IN), add=parsed.region)
+    cost.PRICES.write_text(prices.render(table, on=datetime.now(UTC).date()))
+    _print(f"{len(table)} regions with {len(sizing.INSTANCE_TYPES)} instance types are in {cost.PRICES.name}")
+    return 0
+
+
+def _order(parsed: argparse.Namespace) -> Order:
+    from launch.emr import release  # noqa: PLC0415
+    from launch.emr.order import Order  # noqa: PLC0415
+    from launch.emr.request import Cluster  # noqa: PLC0415
+
+    label = release.find(parsed.release)
+    if words := release.warning(label, date.today()):
+        sys.stderr.write(f"warning: {words}\n")
+    cluster = Cluster(
+        bucket=_bucket(parsed),
+        region=parsed.region,
+        release=label.label,
+        instance_type=parsed.instance_type,
+        workers=parsed.workers,
+        subnet=parsed.subnet,
+        spot=parsed.spot,
+        keep=parsed.keep,
+    )
+    return Order(
+        cluster=cluster,
+        release=label,
+        existing=parsed.cluster,
+        in_lab=parsed.target == LAB,
+        settings=_settings(parsed),
+        model=parsed.model,
+        weights=parsed.weights,
+        image_size=parsed.image_size,
+        given=dict(parsed.conf),
+        max_usd=parsed.max_usd,
+    )
+
+
+def _bucket(parsed: argparse.Namespace) -> str:
+    if parsed.bucket:
+        return str(parsed.bucket)
+    if parsed.target == LAB:
+        return docker.BUCKET.removeprefix("s3://")
+    raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    """The job's settings; the model's place in them is filled in when its file is built."""
+    return from_namespace(argparse.Namespace(**{**vars(parsed), "model": ".", "live": False}))
+
+
+def _agrees(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask at; give --yes")
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _clock() -> Callable[[str], None]:
+    """Prints lines with the minutes and seconds since now."""
+    started = time.monotonic()
+
+    def show(line: str) -> None:
+        seconds = int(time.monotonic() - started)
+        _print(f"{seconds // 60:3}:{seconds % 60:02}  {line}")
+
+    return show
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _conf(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.startswith("spark."):
+        raise argparse.ArgumentTypeError(f"{text!r} is no Spark setting; write spark.executor.memory=4g")
+    return key, value
+
+
+def _image_size(text: str) -> int:
+    if not text.isdecimal() or not 8 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r} is no edge in pixels; give a whole number from 8 to 4096")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes; give a whole number from 1")
+    return int(text)

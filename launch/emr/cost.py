@@ -1,0 +1,252 @@
+"""What a run costs: an estimate from measured rates and dated prices before it, the instances' hours after it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lab import sizing
+from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
+
+PRICES = Path(__file__).parent / "prices.toml"
+BENCH = Path(__file__).parents[2] / "bench" / "results.md"
+HOURS_A_MONTH = 730
+
+# Rules of the estimate. The first three are assumptions that only a run on Amazon can better.
+START_S = 480  # from the request to the first step: machines, bootstrap action, applications
+END_S = 60  # from the last step until the machines are gone
+CLUSTER_SHARE = 0.85  # of the rate of as many local cores, with photographs in S3 and executors on two nodes
+FIXED_S = 90  # Spark's start, the listing, the report
+AFTER_SHARE = 0.25  # of the extraction's time, for scaler, PCA and classifier
+# Multiply-adds of one image at 224 pixels, in 10^9, from the papers: what is not measured is scaled by them. A model of
+# one's own is taken for the heaviest.
+GIGA_MACS = {"lite0": 0.41, "efficientnetb0": 0.39, "vgg16": 15.5}
+MEASURED_IMAGES = 1000  # a run of fewer measures how Spark starts
+
+
+class CostError(Exception):
+    """The estimate cannot be made or is over the limit: one line with the fix. Exit code 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Images that one task slot extracts in a second, with this model at this size; where that was measured."""
+
+    images_s: float
+    model: str
+    image_size: int
+    source: str
+    on_cluster: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run is expected to take.
+
+    Attributes:
+        images: how many are extracted.
+        images_s: by the cluster, in a second.
+        minutes: from the request until the machines are gone.
+        hour_usd: of the whole cluster.
+        usd: of the run, S3's requests included.
+        storage_usd: a month, for as long as the photographs stay in the bucket.
+        nodes: like 3 x m5.xlarge.
+        basis: what it rests on, a line each.
+    """
+
+    images: int
+    images_s: float
+    minutes: float
+    hour_usd: float
+    usd: float
+    storage_usd: float
+    nodes: str
+    basis: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the run's record."""
+        return asdict(self)
+
+
+def prices(region: str, path: Path = PRICES) -> dict[str, Any]:
+    """The table of a region, with `date` and `source` of the file.
+
+    Raises:
+        CostError: there is none.
+    """
+    document = tomllib.loads(path.read_text())
+    regions = [name for name, value in document.items() if isinstance(value, dict)]
+    if region not in regions:
+        raise CostError(
+            f"REGION={region} has no prices in {path.name}; choose {', '.join(regions)}, "
+            "or add it with python -m launch emr-prices --region"
+        )
+    return {**document[region], "date": document["date"], "source": document["source"]}
+
+
+def rate(model: str, image_size: int, *, runs: Iterable[Path], bench: Path = BENCH) -> Rate:
+    """What is known of this model's speed on one core: the last run that measured it, else the benchmark, scaled.
+
+    Args:
+        model: name, or a .keras file.
+        image_size: in pixels.
+        runs: run.json of former runs, on this machine or in the lab.
+        bench: the benchmark's table.
+
+    Raises:
+        CostError: nothing was ever measured.
+    """
+    name = Path(model).stem
+    known = sorted((found for path in runs if (found := _of_run(path))), key=lambda each: each.source, reverse=True)
+    for measured in known:
+        if (measured.model, measured.image_size) == (name, image_size):
+            return measured
+    measured = _of_bench(bench)
+    macs = GIGA_MACS.get(name, max(GIGA_MACS.values()))
+    pixels = (measured.image_size / image_size) ** 2
+    scaled = measured.images_s * pixels * GIGA_MACS[measured.model] / macs
+    how = "" if (name, image_size) == (measured.model, measured.image_size) else ", scaled by pixels and multiply-adds"
+    return Rate(images_s=scaled, model=name, image_size=image_size, source=measured.source + how)
+
+
+def estimate(
+    cluster: Cluster, measured: Rate, *, images: int, size_bytes: int, uploads: int, running: bool = False
+) -> Estimate:
+    """What the run takes on `cluster`.
+
+    Args:
+        cluster: what is wanted.
+        measured: rate of one slot.
+        images: to be extracted.
+        size_bytes: of all photographs.
+        uploads: files to be sent to S3.
+        running: the cluster is there already.
+
+    Raises:
+        CostError: the region has no prices.
+        SizingError: the instance type is not known.
+    """
+    table, shape = prices(cluster.region), executors(cluster, {})
+    slots = shape.instances * shape.cores
+    share = 1.0 if measured.on_cluster else CLUSTER_SHARE
+    images_s = measured.images_s * slots * share
+    work_s = FIXED_S + images / images_s * (1 + AFTER_SHARE)
+    hours = (work_s if running else START_S + work_s + END_S) / 3600
+    an_hour = hour_usd(cluster)
+    requests_usd = uploads / 1000 * table["s3_put_1000"] + images / 1000 * table["s3_get_1000"]
+    unconfirmed = table["unconfirmed"]
+    return Estimate(
+        images=images,
+        images_s=images_s,
+        minutes=hours * 60,
+        hour_usd=an_hour,
+        usd=hours * an_hour + requests_usd,
+        storage_usd=size_bytes / 1e9 * table["s3_gb_month"],
+        nodes=f"{1 + cluster.workers} x {cluster.instance_type}",
+        basis=(
+            f"{slots} slots x {measured.images_s:.3g} images/s a core ({measured.source}) x {share:g}",
+            "the cluster runs already"
+            if running
+            else f"{START_S // 60} minutes until the first step, {END_S // 60} to end: assumed",
+            f"prices of {cluster.region} from {table['date']}"
+            + (f"; not confirmed: {', '.join(unconfirmed)}" if unconfirmed else "")
+            + ("; spot is cheaper than this, never dearer" if cluster.spot else ""),
+        ),
+    )
+
+
+def hour_usd(cluster: Cluster) -> float:
+    """An hour of the whole cluster at list prices, on demand.
+
+    Raises:
+        CostError: the region or the instance type has no prices.
+    """
+    table = prices(cluster.region)
+    if cluster.instance_type not in table:
+        raise CostError(f"INSTANCE_TYPE={cluster.instance_type} has no price; run python -m launch emr-prices")
+    of_type = table[cluster.instance_type]
+    volumes = (ROOT_GB + VOLUME_GB) * table["volume_gb_month"] / HOURS_A_MONTH
+    return float((1 + cluster.workers) * (of_type["ec2"] + of_type["emr"] + volumes))
+
+
+def check(found: Estimate, *, max_usd: float) -> None:
+    """Refuse what costs more than `max_usd`.
+
+    Raises:
+        CostError: it does.
+    """
+    if found.usd > max_usd:
+        raise CostError(
+            f"the run would cost ${found.usd:.2f}, over MAX_USD={max_usd:g}; raise it if that is meant, "
+            "or take fewer photographs"
+        )
+
+
+def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: datetime) -> float:
+    """What the instances' hours come to at list prices, by the second and a minute at least.
+
+    Args:
+        cluster: for the prices.
+        instances: as ListInstances gives them.
+        now: end of those that still run.
+    """
+    a_node = hour_usd(cluster) / (1 + cluster.workers)
+    seconds = 0.0
+    for instance in instances:
+        line = instance["Status"].get("Timeline", {})
+        if "CreationDateTime" in line:
+            seconds += max(60.0, (line.get("EndDateTime", now) - line["CreationDateTime"]).total_seconds())
+    return seconds / 3600 * a_node
+
+
+def words(found: Estimate) -> str:
+    """The estimate as a user reads it."""
+    lines = [
+        f"estimate    ${found.usd:.2f}: {found.minutes:.0f} minutes of {found.nodes} at ${found.hour_usd:.2f} an hour",
+        f"images      {found.images:,}, about {found.images_s:,.0f} a second",
+    ]
+    if found.storage_usd >= 0.005:
+        lines.append(f"storage     ${found.storage_usd:.2f} a month while the photographs are in the bucket")
+    heads = ["based on", *[""] * len(found.basis)]
+    return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, found.basis, strict=False)]) + "\n"
+
+
+def _of_run(path: Path) -> Rate | None:
+    """What a finished run measured; None where it is none, or too small."""
+    try:
+        run = json.loads(path.read_text())
+        name = re.fullmatch(r"(.+)-([0-9]+)-[0-9a-f]{12}\.tflite", run["model"]["name"])
+        extracted, seconds, slots = run["counts"]["extracted"], run["seconds"]["extract"], run["cluster"]["slots"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not name or extracted < MEASURED_IMAGES:
+        return None
+    return Rate(
+        images_s=extracted / seconds / slots,
+        model=name[1],
+        image_size=int(name[2]),
+        source=f"run of {run['started'][:16]} on {run['cluster']['master']}",
+        on_cluster=not run["cluster"]["master"].startswith("local"),
+    )
+
+
+def _of_bench(path: Path) -> Rate:
+    """The extraction's row of the benchmark's table."""
+    text = path.read_text()
+    machine = re.search(r"on ([0-9-]{10}): ([0-9]+) cores.* of ([0-9]+) x \3 pixels", text)
+    row = re.search(r"^\| extraction, [0-9,]+ images \| ([0-9,]+) images/s", text, re.MULTILINE)
+    if not machine or not row:
+        raise CostError(f"{path.name} has no rate of the extraction; measure it with make bench")
+    images_s = float(row[1].replace(",", "")) / int(machine[2])
+    return Rate(images_s=images_s, model="lite0", image_size=int(machine[3]), source=f"make bench of {machine[1]}")
+
+
+def known_types() -> tuple[str, ...]:
+    """The instance types that the table must have."""
+    return tuple(sizing.INSTANCE_TYPES)

@@ -1,0 +1,44 @@
+"""What `emr-run` would ask of Amazon, as text: the request and the rights. Nothing is called, fetched or built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from launch import package
+from launch.emr import policies, request, run, wheelhouse
+from launch.emr.order import CACHE, Order
+from launch.transfer import Shipment
+
+
+def text(order: Order) -> str:
+    """The request's JSON and every policy, each below a line that says what it is."""
+    parts = {"RunJobFlow": document(order)}
+    parts |= {f"Rights of {who}": found for who, found in policies.all_of(order.cluster.bucket).items()}
+    return "".join(f"# {title}\n{json.dumps(found, indent=2)}\n\n" for title, found in parts.items())
+
+
+def document(order: Order) -> dict[str, object]:
+    """RunJobFlow's arguments; what is made or found only by a run stands as a word in capitals."""
+    machine = wheelhouse.architecture(order.cluster.instance_type)
+    wheels = wheelhouse.find(CACHE, machine=machine, python=order.release.python)
+    artifacts = run.artifact_uris(order.cluster.bucket, wheels.sha256 if wheels else "SHA256")
+    subnet = order.cluster.subnet or (None if order.in_lab else "SUBNET")
+    wanted = replace(order, cluster=replace(order.cluster, subnet=subnet))
+    return request.run_job_flow(
+        wanted.cluster, artifacts, python=order.release.python, step=run.spark_step(wanted, _shipment(order))
+    )
+
+
+def _shipment(order: Order) -> Shipment:
+    """Where transfer.send would bring everything."""
+    bucket, source, target = f"s3://{order.cluster.bucket}", order.settings.input, order.settings.output
+    built = package.build(CACHE)
+    place = f"{bucket}/artifacts/package/{built.sha256[:12]}"
+    if not source.startswith("s3://"):
+        source = f"{bucket}/images/{source.rpartition('/')[2]}"
+    if not target.startswith("s3://"):
+        target = f"{bucket}/results/{target.rpartition('/')[2]}"
+    model = f"{bucket}/artifacts/models/SHA256/{order.model}-{order.image_size}.tflite"
+    settings = replace(order.settings, input=source, output=target, model=model)
+    return Shipment(f"{place}/{built.archive.name}", f"{place}/{built.main.name}", settings)

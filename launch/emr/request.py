@@ -1,0 +1,239 @@
+"""The cluster's request: a pure function from what is wanted to EMR's RunJobFlow.
+
+One primary and a few core nodes. A one-shot cluster ends with its step, whatever the step's end; one that is kept ends
+after ten idle minutes. Either way nobody needs to be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab import sizing
+from launch import cluster as docker
+from launch import targets
+from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
+from launch.emr.wheelhouse import architecture
+from launch.targets import Setting
+
+IDLE_S = 600
+ROOT_GB = 20  # the system, EMR's applications and the job's 0.4 GB of packages
+VOLUME_GB = 32  # HDFS and YARN's local folders: the job shuffles paths and small vectors only
+SPOT_TIMEOUT_MIN = 10
+# What a later run must know of a cluster that was kept.
+WHEELHOUSE_TAG, NODES_TAG = "emrlab-wheelhouse", "emrlab-nodes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster as it is wanted.
+
+    Attributes:
+        bucket: where packages, logs and event logs lie.
+        region: of the cluster, and of the bucket.
+        release: label in releases.toml.
+        instance_type: of every node.
+        workers: core nodes; with `spot`, core and task nodes.
+        subnet: where the nodes are; None where EMR is to choose.
+        spot: all workers but one on spot, on demand where there is none.
+        keep: stay for further steps.
+    """
+
+    bucket: str
+    region: str
+    release: str
+    instance_type: str = "m5.xlarge"
+    workers: int = sizing.WORKERS
+    subnet: str | None = None
+    spot: bool = False
+    keep: bool = False
+
+    @property
+    def logs(self) -> str:
+        """Where EMR puts its logs."""
+        return f"s3://{self.bucket}/logs/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """What the nodes need from the bucket: URIs, and the digest that they check."""
+
+    wheelhouse: str
+    wheelhouse_sha256: str
+    bootstrap: str
+
+
+def run_job_flow(cluster: Cluster, artifacts: Artifacts, *, python: str, step: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of boto3's `run_job_flow`.
+
+    Args:
+        cluster: what is wanted.
+        artifacts: what was uploaded.
+        python: of the nodes, like 3.11.
+        step: the first step, as `spark_step` makes it.
+    """
+    return {
+        "Name": NAME,
+        "ReleaseLabel": cluster.release,
+        "Applications": [{"Name": name} for name in applications(cluster.release)],
+        "LogUri": cluster.logs,
+        "ServiceRole": SERVICE_ROLE,
+        "JobFlowRole": NODE_ROLE,
+        "SecurityConfiguration": SECURITY_CONFIGURATION,
+        "EbsRootVolumeSize": ROOT_GB,
+        "Instances": {
+            **_nodes(cluster),
+            "KeepJobFlowAliveWhenNoSteps": cluster.keep,
+            "TerminationProtected": False,
+        },
+        "AutoTerminationPolicy": {"IdleTimeout": IDLE_S},
+        "BootstrapActions": [
+            {
+                "Name": "install the job's packages",
+                "ScriptBootstrapAction": {
+                    "Path": artifacts.bootstrap,
+                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python],
+                },
+            }
+        ],
+        # The driver's own client asks for no region of the metadata service, and reads no file of AWS's.
+        "Configurations": [
+            {
+                "Classification": "spark-env",
+                "Configurations": [{"Classification": "export", "Properties": {"AWS_REGION": cluster.region}}],
+            }
+        ],
+        "Steps": [step],
+        "Tags": [
+            TAG,
+            EMR_TAG,
+            {"Key": WHEELHOUSE_TAG, "Value": artifacts.wheelhouse_sha256},
+            {"Key": NODES_TAG, "Value": f"{cluster.workers} x {cluster.instance_type}"},
+        ],
+    }
+
+
+def spark_step(arguments: Sequence[str], *, keep: bool) -> dict[str, Any]:
+    """The step that runs `spark-submit` with `arguments`; its failure ends a cluster that is not kept."""
+    return {
+        "Name": NAME,
+        "ActionOnFailure": "CONTINUE" if keep else "TERMINATE_CLUSTER",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", *arguments]},
+    }
+
+
+def applications(release: str) -> tuple[str, ...]:
+    """What EMR is to install: YARN and HDFS come with Spark on 8.x, whose releases no longer offer Hadoop by name."""
+    return ("Spark",) if release.startswith("emr-spark-") else ("Hadoop", "Spark")
+
+
+def executors(cluster: Cluster, given: Mapping[str, str]) -> sizing.Executors:
+    """The executors that fill the nodes, as YARN counts; `given` settings override.
+
+    Raises:
+        SizingError: the instance type is not known, or what is given does not fit.
+        LabError: a given value is no number.
+    """
+    node = sizing.instance(cluster.instance_type)
+    wanted = docker.executors(docker.Nodes(cluster.workers, node), given)
+    sizing.check(wanted, node, workers=cluster.workers)
+    return wanted
+
+
+def settings(cluster: Cluster, given: Mapping[str, str]) -> list[Setting]:
+    """Spark's settings on EMR: the lab's without what is the lab's own. YARN, S3A and HDFS are as EMR sets them.
+
+    Raises:
+        SizingError, LabError: as `executors`.
+    """
+    own = {setting.key for setting in targets.LAB} | {"spark.cores.max"}
+    shared = [setting for setting in targets.lab(executors(cluster, given), given) if setting.key not in own]
+    return [
+        Setting("spark.executorEnv.AWS_REGION", cluster.region, "the job's own client reads no other place for it"),
+        Setting("spark.eventLog.dir", f"s3://{cluster.bucket}/spark-events", "HDFS ends with the cluster"),
+        *shared,
+    ]
+
+
+def security_configuration(kms_key: str) -> dict[str, Any]:
+    """Encryption of S3 and of every disk with the key of this ARN, and the metadata service in version 2 only."""
+    return {
+        "EncryptionConfiguration": {
+            "EnableInTransitEncryption": False,
+            "EnableAtRestEncryption": True,
+            "AtRestEncryptionConfiguration": {
+                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+                "LocalDiskEncryptionConfiguration": {
+                    "EncryptionKeyProviderType": "AwsKms",
+                    "AwsKmsKey": kms_key,
+                    "EnableEbsEncryption": True,
+                },
+            },
+        },
+        "InstanceMetadataServiceConfiguration": {
+            "MinimumInstanceMetadataServiceVersion": 2,
+            "HttpPutResponseHopLimit": 1,
+        },
+    }
+
+
+def _nodes(cluster: Cluster) -> dict[str, Any]:
+    if cluster.spot:
+        subnets = {"Ec2SubnetIds": [cluster.subnet]} if cluster.subnet else {}
+        fleets = [_fleet(cluster, "MASTER", on_demand=1), _fleet(cluster, "CORE", on_demand=1)]
+        if cluster.workers > 1:
+            fleets.append(_fleet(cluster, "TASK", spot=cluster.workers - 1))
+        return {**subnets, "InstanceFleets": fleets}
+    subnet = {"Ec2SubnetId": cluster.subnet} if cluster.subnet else {}
+    return {**subnet, "InstanceGroups": [_group(cluster, "MASTER", 1), _group(cluster, "CORE", cluster.workers)]}
+
+
+def _group(cluster: Cluster, role: str, count: int) -> dict[str, Any]:
+    return {
+        "Name": role.lower(),
+        "InstanceRole": role,
+        "Market": "ON_DEMAND",
+        "InstanceType": cluster.instance_type,
+        "InstanceCount": count,
+        "EbsConfiguration": _volume(),
+    }
+
+
+def _fleet(cluster: Cluster, role: str, *, on_demand: int = 0, spot: int = 0) -> dict[str, Any]:
+    """HDFS and the driver are on demand; a task node on spot may be of any type that is alike."""
+    types = alike(cluster.instance_type) if spot else [cluster.instance_type]
+    fleet: dict[str, Any] = {
+        "Name": role.lower(),
+        "InstanceFleetType": role,
+        "TargetOnDemandCapacity": on_demand,
+        "TargetSpotCapacity": spot,
+        "InstanceTypeConfigs": [
+            {"InstanceType": name, "WeightedCapacity": 1, "EbsConfiguration": _volume()} for name in types
+        ],
+    }
+    if spot:
+        fleet["LaunchSpecifications"] = {
+            "SpotSpecification": {
+                "TimeoutDurationMinutes": SPOT_TIMEOUT_MIN,
+                "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+                "AllocationStrategy": "price-capacity-optimized",
+            }
+        }
+    return fleet
+
+
+def alike(instance_type: str) -> list[str]:
+    """This type first, then those with the same processor architecture, vCPUs and memory: the same executors fit."""
+    wanted, machine = sizing.instance(instance_type), architecture(instance_type)
+    others = (
+        name
+        for name, node in sizing.INSTANCE_TYPES.items()
+        if (node.vcpu, node.memory_mb, architecture(name)) == (wanted.vcpu, wanted.memory_mb, machine)
+    )
+    return [instance_type, *(name for name in others if name != instance_type)]
+
+
+def _volume() -> dict[str, Any]:
+    specification = {"VolumeType": "gp3", "SizeInGB": VOLUME_GB}
+    return {"EbsBlockDeviceConfigs": [{"VolumeSpecification": specification, "VolumesPerInstance": 1}]}

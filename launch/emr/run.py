@@ -1,0 +1,202 @@
+"""A run on EMR, from the package to the report; whatever goes wrong, what it started is ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+
+from launch import model, package, storage, submit, transfer
+from launch.emr import aws, cost, follow, request, wheelhouse
+from launch.emr.aws import AwsError, EmrError
+from launch.emr.follow import Clients, Step
+from launch.emr.order import CACHE, OUT, ROOT, Order
+from launch.emr.request import Artifacts
+from launch.storage import Access
+from launch.transfer import Shipment
+
+RECORD = "emr.json"
+
+Show = Callable[[str], None]
+
+
+def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
+    """Package, upload, start, follow, fetch the report; exit code 0, or 130 where the user left it running.
+
+    Raises:
+        EmrError, StorageError, WheelhouseError, ModelError: it went wrong; what was started has been ended.
+        ClientError, BotoCoreError: AWS refuses.
+    """
+    access = _access(order.cluster.region)
+    bucket = f"s3://{order.cluster.bucket}"
+    built = model.build(
+        order.model,
+        weights=order.weights,
+        image_size=order.image_size,
+        cache=CACHE / "models",
+        images=sorted((ROOT / "data" / "sample").glob("*/0_[01].jpg")),
+    )
+    wheels = wheelhouse.build(CACHE, machine=_machine(order), python=order.release.python)
+    _check_packages(order, wheels)
+    shipment = transfer.send(order.settings, package.build(CACHE), built.path, bucket=bucket, access=access)
+    artifacts = artifact_uris(order.cluster.bucket, wheels.sha256)
+    storage.put(wheels.path, artifacts.wheelhouse, access)
+    storage.put(wheelhouse.BOOTSTRAP, artifacts.bootstrap, access)
+
+    clients = Clients(emr=aws.client("emr", order.cluster.region), s3=aws.client("s3", order.cluster.region))
+    wanted = spark_step(order, shipment)
+    step = _start(order, artifacts, wanted, clients=clients)
+    show(f"step {step.step} on cluster {step.cluster}; logs come to {order.cluster.logs}{step.cluster}/")
+    started = datetime.now(UTC)
+    deadline_s = order.max_usd / agreed.hour_usd * 3600
+    if not _attend(order, clients, step, deadline_s=deadline_s, show=show):
+        return 130
+    report = transfer.bring_back(shipment, order.settings.output, default=OUT, access=access)
+    record = {
+        "cluster": step.cluster,
+        "step": step.step,
+        "started": started.isoformat(timespec="seconds"),
+        "release": order.release.label,
+        "nodes": agreed.nodes,
+        "estimated": agreed.as_json(),
+        "actual": _settle(order, clients, step, started=started, show=show),
+        "wheelhouse": wheels.sha256,
+    }
+    (report.parent / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    show(f"report      {os.path.relpath(report)}")
+    return 0
+
+
+def artifact_uris(bucket: str, sha256: str) -> Artifacts:
+    """Where the nodes' packages and the bootstrap action lie: under names that stand for their content."""
+    script = hashlib.sha256(wheelhouse.BOOTSTRAP.read_bytes()).hexdigest()
+    return Artifacts(
+        wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{sha256[:12]}.tar",
+        wheelhouse_sha256=sha256,
+        bootstrap=f"s3://{bucket}/artifacts/bootstrap/bootstrap-{script[:12]}.sh",
+    )
+
+
+def spark_step(order: Order, shipment: Shipment) -> dict[str, Any]:
+    """The step: the one argument list of spark-submit."""
+    conf = request.settings(order.cluster, order.given)
+    arguments = submit.arguments(shipment.archive, shipment.main, settings=shipment.settings, conf=conf)
+    return request.spark_step(arguments, keep=order.cluster.keep or bool(order.existing))
+
+
+def _start(order: Order, artifacts: Artifacts, wanted: dict[str, Any], *, clients: Clients) -> Step:
+    if order.existing:
+        made = clients.emr.add_job_flow_steps(JobFlowId=order.existing, Steps=[wanted])
+        return Step(cluster=order.existing, step=str(made["StepIds"][0]), logs=order.cluster.logs)
+    asked = request.run_job_flow(order.cluster, artifacts, python=order.release.python, step=wanted)
+    cluster = str(clients.emr.run_job_flow(**asked)["JobFlowId"])
+    try:
+        (step,) = aws.pages(clients.emr, "list_steps", "Steps", ClusterId=cluster)
+    except BaseException:  # Ctrl-C too
+        clients.emr.terminate_job_flows(JobFlowIds=[cluster])
+        raise
+    return Step(cluster=cluster, step=str(step["Id"]), logs=order.cluster.logs)
+
+
+def _attend(order: Order, clients: Clients, step: Step, *, deadline_s: float, show: Show) -> bool:
+    """Follow the step to its end; False where the user would not wait for it.
+
+    What this run started is ended when anything goes wrong, and when the user says so.
+    """
+    done = left = False
+    try:
+        follow.follow(clients, step, deadline_s=deadline_s, show=show)
+        done = True
+    except KeyboardInterrupt:
+        left = _leaves(step)
+        if left:
+            ends = "after ten idle minutes" if order.cluster.keep or order.existing else "with its step"
+            show(f"cluster {step.cluster} goes on and ends {ends}; python -m launch emr-status shows it")
+            return False
+        raise
+    finally:
+        if not done and not left:
+            end(order, clients, step, show=show)
+    return True
+
+
+def end(order: Order, clients: Clients, step: Step, *, show: Show) -> None:
+    """End what a run started: its cluster, or on a cluster that others use its step alone."""
+    try:
+        if (order.existing or order.cluster.keep) and follow.look(clients.emr, step).step in follow.DONE:
+            return  # nothing runs; the cluster ends after ten idle minutes
+        if order.existing:
+            clients.emr.cancel_steps(
+                ClusterId=step.cluster, StepIds=[step.step], StepCancellationOption="TERMINATE_PROCESS"
+            )
+            show(f"step {step.step} is cancelled; cluster {step.cluster} ends after ten idle minutes")
+        else:
+            clients.emr.terminate_job_flows(JobFlowIds=[step.cluster])
+            show(f"cluster {step.cluster} is ended")
+    except AwsError as error:
+        show(
+            f"cluster {step.cluster} cannot be ended from here: {aws.explain(error)}; it ends by itself with its step, "
+            "or after ten idle minutes"
+        )
+
+
+def _leaves(step: Step) -> bool:
+    """Ask; without a terminal, without an answer and at a second Ctrl-C the run is ended."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"\nleave {step.step} running, or end it? [leave/END] ")
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip().lower() in {"l", "leave"}
+    except KeyboardInterrupt:
+        return False
+
+
+def _settle(order: Order, clients: Clients, step: Step, *, started: datetime, show: Show) -> dict[str, float]:
+    """Wait until a one-shot cluster bills no more; what it came to, in minutes and dollars at list prices."""
+    if order.existing or order.cluster.keep:
+        minutes = (datetime.now(UTC) - started).total_seconds() / 60
+        usd = minutes / 60 * cost.hour_usd(order.cluster)
+        show(f"cluster {step.cluster} stays for ten idle minutes: CLUSTER={step.cluster}")
+    else:
+        state = follow.wait_ended(clients, step.cluster, show=show)
+        instances = list(aws.pages(clients.emr, "list_instances", "Instances", ClusterId=step.cluster))
+        now = datetime.now(UTC)
+        usd = cost.actual_usd(order.cluster, instances, now=now)
+        minutes = (now - started).total_seconds() / 60
+        show(f"cluster {step.cluster} is {state.lower()}")
+    if not order.in_lab:
+        show(f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon")
+    return {"minutes": round(minutes, 2), "usd": round(usd, 4)}
+
+
+def _check_packages(order: Order, wheels: wheelhouse.Wheelhouse) -> None:
+    if not order.existing:
+        return
+    found = aws.client("emr", order.cluster.region).describe_cluster(ClusterId=order.existing)["Cluster"]
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
+    if tags.get(request.WHEELHOUSE_TAG) != wheels.sha256:
+        raise EmrError(
+            f"CLUSTER={order.existing} has other Python packages than requirements.lock asks for; start another"
+        )
+
+
+def _machine(order: Order) -> str:
+    return wheelhouse.architecture(order.cluster.instance_type)
+
+
+def _access(region: str) -> Access:
+    """The key that boto3 found, for the uploads."""
+    found = boto3.Session().get_credentials()
+    if found is None:
+        raise EmrError(aws.CAUSES[0][1])
+    key = found.get_frozen_credentials()
+    return Access(
+        key_id=key.access_key, secret=key.secret_key, token=key.token, region=region, address=aws.endpoint("s3")
+    )

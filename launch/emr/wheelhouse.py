@@ -1,0 +1,152 @@
+"""The package for nodes: wheels of what the job imports, fetched on any laptop, in one tar, the same bytes each time.
+
+What a node gets is read out of requirements.lock: the pins that pyproject.toml's `dependencies` lead to, with their
+hashes, for Linux on the instance's processor. A node installs them without an index (bootstrap.sh).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.markers import Marker
+
+LOCK = Path(__file__).parents[2] / "requirements.lock"
+BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
+# Amazon Linux 2023 has glibc 2.34; wheels for any version up to it run there.
+GLIBC_MINOR = 34
+TIMEOUT_S = 900
+
+
+class WheelhouseError(Exception):
+    """The wheels cannot be had: one line with the cause and what to do."""
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """A tar of wheels and their requirements.txt; `wheelhouse-<12 digits of its sha256>.tar` in the cache."""
+
+    path: Path
+    sha256: str
+
+
+def architecture(instance_type: str) -> str:
+    """The processor of an instance type: Graviton's families have a g behind their number."""
+    return "aarch64" if re.match(r"[a-z]+[0-9]+g", instance_type) else "x86_64"
+
+
+def build(cache: Path, *, machine: str, python: str) -> Wheelhouse:
+    """Fetch the wheels and pack them, where `cache` has not got them yet.
+
+    Args:
+        cache: folder of what was built before.
+        machine: x86_64 or aarch64.
+        python: of the nodes, like 3.11.
+
+    Raises:
+        WheelhouseError: they cannot be fetched.
+        OSError: the cache cannot be written.
+    """
+    wanted = requirements(LOCK.read_text(), machine=machine, python=python)
+    if found := find(cache, machine=machine, python=python):
+        return found
+    folder = _folder(cache, wanted, machine=machine, python=python)
+    half = folder.with_suffix(".half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    (half / "requirements.txt").write_text(wanted)
+    _download(half, machine=machine, python=python)
+    content = _tar(half)
+    sha256 = hashlib.sha256(content).hexdigest()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / f"wheelhouse-{sha256[:12]}.tar"
+    path.write_bytes(content)
+    shutil.rmtree(half)
+    return Wheelhouse(path, sha256)
+
+
+def find(cache: Path, *, machine: str, python: str) -> Wheelhouse | None:
+    """The wheelhouse that was built for the lock as it is, or None; nothing is fetched."""
+    wanted = requirements(LOCK.read_text(), machine=machine, python=python)
+    for path in _folder(cache, wanted, machine=machine, python=python).glob("wheelhouse-*.tar"):
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.stem.endswith(sha256[:12]):  # else it is damaged
+            return Wheelhouse(path, sha256)
+    return None
+
+
+def requirements(lock: str, *, machine: str, python: str) -> str:
+    """The lock's pins, with their hashes, that the project's own dependencies lead to on such a node."""
+    pins = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]
+    node = {
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    asked_by = dict[str, set[str]]()
+    lines = dict[str, str]()
+    for pin in pins:
+        head, *rest = pin.splitlines()
+        name = head.split("==")[0]
+        asked_by.setdefault(name, set()).update(
+            line.removeprefix("# via").lstrip("# ").strip() for line in map(str.strip, rest) if line.startswith("#")
+        )
+        marker = head.rstrip("\\ ").partition(" ; ")[2]
+        if not marker or Marker(marker).evaluate(node):
+            hashes = [line.strip().rstrip("\\ ") for line in rest if "--hash=" in line]
+            lines[name] = " ".join([head.rstrip("\\ ").partition(" ; ")[0], *hashes])
+    reached, before = {"emrlab (pyproject.toml)"}, 0
+    while len(reached) > before:
+        before = len(reached)
+        reached |= {name for name in lines if asked_by[name] & reached}
+    return "".join(f"{lines[name]}\n" for name in sorted(reached & lines.keys()))
+
+
+def _folder(cache: Path, wanted: str, *, machine: str, python: str) -> Path:
+    digest = hashlib.sha256(f"{machine} {python} {GLIBC_MINOR}\n{wanted}".encode()).hexdigest()
+    return cache / "wheelhouse" / f"{machine}-{digest[:12]}"
+
+
+def _download(folder: Path, *, machine: str, python: str) -> None:
+    """Every wheel of requirements.txt in `folder`, whatever system and Python this one is."""
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC_MINOR, 4, -1)]
+    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary", ":all:", "--implementation", "cp", "--abi", f"cp{python.replace('.', '')}"]
+    command += ["--python-version", python, *(arg for name in platforms for arg in ("--platform", name))]
+    command += ["--require-hashes", "--requirement", str(folder / "requirements.txt"), "--dest", str(folder)]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise WheelhouseError(
+            f"the nodes' wheels did not arrive in {TIMEOUT_S} s; check the network, run again"
+        ) from error
+    if ran.returncode:
+        said = [line for line in ran.stderr.splitlines() if line.strip()] or ["pip says nothing"]
+        cause = next((line for line in said if line.startswith("ERROR")), said[-1]).removeprefix("ERROR: ")
+        raise WheelhouseError(f"the nodes' wheels cannot be fetched: {cause}; check the network, run again")
+
+
+def _tar(folder: Path) -> bytes:
+    """The folder's files by name, without what tells who packed them and when."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(folder.iterdir()):
+            entry = tarfile.TarInfo(path.name)
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            with path.open("rb") as file:
+                archive.addfile(entry, file)
+    return sink.getvalue()

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.stub import Stubber
+from moto.iam import models as iam_models
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.server import ThreadedMotoServer
+
+from launch.emr import aws, command, follow, run, wheelhouse
+from launch.emr.order import Order
+from launch.emr.release import Release
+from launch.emr.request import Cluster
+from launch.model import BuiltModel
+from pipeline.settings import Parser, Settings, UsageError
+from tests import pictures
+
+BUCKET, REGION, ACCOUNT = "photographs-of-mine", "eu-west-3", "123456789012"
+RELEASE = Release("emr-spark-8.1.0", "3.11", date(2029, 9, 7))
+
+
+@pytest.fixture(autouse=True)
+def no_session_of_another_test(monkeypatch):
+    """boto3 keeps the credentials that it found first."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """Credentials that nobody has."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """Address of a moto server on a port that was free; of Amazon's own policies it has the one that clusters use."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    name = "AmazonEMRServicePolicy_v2"
+    policy = json.loads(aws_managed_policies_data)[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+        patch.setattr(iam_models, "aws_managed_policies_data", json.dumps({name: policy}))
+        moto = ThreadedMotoServer(port=0, verbose=False)
+        moto.start()
+        host, port = moto.get_host_and_port()
+        yield f"http://{host}:{port}"
+        moto.stop()
+
+
+@pytest.fixture
+def amazon(moto_server, keys, monkeypatch) -> str:
+    """An empty account at a moto server, where every client of this test goes."""
+    requests.post(f"{moto_server}/moto-api/reset", timeout=30)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    return moto_server
+
+
+@dataclass
+class Stubs:
+    """Clients whose answers, in their order, are checked against botocore's model of the service."""
+
+    made: dict[str, Any] = field(default_factory=dict)
+    stubbers: dict[str, Stubber] = field(default_factory=dict)
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        if service not in self.made:
+            self.made[service] = boto3.client(service, region_name=region or REGION)
+            self.stubbers[service] = Stubber(self.made[service])
+            self.stubbers[service].activate()
+        return self.made[service]
+
+    def answer(self, service: str, operation: str, response: dict[str, Any], expected: Any = None) -> None:
+        self.client(service)
+        self.stubbers[service].add_response(operation, response, expected)
+
+    def refuse(self, service: str, operation: str, code: str, message: str = "", status: int = 400) -> None:
+        self.client(service)
+        self.stubbers[service].add_client_error(operation, code, message, status)
+
+    def assert_all_asked(self) -> None:
+        for stubber in self.stubbers.values():
+            stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def stubs(keys, monkeypatch) -> Stubs:
+    made = Stubs()
+    monkeypatch.setattr("launch.emr.aws.client", made.client)
+    return made
+
+
+@pytest.fixture
+def make_order(tmp_path) -> Callable[..., Order]:
+    def make(**changes: Any) -> Order:
+        cluster = Cluster(
+            bucket=changes.pop("bucket", BUCKET),
+            region=REGION,
+            release=RELEASE.label,
+            **{name: changes.pop(name) for name in ("subnet", "spot", "keep", "instance_type") if name in changes},
+        )
+        settings = Settings(
+            input=changes.pop("input", f"s3://{BUCKET}/images/fruits"),
+            output=changes.pop("output", f"s3://{BUCKET}/results/fruits"),
+            model=".",
+        )
+        wanted: dict[str, Any] = {
+            "cluster": cluster,
+            "release": RELEASE,
+            "existing": None,
+            "in_lab": False,
+            "settings": settings,
+            "model": "lite0",
+            "weights": None,
+            "image_size": 224,
+            "given": {},
+            "max_usd": 5.0,
+        }
+        return Order(**{**wanted, **changes})
+
+    return make
+
+
+@pytest.fixture
+def launch(capsys):
+    """`python -m launch ARGS`, in this process; exit code, stdout and stderr."""
+
+    def call(*args: str) -> tuple[int, str, str]:
+        parser = Parser(prog="python -m launch", allow_abbrev=False)
+        commands: argparse._SubParsersAction[Any] = parser.add_subparsers(required=True, parser_class=Parser)
+        command.add_commands(commands)
+        capsys.readouterr()
+        try:
+            parsed = parser.parse_args(args)
+            code = int(parsed.command(parsed))
+        except UsageError as error:
+            code = 2
+            said = capsys.readouterr()
+            return code, said.out, f"{said.err}error: {error}\n"
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+# What IAM calls an operation of boto3, where it is another name than the operation's.
+NAMED = {
+    "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "s3:GetBucketEncryption": {"s3:GetEncryptionConfiguration"},
+    "s3:GetBucketLifecycleConfiguration": {"s3:GetLifecycleConfiguration"},
+    "s3:GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
+    "s3:HeadObject": {"s3:GetObject"},
+    "s3:ListObjectVersions": {"s3:ListBucketVersions"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+    "s3:PutBucketEncryption": {"s3:PutEncryptionConfiguration"},
+    "s3:PutBucketLifecycleConfiguration": {"s3:PutLifecycleConfiguration"},
+    "s3:PutPublicAccessBlock": {"s3:PutBucketPublicAccessBlock"},
+    "budgets:CreateBudget": {"budgets:ModifyBudget"},
+    "budgets:DeleteBudget": {"budgets:ModifyBudget"},
+    "budgets:DescribeBudget": {"budgets:ViewBudget"},
+    "iam:CreateInstanceProfile": {"iam:CreateInstanceProfile", "iam:TagInstanceProfile"},
+    "iam:CreateRole": {"iam:CreateRole", "iam:TagRole"},
+    "iam:AddRoleToInstanceProfile": {"iam:AddRoleToInstanceProfile", "iam:PassRole"},
+    "kms:CreateKey": {"kms:CreateKey", "kms:TagResource"},
+    "sts:GetCallerIdentity": set(),  # needs no right
+}
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The IAM actions of every call that is made through aws.client."""
+    actions, make = set(), aws.client
+
+    def note(model, **_):
+        service = {"emr": "elasticmapreduce"}.get(model.service_model.service_name, model.service_model.service_name)
+        name = f"{service}:{model.name}"
+        actions.update(NAMED.get(name, {name}))
+
+    def client(service, region):
+        made = make(service, region)
+        made.meta.events.register("before-call", note)
+        return made
+
+    monkeypatch.setattr(aws, "client", client)
+    return actions
+
+
+@pytest.fixture
+def ready(amazon, launch, monkeypatch, tmp_path):
+    """An account after emr-setup, and a machine on which model and wheels are built."""
+    assert launch("emr-setup", "--bucket", BUCKET)[0] == 0
+    # Spark's own part of the machine is not needed here: the model's file and the wheels are a few bytes.
+    model = tmp_path / "lite0-224-0123456789ab.tflite"
+    model.write_bytes(b"model")
+    wheels = tmp_path / "wheelhouse-0123.tar"
+    wheels.write_bytes(b"wheels")
+    built = BuiltModel(path=model, features=3, parity=0.0, reused=False)
+    monkeypatch.setattr("launch.model.build", lambda *_, **__: built)
+    monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: wheelhouse.Wheelhouse(wheels, "ab" * 32))
+    monkeypatch.setattr(follow, "INTERVAL_S", (0.02, 0.05))
+    monkeypatch.setattr(run, "OUT", tmp_path / "out")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # of the user's own, which must not matter
+
+
+@pytest.fixture
+def photos(tmp_path):
+    pictures.write_set(tmp_path / "fruits", classes=2, views=3)
+    return tmp_path / "fruits"
+
+
+@pytest.fixture
+def run_args(photos, tmp_path):
+    return ("emr-run", "--bucket", BUCKET, "--input", str(photos), "--output", str(tmp_path / "here"), "--yes")

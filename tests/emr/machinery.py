@@ -1,0 +1,71 @@
+"""What Amazon does with the clusters that moto only remembers."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+
+import boto3
+from moto.emr.models import emr_backends
+
+from pipeline.settings import from_args
+from tests.emr.conftest import ACCOUNT, BUCKET, REGION
+
+
+def moto_clusters():
+    """moto's own clusters. Its server takes every request for EMR to be for us-east-1."""
+    return emr_backends[ACCOUNT]["us-east-1"].clusters
+
+
+class Machinery:
+    """What Amazon does with the clusters of moto, on a thread: bootstrap, step, logs, results, end."""
+
+    def __init__(self, ending="COMPLETED", stderr="", results=True, stop_at=None):
+        self.ending, self.stderr, self.results, self.stop_at = ending, stderr, results, stop_at
+        self.s3 = boto3.client("s3", region_name=REGION)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.asked = []  # Spark's arguments, a list a step
+        self.clusters = moto_clusters()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join(10)
+
+    def work(self):
+        done = set()
+        while not self.over.wait(0.02):
+            for name, cluster in list(self.clusters.items()):
+                for step in list(getattr(cluster, "steps", ())):  # moto lists a cluster before it is whole
+                    if step.id not in done and step.state in {"RUNNING", "PENDING"}:
+                        self.serve(name, cluster, step)
+                        done.add(step.id)
+
+    def serve(self, name, cluster, step):
+        args = list(step.args)
+        self.asked.append(args)
+        settings = from_args(args[args.index(next(arg for arg in args if arg.endswith("/main.py"))) + 1 :])
+        step.state = "RUNNING"
+        self.log(name, step.id, "3/9 images · 2 images/s · ETA 3 s · rejected 0\n")
+        if self.stop_at:
+            self.stop_at()
+            return
+        time.sleep(0.2)
+        self.log(name, step.id, self.stderr)
+        if self.ending == "COMPLETED" and self.results:
+            bucket, _, prefix = settings.output.removeprefix("s3://").partition("/")
+            for result in ("report.html", "predictions.csv", "metrics.json", "run.json"):
+                self.s3.put_object(Bucket=bucket, Key=f"{prefix}/{result}", Body=f"{result} of {prefix}".encode())
+        step.state = self.ending
+        if not cluster.keep_job_flow_alive_when_no_steps:
+            cluster.terminate()
+
+    def log(self, cluster, step, text):
+        for name, content in (("stderr", text), ("stdout", "")):
+            key = f"logs/{cluster}/steps/{step}/{name}.gz"
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(content.encode()))

@@ -1,0 +1,221 @@
+"""emr-setup and emr-down against moto's IAM, S3, KMS, EC2, EMR and Budgets: made once, found again, removed."""
+
+import json
+
+import boto3
+import pytest
+
+from launch.emr import account, aws, policies
+from launch.emr.account import Wanted
+from tests.emr.conftest import ACCOUNT, BUCKET, REGION
+
+SETUP = ("emr-setup", "--bucket", BUCKET)
+BUDGET = ("--budget-usd", "20", "--email", "me@example.org")
+
+
+def client(service):
+    return boto3.client(service, region_name=REGION)
+
+
+@pytest.fixture
+def made(amazon, launch):
+    code, out, error = launch(*SETUP, *BUDGET)
+    assert (code, error) == (0, "")
+    return out
+
+
+def everything():
+    """What an account holds, as far as emr-setup may touch it."""
+    iam, s3 = client("iam"), client("s3")
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    return {
+        "roles": sorted(role["RoleName"] for role in iam.list_roles()["Roles"]),
+        "profiles": [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]],
+        "buckets": {name: s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"] for name in buckets},
+        "keys": sorted(
+            alias["AliasName"] for alias in client("kms").list_aliases()["Aliases"] if "aws/" not in alias["AliasName"]
+        ),
+        "budgets": [each["BudgetName"] for each in budgets().describe_budgets(AccountId=ACCOUNT).get("Budgets", ())],
+        "tags": client("ec2").describe_tags()["Tags"],
+    }
+
+
+def budgets():
+    return boto3.client("budgets", region_name="us-east-1")
+
+
+def test_the_roles_have_the_rights_in_policies_and_no_more(made):
+    iam = client("iam")
+    key = client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["Arn"]
+    values = {"account": ACCOUNT, "bucket": BUCKET, "key": key}
+    for role, inline in {"emrlab-service": ["emr/service"], "emrlab-node": ["emr/node", "job"]}.items():
+        names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        assert sorted(names) == [name.replace("/", "-") for name in inline]
+        for name in inline:
+            found = iam.get_role_policy(RoleName=role, PolicyName=name.replace("/", "-"))["PolicyDocument"]
+            assert found == policies.document(name, **values)
+    attached = iam.list_attached_role_policies(RoleName="emrlab-service")["AttachedPolicies"]
+    assert [each["PolicyName"] for each in attached] == ["AmazonEMRServicePolicy_v2"]
+    assert iam.list_attached_role_policies(RoleName="emrlab-node")["AttachedPolicies"] == []
+    (role,) = iam.get_instance_profile(InstanceProfileName="emrlab-node")["InstanceProfile"]["Roles"]
+    assert role["RoleName"] == "emrlab-node"
+    trust = iam.get_role(RoleName="emrlab-service")["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+def test_the_bucket_is_encrypted_closed_and_sweeps_itself(made):
+    s3 = client("s3")
+    assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
+    (rule,) = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
+    assert rules["emrlab-logs"]["Expiration"]["Days"] == 30
+    assert rules["emrlab-logs"]["Filter"]["Prefix"] == "logs/"
+    assert rules["emrlab-uploads"]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 2
+    assert s3.head_object(Bucket=BUCKET, Key="spark-events/")["ContentLength"] == 0
+
+
+def test_disks_subnet_and_budget(made):
+    text = client("emr").describe_security_configuration(Name="emrlab")["SecurityConfiguration"]
+    disks = json.loads(text)["EncryptionConfiguration"]["AtRestEncryptionConfiguration"][
+        "LocalDiskEncryptionConfiguration"
+    ]
+    assert disks["AwsKmsKey"] == client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["Arn"]
+    (subnet,) = account.tagged_subnets(client("ec2"))
+    assert subnet["AvailabilityZone"] == "eu-west-3a"
+    tagged = {(tag["ResourceId"], tag["Key"]) for tag in client("ec2").describe_tags()["Tags"]}
+    for resource in (subnet["SubnetId"], subnet["VpcId"]):
+        assert (resource, "for-use-with-amazon-emr-managed-policies") in tagged
+    budget = budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]
+    assert (float(budget["BudgetLimit"]["Amount"]), budget["TimeUnit"]) == (20, "MONTHLY")
+    alarms = budgets().describe_notifications_for_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Notifications"]
+    assert [(each["NotificationType"], each["Threshold"]) for each in alarms] == [("ACTUAL", 80), ("FORECASTED", 100)]
+
+
+def test_every_change_is_said_and_the_second_time_there_is_none(made, launch):
+    for what in ("role emrlab-service", "instance profile emrlab-node", f"bucket {BUCKET}", "KMS key", "budget emrlab"):
+        assert f"now there: {what}" in made
+    before = everything()
+    assert launch(*SETUP, *BUDGET) == (0, "all is as wanted; nothing was changed\n", "")
+    assert everything() == before
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(amazon, launch):
+    before = everything()
+    code, said, _ = launch(*SETUP, *BUDGET, "--dry-run")
+    assert code == 0
+    assert everything() == before
+    done = launch(*SETUP, *BUDGET)[1]
+    assert said.replace("would be", "now") == done
+
+
+def test_what_drifted_is_mended_and_nothing_else_said(made, launch):
+    less = policies.document("history", bucket=BUCKET)
+    client("iam").put_role_policy(RoleName="emrlab-node", PolicyName="job", PolicyDocument=json.dumps(less))
+    client("s3").delete_public_access_block(Bucket=BUCKET)
+    client("emr").delete_security_configuration(Name="emrlab")
+    client("emr").create_security_configuration(Name="emrlab", SecurityConfiguration="{}")
+    assert launch(*SETUP)[1].splitlines() == [
+        f"now closed to the public: bucket {BUCKET}",
+        "now as in policies/job.json: rights of emrlab-node",
+        "now as wanted: security configuration emrlab in eu-west-3",
+    ]
+    assert launch(*SETUP)[1] == "all is as wanted; nothing was changed\n"
+
+
+def test_another_amount_replaces_the_budget(made, launch):
+    assert "budget emrlab of $35 a month" in launch(*SETUP, "--budget-usd", "35", "--email", "me@example.org")[1]
+    assert (
+        float(budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]["BudgetLimit"]["Amount"])
+        == 35
+    )
+
+
+def test_a_bucket_that_was_there_keeps_its_rules_and_is_never_removed(amazon, launch):
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    theirs = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 9}}
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [theirs]})
+    s3.put_object(Bucket=BUCKET, Key="mine.txt", Body=b"x")
+    launch(*SETUP)
+    rules = {rule["ID"] for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
+    assert rules == {"old", "emrlab-logs", "emrlab-uploads"}
+    code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
+    assert code == 0
+    assert "gone: role emrlab-node" in out
+    assert BUCKET not in out
+    assert s3.head_object(Bucket=BUCKET, Key="mine.txt")["ContentLength"] == 1
+
+
+def test_back_to_nothing(amazon, launch):
+    before = everything()
+    launch(*SETUP, *BUDGET)
+    client("s3").put_object(Bucket=BUCKET, Key="images/Kiwi/0_0.jpg", Body=b"x" * 2_000_000)
+    key = client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["KeyId"]
+    code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--dry-run")
+    assert code == 0
+    assert f"would be gone: bucket {BUCKET} with 2 objects, 2.0 MB" in out
+    assert client("s3").head_bucket(Bucket=BUCKET)
+    assert launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[0] == 0
+    left = everything()
+    assert [name for name in left.pop("roles") if not name.startswith("AWSServiceRoleFor")] == before.pop("roles")
+    assert left == before
+    assert client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
+    assert (code, out) == (0, "0 clusters of emrlab in eu-west-3: none\n")
+
+
+def test_a_role_of_that_name_that_is_not_ours_is_left_alone(amazon, launch):
+    client("iam").create_role(RoleName="emrlab-node", AssumeRolePolicyDocument="{}")
+    code, _, error = launch(*SETUP)
+    assert code == 1
+    assert error == (
+        "error: the account has a role emrlab-node that is not emrlab's: it lacks the tag; rename or remove it\n"
+    )
+    launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
+    assert client("iam").get_role(RoleName="emrlab-node")
+
+
+def test_a_subnet_of_ones_own(amazon, launch):
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.0.0/24")["Subnet"]["SubnetId"]
+    assert f"now tagged for EMR: {subnet} in eu-west-3" in launch(*SETUP, "--subnet", subnet)[1]
+    assert [each["SubnetId"] for each in account.tagged_subnets(ec2)] == [subnet]
+
+
+def test_without_a_default_network_a_subnet_is_asked_for(stubs):
+    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
+    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
+    with pytest.raises(aws.EmrError, match="eu-west-3 has no default network; give a subnet that reaches S3: --subnet"):
+        account.ensure_subnet(Wanted(bucket=BUCKET, region=REGION), account.Change(dry_run=True, show=print))
+
+
+def test_in_virginia_the_bucket_has_no_location_constraint(amazon, launch):
+    assert launch(*SETUP, "--region", "us-east-1")[0] == 0
+    assert client("s3").get_bucket_location(Bucket=BUCKET)["LocationConstraint"] is None
+
+
+@pytest.mark.parametrize("flags", [("--budget-usd", "20"), ("--email", "me@example.org")])
+def test_budget_and_address_belong_together(launch, flags):
+    code, _, error = launch(*SETUP, *flags)
+    assert code == 2
+    assert "--budget-usd and --email belong together" in error
+
+
+def test_a_bucket_of_another_account_is_refused(stubs, launch):
+    stubs.answer("sts", "get_caller_identity", {"Account": ACCOUNT, "UserId": "u", "Arn": "arn:aws:iam::1:user/u"})
+    stubs.refuse("s3", "get_bucket_location", "AccessDenied", "Access Denied", 403)
+    code, _, error = launch(*SETUP)
+    assert code == 1
+    assert error.startswith("error: access denied")
+
+
+def test_a_name_that_is_taken_says_to_choose_another(stubs, launch):
+    stubs.answer("sts", "get_caller_identity", {"Account": ACCOUNT, "UserId": "u", "Arn": "arn:aws:iam::1:user/u"})
+    stubs.refuse("s3", "get_bucket_location", "NoSuchBucket", status=404)
+    stubs.refuse("s3", "create_bucket", "BucketAlreadyExists", "not available", 409)
+    code, _, error = launch(*SETUP)
+    assert code == 1
+    assert "choose another BUCKET" in error

@@ -1,0 +1,375 @@
+"""`python -m launch emr-…`, as a user types it: against moto, where a thread plays what Amazon does with a step."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from launch.emr import aws, follow, request, wheelhouse
+from launch.emr.aws import EmrError
+from tests.emr.conftest import BUCKET, REGION
+from tests.emr.machinery import Machinery, moto_clusters
+
+ROOT = Path(__file__).parents[2]
+
+
+def clusters():
+    found = boto3.client("emr", region_name=REGION).list_clusters()["Clusters"]
+    return {cluster["Id"]: cluster["Status"]["State"] for cluster in found}
+
+
+def keys(prefix):
+    s3 = boto3.client("s3", region_name=REGION)
+    return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
+
+
+def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_args, tmp_path):
+    with Machinery() as amazon:
+        code, out, error = launch(*run_args)
+    assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/images/fruits: 6 sent")
+    assert out.startswith("estimate    $0.")
+    for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s", "cost        $0.", "report      "):
+        assert words in out
+    assert (tmp_path / "here" / "report.html").read_text() == "report.html of results/here"
+    assert list(clusters().values()) == ["TERMINATED"]
+
+    record = json.loads((tmp_path / "here" / "emr.json").read_text())
+    assert record["estimated"]["usd"] > 0.1
+    assert record["actual"]["usd"] > 0
+    assert record["release"] == "emr-spark-8.1.0"
+    assert record["nodes"] == "3 x m5.xlarge"
+    assert datetime.fromisoformat(record["started"])
+
+    (asked,) = amazon.asked
+    assert asked[0] == "spark-submit"
+    for arg in asked:
+        if arg.startswith(f"s3://{BUCKET}/artifacts/"):
+            assert keys(arg.removeprefix(f"s3://{BUCKET}/")), f"{arg} was uploaded"
+    assert keys("artifacts/wheelhouse/wheelhouse-abababababab.tar")
+    (script,) = keys("artifacts/bootstrap/")
+    stored = boto3.client("s3", region_name=REGION).get_object(Bucket=BUCKET, Key=script)["Body"].read()
+    assert stored == wheelhouse.BOOTSTRAP.read_bytes()
+
+
+def test_a_plan_is_what_a_run_asks_for(ready, launch, run_args, monkeypatch):
+    sent = []
+    take = request.run_job_flow
+
+    def keep(*given, **more):
+        sent.append(take(*given, **more))
+        return sent[-1]
+
+    monkeypatch.setattr(request, "run_job_flow", keep)
+    with Machinery():
+        assert launch(*run_args)[0] == 0
+    (asked,) = sent
+    planned = planned_request(launch("emr-plan", *run_args[1:])[1])
+    both = [json.dumps(each, sort_keys=True) for each in (planned, asked)]
+    subnet = asked["Instances"]["Ec2SubnetId"]
+    model = next(arg for arg in asked["Steps"][0]["HadoopJarStep"]["Args"] if arg.endswith(".tflite"))
+    for name, what in (("SUBNET", subnet), (f"s3://{BUCKET}/artifacts/models/SHA256/lite0-224.tflite", model)):
+        both[0] = both[0].replace(name, what)
+    wheels = asked["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
+    known = planned["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
+    both[0] = both[0].replace(known[0], wheels[0]).replace(known[1], wheels[1])
+    assert both[0] == both[1]
+
+
+def planned_request(text):
+    """The JSON below the first heading of emr-plan."""
+    return json.JSONDecoder().raw_decode(text.partition("\n")[2])[0]
+
+
+def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
+    with Machinery():
+        assert launch(*run_args)[0] == 0
+        code, _, error = launch(*run_args)
+    assert code == 0
+    assert error.splitlines()[-1].endswith("0 sent")
+
+
+def test_a_failed_step_is_one_line_and_leaves_no_cluster(ready, launch, run_args):
+    with Machinery("FAILED", stderr="Traceback\nModuleNotFoundError: No module named 'obstore'\n"):
+        code, _, error = launch(*run_args)
+    assert code == 1
+    last = error.splitlines()[-1]
+    assert last.startswith("error: the step s-")
+    assert "ModuleNotFoundError: No module named 'obstore' on the driver; the nodes' packages lack it" in last
+    assert last.endswith("/stderr.gz")
+    assert "TERMINATED" in set(clusters().values())
+    assert len(clusters()) == 1
+
+
+def test_a_cluster_ended_by_others_is_said(ready, launch, run_args):
+    def end():
+        for cluster in moto_clusters().values():
+            cluster.terminate()
+
+    with Machinery(stop_at=end):
+        code, _, error = launch(*run_args)
+    assert code == 1
+    assert len(error.splitlines()[-1].splitlines()) == 1
+    assert set(clusters().values()) == {"TERMINATED"}
+
+
+def test_what_is_kept_takes_a_second_run_and_ends_when_idle(ready, launch, run_args):
+    with Machinery() as amazon:
+        code, out, _ = launch(*run_args, "--keep")
+        assert code == 0
+        (name,) = clusters()
+        assert f"stays for ten idle minutes: CLUSTER={name}" in out
+        assert clusters()[name] != "TERMINATED"
+        code, out, _ = launch(*run_args, "--cluster", name)
+        assert code == 0
+        assert "the cluster runs already" in out
+    assert len(amazon.asked) == 2
+    assert len(clusters()) == 1
+
+
+def test_other_packages_than_the_clusters_are_refused(ready, launch, run_args, monkeypatch, tmp_path):
+    with Machinery():
+        launch(*run_args, "--keep")
+        (name,) = clusters()
+        other = wheelhouse.Wheelhouse(tmp_path / "wheelhouse-0123.tar", "cd" * 32)
+        monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: other)
+        code, _, error = launch(*run_args, "--cluster", name)
+    assert code == 1
+    assert f"CLUSTER={name} has other Python packages than requirements.lock asks for; start another" in error
+
+
+def test_a_prefix_with_nothing_in_it_starts_nothing(ready, launch):
+    places = ("--input", f"s3://{BUCKET}/images/none", "--output", f"s3://{BUCKET}/results/none")
+    code, _, error = launch("emr-run", "--bucket", BUCKET, *places, "--yes")
+    assert code == 2
+    assert (
+        error == f"error: --input s3://{BUCKET}/images/none holds nothing; bring photographs there, or give a folder\n"
+    )
+    assert clusters() == {}
+
+
+def test_a_cluster_whose_step_cannot_be_seen_is_ended(ready, launch, run_args, monkeypatch):
+    pages = aws.pages
+
+    def lost(client, operation, *more, **arguments):
+        if operation == "list_steps":
+            raise EndpointConnectionError(endpoint_url="https://elasticmapreduce.eu-west-3.amazonaws.com")
+        return pages(client, operation, *more, **arguments)
+
+    monkeypatch.setattr(aws, "pages", lost)
+    code, _, error = launch(*run_args)
+    assert code == 1
+    assert error.splitlines()[-1].startswith("error: no answer from AWS")
+    assert list(clusters().values()) == ["TERMINATED"]
+
+
+def test_over_the_limit_nothing_is_sent_or_started(ready, launch, run_args):
+    code, _, error = launch(*run_args, "--max-usd", "0.01")
+    assert code == 2
+    assert "over MAX_USD=0.01; raise it if that is meant" in error
+    assert clusters() == {}
+    assert keys("artifacts/") == []
+
+
+def test_without_a_terminal_the_price_must_be_agreed_to_by_a_flag(ready, launch, run_args, monkeypatch):
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115, PTH123 - stands in for the session's
+    code, out, error = launch(*[arg for arg in run_args if arg != "--yes"])
+    assert code == 2
+    assert "give --yes" in error
+    assert "estimate" in out
+    assert clusters() == {}
+
+
+class Terminal:
+    """A terminal at which `typed` is typed."""
+
+    def __init__(self, *typed):
+        self.typed = list(typed)
+
+    def isatty(self):
+        return True
+
+    def readline(self):
+        answer = self.typed.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(("typed", "started"), [("y\n", 1), ("\n", 0), ("n\n", 0)])
+def test_at_a_terminal_it_asks(ready, launch, run_args, monkeypatch, typed, started):
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    with Machinery():
+        code, out, _ = launch(*[arg for arg in run_args if arg != "--yes"])
+    assert code == (0 if started else 2)
+    assert "run it? [y/N]" in out
+    assert len(clusters()) == started
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"), [("leave\n", True), ("end\n", False), ("\n", False), (KeyboardInterrupt(), False)]
+)
+def test_ctrl_c_asks_whether_to_leave_it_running(ready, launch, run_args, monkeypatch, typed, left):
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow, "follow", interrupted)
+    if left:
+        code, out, _ = launch(*run_args)
+        assert code == 130
+        assert "goes on and ends with its step; python -m launch emr-status shows it" in out
+    else:
+        with pytest.raises(KeyboardInterrupt):  # which becomes exit code 130 in launch/__main__.py
+            launch(*run_args)
+    (state,) = clusters().values()
+    assert (state != "TERMINATED") is left
+
+
+def test_the_money_is_the_deadline(ready, launch, run_args, monkeypatch):
+    seen = {}
+
+    def late(clients, step, *, deadline_s, show):
+        seen["deadline_s"] = deadline_s
+        raise EmrError("still running")
+
+    monkeypatch.setattr(follow, "follow", late)
+    code, out, _ = launch(*run_args, "--max-usd", "2")
+    hour = float(out.split("at $")[1].split(" ")[0])
+    assert seen["deadline_s"] == pytest.approx(2 / hour * 3600, rel=0.01)
+    assert code == 1
+    assert list(clusters().values()) == ["TERMINATED"]
+
+
+def test_status_logs_stop_and_down(ready, launch, run_args):
+    with Machinery():
+        launch(*run_args, "--keep")
+    (name,) = clusters()
+    code, out, _ = launch("emr-status")
+    assert code == 0
+    assert out.startswith(f"{name}  ")
+    assert "1 + 2 x m5.xlarge, emr-spark-8.1.0" in out
+    assert "  completed" in out
+    assert launch("emr-logs")[1].endswith(f"all logs: s3://{BUCKET}/logs/{name}/\n")
+    assert launch("emr-stop", "--cluster", name)[1] == f"no step runs on {name}\n"
+    code, out, _ = launch("emr-down", "--dry-run")
+    assert (code, out) == (0, f"1 clusters of emrlab in eu-west-3: {name}\n")
+    assert clusters()[name] != "TERMINATED"
+    assert launch("emr-down")[0] == 0
+    assert clusters()[name] == "TERMINATED"
+    assert launch("emr-status")[1] == "no cluster of emrlab runs in eu-west-3\n"
+
+
+def test_only_what_carries_the_tag_is_ended(ready, launch):
+    emr = boto3.client("emr", region_name=REGION)
+    theirs = [
+        emr.run_job_flow(
+            Name=name, Instances={"KeepJobFlowAliveWhenNoSteps": True}, JobFlowRole="x", ServiceRole="y", Tags=tags
+        )["JobFlowId"]
+        for name, tags in (("emrlab", []), ("theirs", [{"Key": "emrlab", "Value": "true"}]))
+    ]
+    assert launch("emr-down")[1] == "0 clusters of emrlab in eu-west-3: none\n"
+    assert all(clusters()[name] != "TERMINATED" for name in theirs)
+    for command in ("emr-logs", "emr-stop", "emr-status"):
+        code, _, error = launch(command, "--cluster", theirs[0])
+        assert code == 1
+        assert f"CLUSTER={theirs[0]} was not started by emrlab; it is left alone" in error
+
+
+def test_a_plan_needs_no_credentials_and_no_network(launch, photos, monkeypatch):
+    def closed(*_, **__):
+        raise AssertionError("a plan calls nothing")
+
+    monkeypatch.setattr(socket.socket, "connect", closed)
+    monkeypatch.setattr(socket, "getaddrinfo", closed)
+    code, out, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
+    assert (code, error) == (0, "")
+    assert planned_request(out)["Instances"]["Ec2SubnetId"] == "SUBNET"
+    for words in ("AmazonEMRServicePolicy_v2", "elasticmapreduce:RunJobFlow", "estimate    $0.", "images      6,"):
+        assert words in out
+
+
+def test_a_plan_for_photographs_in_a_bucket_says_what_it_assumes(launch):
+    code, out, _ = launch(
+        "emr-plan", "--bucket", "mine", "--input", "s3://mine/images/x", "--output", "s3://mine/results/x"
+    )
+    assert code == 0
+    assert "for 10,000 photographs: a plan does not look into the bucket" in out
+
+
+def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos):
+    code, out, _ = launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
+    assert code == 0
+    found = planned_request(out)
+    assert found["LogUri"] == "s3://emrlab/logs/"
+    assert "Ec2SubnetId" not in found["Instances"]
+
+
+def test_without_a_bucket_one_line_says_what_to_give(launch, photos):
+    code, _, error = launch("emr-plan", "--input", str(photos), "--output", "out/run")
+    assert code == 2
+    assert error == "error: no bucket; give the one that emr-setup made, or is to make: --bucket NAME\n"
+
+
+def test_without_credentials_one_line_says_what_to_do(launch, photos):
+    code, _, error = launch("emr-run", "--bucket", "mine", "--input", str(photos), "--output", "out/run", "--yes")
+    assert code == 1
+    assert error.startswith("error: no AWS credentials; run aws configure, or set AWS_ACCESS_KEY_ID")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--release", "emr-6.9.0"), "RELEASE=emr-6.9.0 is not in releases.toml; choose one of emr-spark-8.1.0"),
+        (("--instance-type", "m5.large"), "INSTANCE_TYPE=m5.large is not known; choose one of m5.xlarge"),
+        (("--region", "ap-south-1"), "REGION=ap-south-1 has no prices"),
+        (("--bucket", "s3://mine"), "BUCKET=s3://mine is no valid name"),
+        (("--input", "nowhere"), "no such folder"),
+        (("--workers", "0"), "--workers: '0' is no number of nodes"),
+        (("--conf", "spark.executor.memory=40g"), "above YARN's limit of 12288 MB a container on m5.xlarge"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_asked(launch, photos, more, words):
+    given = {"--bucket": "mine", "--input": str(photos), "--output": "out/run"} | {more[0]: more[1]}
+    try:
+        code, _, error = launch("emr-plan", *[arg for pair in given.items() for arg in pair])
+    except Exception as other:  # noqa: BLE001 - launch/__main__.py puts these into one line
+        code, error = 2, f"error: {other}\n"
+    assert code == 2
+    assert words in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_release_out_of_support_is_warned_about(launch, photos, monkeypatch):
+    table = (ROOT / "releases.toml").read_text().replace("2029-09-07", "2020-09-07")
+    path = photos.parent / "releases.toml"
+    path.write_text(table)
+    monkeypatch.setattr("launch.emr.release.TABLE", path)
+    code, _, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
+    assert code == 0
+    assert error == ("warning: emr-spark-8.1.0 is out of standard support since 2020-09-07; Amazon may refuse it\n")
+
+
+@pytest.mark.parametrize("name", ["emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down", "emr-setup"])
+def test_help_reads_well_at_eighty_columns(launch, capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        launch(name, "--help")
+    text = capsys.readouterr().out
+    assert "--region" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_boto3_is_loaded_by_a_command_and_not_by_its_name():
+    """`launch run` starts in seconds, and need not wait for a library that it does not use."""
+    code = "import sys; from launch.emr import command; print('boto3' in sys.modules, 'botocore' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]

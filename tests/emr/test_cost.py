@@ -1,0 +1,160 @@
+"""Money: the table, the estimate reckoned by hand, the limit, the instances' hours."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lab import sizing
+from launch.emr import cost
+from launch.emr.cost import CostError, Rate
+from launch.emr.request import Cluster
+
+CLUSTER = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0")
+MEASURED = Rate(images_s=50.0, model="lite0", image_size=224, source="here")
+BENCH = (
+    "Measured by `make bench` on 2026-11-22: 2 cores, x86_64, Python 3.11.7. EfficientNet-Lite0 in float32, JPEG files "
+    "of 100 x 100 pixels.\n\n| extraction, 20,160 images | 600 images/s | bare | 0.79 | |\n"
+)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    path = tmp_path / "results.md"
+    path.write_text(BENCH)
+    return path
+
+
+def a_run(folder, name="lite0-100-0123456789ab.tflite", extracted=2000, seconds=10.0, started="2026-11-01T10:00"):
+    folder.mkdir(parents=True)
+    run = {
+        "started": started,
+        "model": {"name": name},
+        "counts": {"extracted": extracted},
+        "seconds": {"extract": seconds},
+        "cluster": {"slots": 2, "master": "local[2]"},
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder / "run.json"
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "eu-west-3", "us-east-1"])
+def test_every_instance_type_that_fits_has_prices(region):
+    table = cost.prices(region)
+    for name, node in sizing.INSTANCE_TYPES.items():
+        assert 0 < table[name]["emr"] < table[name]["ec2"]
+        a_vcpu = table[name]["ec2"] / node.vcpu
+        assert 0.03 < a_vcpu < 0.08, f"{name}: ${a_vcpu} a vCPU and hour"
+    assert table["source"]
+    assert table["date"]
+
+
+def test_another_region_is_refused_with_the_way_to_add_it():
+    with pytest.raises(CostError, match=r"REGION=ap-south-1 has no prices .*choose eu-west-1, .*emr-prices --region"):
+        cost.prices("ap-south-1")
+
+
+def test_an_hour_is_machines_emr_and_volumes():
+    table = cost.prices("eu-west-3")
+    a_node = table["m5.xlarge"]["ec2"] + table["m5.xlarge"]["emr"] + 52 * table["volume_gb_month"] / 730
+    assert cost.hour_usd(CLUSTER) == pytest.approx(3 * a_node)
+    assert cost.hour_usd(replace(CLUSTER, workers=4)) == pytest.approx(5 * a_node)
+
+
+def test_the_estimate_is_what_its_rules_say():
+    found = cost.estimate(CLUSTER, MEASURED, images=34_000, size_bytes=10**10, uploads=34_000)
+    assert found.images_s == pytest.approx(8 * 50 * 0.85)
+    work_s = 90 + 34_000 / 340 * 1.25
+    assert found.minutes == pytest.approx((480 + work_s + 60) / 60)
+    table = cost.prices("eu-west-3")
+    requests = 34 * (table["s3_put_1000"] + table["s3_get_1000"])
+    assert found.usd == pytest.approx(found.minutes / 60 * cost.hour_usd(CLUSTER) + requests)
+    assert found.storage_usd == pytest.approx(10 * table["s3_gb_month"])
+    assert json.loads(json.dumps(found.as_json()))["images"] == 34_000
+
+
+def test_on_a_cluster_that_runs_only_the_work_counts():
+    found = cost.estimate(CLUSTER, MEASURED, images=340, size_bytes=0, uploads=0, running=True)
+    assert found.minutes == pytest.approx((90 + 1.25) / 60)
+    assert "the cluster runs already" in found.basis
+
+
+def test_what_has_no_source_is_said():
+    said = cost.words(cost.estimate(CLUSTER, MEASURED, images=1, size_bytes=0, uploads=0))
+    table = cost.prices("eu-west-3")
+    assert f"prices of eu-west-3 from {table['date']}" in said
+    for name in table["unconfirmed"]:
+        assert name in said
+    assert "here" in said
+    assert "assumed" in said
+
+
+def test_over_the_limit_is_refused():
+    found = cost.estimate(CLUSTER, MEASURED, images=10**7, size_bytes=0, uploads=0)
+    with pytest.raises(CostError, match=r"the run would cost \$\d+\.\d\d, over MAX_USD=5"):
+        cost.check(found, max_usd=5)
+    cost.check(found, max_usd=1000)
+
+
+def test_the_newest_run_with_this_model_and_size_is_the_measure(tmp_path, bench):
+    runs = [
+        a_run(tmp_path / "a"),
+        a_run(tmp_path / "b", seconds=5.0, started="2026-11-02T10:00"),
+        a_run(tmp_path / "c", name="vgg16-100-0123456789ab.tflite", started="2026-11-03T10:00"),
+    ]
+    found = cost.rate("lite0", 100, runs=runs, bench=bench)
+    assert found.images_s == 200
+    assert found.source == "run of 2026-11-02T10:00 on local[2]"
+
+
+def test_what_a_cluster_measured_counts_in_full():
+    there = replace(MEASURED, on_cluster=True)
+    rates = [cost.estimate(CLUSTER, each, images=1, size_bytes=0, uploads=0).images_s for each in (MEASURED, there)]
+    assert rates[0] == pytest.approx(0.85 * rates[1])
+
+
+@pytest.mark.parametrize("few", [{"extracted": 900}, {"name": "mine.tflite"}])
+def test_a_small_run_measures_nothing(tmp_path, bench, few):
+    assert cost.rate("lite0", 100, runs=[a_run(tmp_path / "a", **few)], bench=bench).images_s == 300
+
+
+def test_a_broken_record_is_passed_over(tmp_path, bench):
+    (tmp_path / "run.json").write_text("{")
+    assert cost.rate("lite0", 100, runs=[tmp_path / "run.json", tmp_path / "gone.json"], bench=bench).images_s == 300
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "factor"),
+    [("lite0", 200, 1 / 4), ("vgg16", 100, 0.41 / 15.5), ("mine.keras", 100, 0.41 / 15.5)],
+)
+def test_what_was_not_measured_is_scaled_by_pixels_and_work(bench, model, size, factor):
+    found = cost.rate(model, size, runs=[], bench=bench)
+    assert found.images_s == pytest.approx(300 * factor)
+    assert "scaled" in found.source
+
+
+def test_the_benchmarks_own_table_is_understood():
+    found = cost.rate("lite0", 100, runs=[])
+    assert 20 < found.images_s < 5000
+    assert "scaled" not in found.source
+
+
+def test_without_any_measure_the_fix_is_named(tmp_path):
+    (tmp_path / "results.md").write_text("# Speed\n")
+    with pytest.raises(CostError, match="make bench"):
+        cost.rate("lite0", 100, runs=[], bench=tmp_path / "results.md")
+
+
+def test_the_instances_hours_by_the_second_and_a_minute_at_least():
+    start = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    instances: list[dict[str, Any]] = [
+        {"Status": {"Timeline": {"CreationDateTime": start, "EndDateTime": start + timedelta(minutes=30)}}},
+        {"Status": {"Timeline": {"CreationDateTime": start, "EndDateTime": start + timedelta(seconds=5)}}},
+        {"Status": {"Timeline": {"CreationDateTime": start}}},
+        {"Status": {}},
+    ]
+    a_node = cost.hour_usd(CLUSTER) / 3
+    found = cost.actual_usd(CLUSTER, instances, now=start + timedelta(hours=1))
+    assert found == pytest.approx((0.5 + 1 / 60 + 1) * a_node)

@@ -1,0 +1,267 @@
+"""Bad input, as AWS answers it: each one line with the fix, before anything is started."""
+
+import os
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    BotoCoreError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    InvalidRegionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOTokenLoadError,
+)
+
+from launch.emr import aws, order
+from pipeline.settings import UsageError
+from tests.emr.conftest import ACCOUNT, BUCKET
+
+KEY_WORDS = "AWS does not know this key"
+CLOCK_WORDS = "this machine's clock is off"
+QUOTA_WORDS = "the account's quota is too small"
+ROLE_WORDS = "a role of the cluster is missing; run python -m launch emr-setup"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code", "message", "words"),
+    [
+        ("sts", "get_caller_identity", "ExpiredToken", "The security token is expired", "the session has expired"),
+        ("sts", "get_caller_identity", "InvalidClientTokenId", "The security token is invalid", KEY_WORDS),
+        ("sts", "get_caller_identity", "SignatureDoesNotMatch", "The request signature does not match", KEY_WORDS),
+        (
+            "sts",
+            "get_caller_identity",
+            "SignatureDoesNotMatch",
+            "Signature expired: 20261122T100000Z is now earlier than 20261122T110000Z",
+            CLOCK_WORDS,
+        ),
+        ("s3", "get_bucket_location", "RequestTimeTooSkewed", "The difference is too large", CLOCK_WORDS),
+        (
+            "s3",
+            "get_bucket_location",
+            "NoSuchBucket",
+            "The specified bucket does not exist",
+            "the bucket does not exist",
+        ),
+        ("s3", "get_bucket_location", "InvalidAccessKeyId", "The key does not exist", KEY_WORDS),
+        ("s3", "head_bucket", "301", "Moved Permanently", "the bucket is in another region"),
+        ("s3", "create_bucket", "BucketAlreadyExists", "The requested name is not available", "choose another BUCKET"),
+        ("s3", "create_bucket", "InvalidBucketName", "The specified bucket is not valid", "no valid bucket name"),
+        ("s3", "create_bucket", "IllegalLocationConstraintException", "unspecified", "another region"),
+        ("emr", "run_job_flow", "ThrottlingException", "Rate exceeded", "AWS asks to slow down"),
+        (
+            "emr",
+            "run_job_flow",
+            "AccessDeniedException",
+            "User is not authorized to perform: elasticmapreduce:RunJobFlow",
+            "access denied; the caller needs policies/emr/caller.json",
+        ),
+        (
+            "emr",
+            "run_job_flow",
+            "ValidationException",
+            "The supplied release label is invalid: emr-spark-9.0.0.",
+            "EMR does not offer that release in this region",
+        ),
+        ("emr", "run_job_flow", "ValidationException", "Invalid InstanceProfile: emrlab-node.", ROLE_WORDS),
+        ("emr", "run_job_flow", "ValidationException", "Service role emrlab-service is invalid.", ROLE_WORDS),
+        (
+            "emr",
+            "run_job_flow",
+            "InvalidRequestException",
+            "Security configuration with name 'emrlab' does not exist.",
+            "the security configuration is missing in this region",
+        ),
+        (
+            "emr",
+            "run_job_flow",
+            "ValidationException",
+            "The subnet subnet-0 does not exist",
+            "the subnet cannot be used",
+        ),
+        (
+            "emr",
+            "describe_cluster",
+            "InvalidRequestException",
+            "Cluster id 'j-0' is not valid.",
+            "there is no such cluster in this region; check CLUSTER and REGION",
+        ),
+        ("emr", "run_job_flow", "ValidationException", "You exceed the vCPU limit of 8", QUOTA_WORDS),
+        ("emr", "run_job_flow", "LimitExceededException", "Too many clusters", QUOTA_WORDS),
+        ("emr", "run_job_flow", "InsufficientInstanceCapacity", "We do not have it", "AWS has no such machines"),
+        ("ec2", "describe_subnets", "UnauthorizedOperation", "You are not authorized", "access denied"),
+        ("ec2", "describe_subnets", "OptInRequired", "You are not subscribed", "finish its sign-up"),
+        ("emr", "run_job_flow", "SomethingNew", "Whatever this is", "AWS refuses (RunJobFlow: SomethingNew, Whatever"),
+    ],
+)
+def test_every_code_has_words(stubs, service, operation, code, message, words):
+    stubs.refuse(service, operation, code, message)
+    arguments: dict[str, dict[str, Any]] = {
+        "get_bucket_location": {"Bucket": "b"},
+        "head_bucket": {"Bucket": "b"},
+        "create_bucket": {"Bucket": "b"},
+        "run_job_flow": {"Name": "x", "Instances": {}},
+        "describe_cluster": {"ClusterId": "j-0"},
+    }
+    with pytest.raises(aws.AwsError) as failed:
+        getattr(stubs.client(service), operation)(**arguments.get(operation, {}))
+    said = aws.explain(failed.value)
+    assert words in said
+    assert "\n" not in said
+    assert code in said, "whoever asks for help can name the code"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (NoCredentialsError(), "no AWS credentials; run aws configure"),
+        (PartialCredentialsError(provider="env", cred_var="secret_key"), "no AWS credentials"),
+        (ProfileNotFound(profile="work"), "AWS_PROFILE names a profile that is not in"),
+        (SSOTokenLoadError(error_msg="expired"), "the session has expired; sign in again (aws sso login)"),
+        (EndpointConnectionError(endpoint_url="https://x"), "no answer from AWS; check the network and REGION"),
+        (ConnectTimeoutError(endpoint_url="https://x"), "no answer from AWS; check the network and REGION"),
+        (InvalidRegionError(region_name="eu west"), "check the network and REGION"),
+    ],
+)
+def test_what_never_reaches_aws_has_words(error, words):
+    assert isinstance(error, BotoCoreError)
+    said = aws.explain(error)
+    assert words in said
+    assert "\n" not in said
+
+
+def identity(stubs):
+    stubs.answer("sts", "get_caller_identity", {"Account": ACCOUNT, "UserId": "u", "Arn": "arn:aws:iam::1:user/u"})
+
+
+def location(stubs, region):
+    expected = {"Bucket": BUCKET, "ExpectedBucketOwner": ACCOUNT}
+    stubs.answer("s3", "get_bucket_location", {"LocationConstraint": region}, expected)
+
+
+def test_the_checks_come_in_order_and_find_the_subnet(stubs, make_order):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    stubs.answer(
+        "ec2",
+        "describe_subnets",
+        {"Subnets": [{"SubnetId": "subnet-0a"}]},
+        {"Filters": [{"Name": "tag:emrlab", "Values": ["true"]}]},
+    )
+    assert order.preflight(make_order()).cluster.subnet == "subnet-0a"
+    stubs.assert_all_asked()
+
+
+def test_a_bucket_in_another_region_names_that_region(stubs, make_order):
+    identity(stubs)
+    location(stubs, "eu-west-1")
+    with pytest.raises(UsageError, match="is in eu-west-1, the cluster would be in eu-west-3; give REGION=eu-west-1"):
+        order.preflight(make_order())
+
+
+def test_the_oldest_regions_have_names_of_their_own(stubs, make_order):
+    for answer, region in (("EU", "eu-west-1"), ("", "us-east-1")):
+        identity(stubs)
+        expected = {"Bucket": BUCKET, "ExpectedBucketOwner": ACCOUNT}
+        stubs.answer("s3", "get_bucket_location", {"LocationConstraint": answer} if answer else {}, expected)
+        with pytest.raises(UsageError, match=f"give REGION={region}"):
+            order.preflight(make_order())
+
+
+def test_another_accounts_bucket_is_told_from_a_missing_right(stubs, make_order):
+    identity(stubs)
+    stubs.refuse("s3", "get_bucket_location", "AccessDenied", "Access Denied", 403)
+    with pytest.raises(UsageError, match="belongs to another account, or this key has no right to it"):
+        order.preflight(make_order())
+
+
+def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_order):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
+    with pytest.raises(UsageError, match="no subnet of eu-west-3 is ready for clusters; run python"):
+        order.preflight(make_order())
+
+
+@pytest.mark.parametrize(
+    ("tags", "state", "words"),
+    [
+        ({}, "WAITING", "was not started by emrlab"),
+        ({"emrlab": "true", "emrlab-nodes": "2 x m5.xlarge"}, "TERMINATED", "CLUSTER=j-1 is terminated"),
+    ],
+)
+def test_only_a_cluster_of_ours_that_lives_takes_a_step(stubs, make_order, tags, state, words):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    described = {"Id": "j-1", "Status": {"State": state}, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
+    stubs.answer("emr", "describe_cluster", {"Cluster": described}, {"ClusterId": "j-1"})
+    with pytest.raises(UsageError, match=words):
+        order.preflight(make_order(existing="j-1"))
+
+
+def test_a_kept_cluster_is_known_by_its_tags(stubs, make_order):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    tags = {"emrlab": "true", "emrlab-nodes": "4 x r5.xlarge"}
+    described = {
+        "ReleaseLabel": "emr-7.14.0",
+        "Status": {"State": "WAITING"},
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+    stubs.answer("emr", "describe_cluster", {"Cluster": described})
+    found = order.preflight(make_order(existing="j-1")).cluster
+    assert (found.workers, found.instance_type, found.release) == (4, "r5.xlarge", "emr-7.14.0")
+
+
+@pytest.mark.parametrize("name", ["Mine", "s3://mine", "a", "a..b", "-a-", "a_b", "x" * 64])
+def test_a_name_that_no_bucket_can_have_is_told_at_once(make_order, name):
+    with pytest.raises(UsageError, match=r"is no valid name; 3 to 63 of a-z"):
+        order.check(make_order(bucket=name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"input": "s3://other/images/x"},
+            "--input s3://other/images/x: the nodes may use s3://photographs-of-mine/images",
+        ),
+        ({"input": f"s3://{BUCKET}/private"}, "the nodes may use"),
+        ({"output": f"s3://{BUCKET}/images/out"}, "--output"),
+        ({"input": "/no/such/folder"}, "no such folder"),
+    ],
+)
+def test_places_that_the_nodes_may_not_use_are_told_at_once(make_order, changes, words):
+    with pytest.raises(UsageError, match=words):
+        order.check(make_order(**changes))
+
+
+def test_a_custom_endpoint_is_spared_the_checksums_it_may_not_know(keys, monkeypatch):
+    amazon = aws.client("s3", "eu-west-3").meta.config
+    assert amazon.request_checksum_calculation == "when_supported"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    ours = aws.client("s3", "eu-west-3").meta
+    assert ours.endpoint_url == "http://127.0.0.1:9"
+    assert ours.config.request_checksum_calculation == "when_required"
+    assert ours.config.response_checksum_validation == "when_required"
+    assert aws.client("emr", "eu-west-3").meta.endpoint_url == "https://elasticmapreduce.eu-west-3.amazonaws.com"
+
+
+def test_the_lab_is_found_by_the_environment_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(aws, "ENV_FILE", tmp_path / ".env")
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL_EMR is not set; run make emr-up"):
+        aws.use_lab()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", "http://127.0.0.1:5000")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
+    with pytest.raises(UsageError, match="has no key to the lab's S3"):
+        aws.use_lab()
+    aws.ENV_FILE.write_text("MINIO_ROOT_USER=root\nDATA_ACCESS_KEY_ID=data-1\nDATA_SECRET_ACCESS_KEY=secret\n")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")  # so that what is set below is undone
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    aws.use_lab()
+    assert aws.client("emr", "eu-west-3").meta.endpoint_url == "http://127.0.0.1:5000"
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "data-1"

@@ -1,0 +1,281 @@
+"""The package for nodes: what is in it, and the bootstrap action that installs it, run for real in a folder."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+from launch.emr import wheelhouse
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+LOCK = """\
+boto3==1.0 \\
+    --hash=sha256:b0
+    # via emrlab (pyproject.toml:test)
+colorama==0.4 ; sys_platform == 'win32' \\
+    --hash=sha256:c0
+    # via numpy
+contourpy==1.3 ; python_full_version < '3.12' \\
+    --hash=sha256:c1
+    # via matplotlib
+contourpy==1.4 ; python_full_version >= '3.12' \\
+    --hash=sha256:c2
+    # via matplotlib
+graviton-only==1.0 ; platform_machine == 'aarch64' \\
+    --hash=sha256:e0
+    # via matplotlib
+matplotlib==3.11 \\
+    --hash=sha256:d0 \\
+    --hash=sha256:d1
+    # via emrlab (pyproject.toml)
+numpy==2.4 \\
+    --hash=sha256:f0
+    # via
+    #   emrlab (pyproject.toml)
+    #   contourpy
+    #   tensorflow
+pyspark==4.1.1 \\
+    --hash=sha256:a0
+    # via emrlab (pyproject.toml:laptop)
+"""
+
+
+def test_what_the_job_imports_and_what_that_leads_to_and_nothing_else():
+    assert wheelhouse.requirements(LOCK, machine="x86_64", python="3.11") == (
+        "contourpy==1.3 --hash=sha256:c1\n"
+        "matplotlib==3.11 --hash=sha256:d0 --hash=sha256:d1\n"
+        "numpy==2.4 --hash=sha256:f0\n"
+    )
+
+
+def test_the_markers_are_the_nodes_not_this_machines():
+    pins = wheelhouse.requirements(LOCK, machine="aarch64", python="3.12").splitlines()
+    assert [pin.split()[0] for pin in pins] == [
+        "contourpy==1.4",
+        "graviton-only==1.0",
+        "matplotlib==3.11",
+        "numpy==2.4",
+    ]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_real_lock_gives_the_jobs_packages_alone(machine):
+    pins = wheelhouse.requirements(wheelhouse.LOCK.read_text(), machine=machine, python="3.11").splitlines()
+    names = {pin.split("==")[0] for pin in pins}
+    assert {"ai-edge-litert", "matplotlib", "numpy", "obstore", "pandas", "pillow", "pyarrow"} <= names
+    assert not names & {"pyspark", "py4j", "tensorflow", "tensorflow-cpu", "keras", "boto3", "pytest", "uv"}
+    assert all(" --hash=sha256:" in pin for pin in pins)
+
+
+def test_it_is_the_set_that_the_labs_image_has():
+    """Two places read the lock, a container and a laptop; what they find must not drift apart."""
+    path = wheelhouse.LOCK.parent / "docker" / "node" / "requirements.py"
+    spec = importlib.util.spec_from_file_location("lab_requirements", path)
+    assert spec
+    assert spec.loader
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
+    lock = wheelhouse.LOCK.read_text()
+    entries = [line for line in theirs.runtime(lock).splitlines() if line[:1].isalnum()]
+    on_linux = {line.split("==")[0] for line in entries if "sys_platform == 'win32'" not in line}
+    ours = wheelhouse.requirements(lock, machine="x86_64", python="3.11").splitlines()
+    assert on_linux == {line.split("==")[0] for line in ours}
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "machine"),
+    [("m5.xlarge", "x86_64"), ("m6i.2xlarge", "x86_64"), ("m6g.xlarge", "aarch64"), ("r5.4xlarge", "x86_64")],
+)
+def test_graviton_is_told_by_the_family(instance_type, machine):
+    assert wheelhouse.architecture(instance_type) == machine
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """pip's place is taken by two wheels; returns the folders that it was asked to fill."""
+    folders = []
+
+    def download(folder, *, machine, python):
+        folders.append(folder)
+        for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"):
+            (folder / name).write_bytes(name.encode() * 9)
+
+    monkeypatch.setattr(wheelhouse, "_download", download)
+    return folders
+
+
+def test_the_tar_has_the_same_bytes_wherever_it_is_made(fetched, tmp_path):
+    made = [wheelhouse.build(tmp_path / name, machine="x86_64", python="3.11") for name in ("one", "two")]
+    assert made[0].path.read_bytes() == made[1].path.read_bytes()
+    assert made[0].sha256 == hashlib.sha256(made[0].path.read_bytes()).hexdigest()
+    assert made[0].path.name == f"wheelhouse-{made[0].sha256[:12]}.tar"
+    with tarfile.open(made[0].path) as archive:
+        assert archive.getnames() == ["a-1-py3-none-any.whl", "b-1-py3-none-any.whl", "requirements.txt"]
+        assert {(entry.mtime, entry.uid, entry.uname, entry.mode) for entry in archive} == {(0, 0, "", 0o644)}
+
+
+def test_it_is_fetched_once_and_again_when_damaged(fetched, tmp_path):
+    first = wheelhouse.build(tmp_path, machine="x86_64", python="3.11")
+    assert wheelhouse.build(tmp_path, machine="x86_64", python="3.11") == first
+    assert len(fetched) == 1
+    wheelhouse.build(tmp_path, machine="aarch64", python="3.11")
+    assert len(fetched) == 2, "another processor has other wheels"
+    first.path.write_bytes(b"half")
+    assert wheelhouse.find(tmp_path, machine="x86_64", python="3.11") is None
+    assert wheelhouse.build(tmp_path, machine="x86_64", python="3.11") == first
+
+
+def test_without_an_index_one_line_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(wheelhouse.WheelhouseError) as failed:
+        wheelhouse.build(tmp_path, machine="x86_64", python="3.11")
+    assert "the nodes' wheels cannot be fetched: " in str(failed.value)
+    assert "ai-edge-litert" in str(failed.value)
+    assert "\n" not in str(failed.value)
+    assert wheelhouse.find(tmp_path, machine="x86_64", python="3.11") is None
+
+
+class Node:
+    """A folder that plays a node: the bootstrap action in it, an `aws` that copies from `bucket`, and /opt/emrlab."""
+
+    def __init__(self, folder):
+        self.bucket, self.venv = folder / "bucket", folder / "opt" / "emrlab"
+        self.venv.mkdir(parents=True)
+        self.bucket.mkdir()
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.script = folder / "bootstrap.sh"
+        self.script.write_text(wheelhouse.BOOTSTRAP.read_text().replace("/opt/emrlab", str(self.venv)))
+        (self.bin / f"python{PYTHON}").symlink_to(sys.executable)
+        self.command("aws", f'[ "$1 $2" = "s3 cp" ] && cp "{self.bucket}/$(basename "$4")" "$5"')
+
+    def command(self, name, body):
+        path = self.bin / name
+        path.unlink(missing_ok=True)  # it may be a link to a real one
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def put(self, name, version):
+        """A wheelhouse with one small wheel, packed as the real one is."""
+        folder = self.bucket / f"wheels-{version}"
+        folder.mkdir()
+        digest = hashlib.sha256(make_wheel(folder, version).read_bytes()).hexdigest()
+        (folder / "requirements.txt").write_text(f"tiny=={version} --hash=sha256:{digest}\n")
+        content = wheelhouse._tar(folder)
+        (self.bucket / name).write_bytes(content)
+        return hashlib.sha256(content).hexdigest()
+
+    def run(self, name, sha256, python=PYTHON, path=None):
+        command = ["bash", str(self.script), f"s3://b/artifacts/{name}", sha256, python]
+        environment = {"PATH": path or f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.bucket), "LC_ALL": "C"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    def version(self):
+        command = [str(self.venv / "bin" / "python"), "-c", "import tiny; print(tiny.VERSION)"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def make_wheel(folder, version):
+    path = folder / f"tiny-{version}-py3-none-any.whl"
+    files = {
+        "tiny.py": f"VERSION = '{version}'\n",
+        f"tiny-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
+        f"tiny-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [
+        f"{name},sha256={urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},{len(text)}"
+        for name, text in files.items()
+    ]
+    files[f"tiny-{version}.dist-info/RECORD"] = "\n".join([*rows, f"tiny-{version}.dist-info/RECORD,,"]) + "\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+@pytest.fixture
+def node(tmp_path):
+    return Node(tmp_path)
+
+
+def test_the_bootstrap_action_installs_leaves_alone_and_replaces(node):
+    first = node.put("one.tar", "1.0")
+    ran = node.run("one.tar", first)
+    assert ran.returncode == 0, ran.stderr
+    assert node.version() == "1.0"
+    (compiled,) = node.venv.rglob("site-packages/__pycache__/tiny.*.pyc")
+    assert compiled.stat().st_size
+
+    (node.bucket / "one.tar").unlink()
+    again = node.run("one.tar", first)
+    assert again.returncode == 0, again.stderr
+    assert "is there already" in again.stdout
+
+    ran = node.run("two.tar", node.put("two.tar", "2.0"))
+    assert ran.returncode == 0, ran.stderr
+    assert node.version() == "2.0"
+
+
+def test_a_node_half_done_is_done_anew(node):
+    sha256 = node.put("one.tar", "1.0")
+    (node.venv / "bin").mkdir()
+    (node.venv / "bin" / "python").write_text("half")
+    assert node.run("one.tar", sha256).returncode == 0
+    assert node.version() == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda node: (node.bucket / "one.tar").unlink(),
+            "cannot be fetched; the node's role needs s3:GetObject",
+        ),
+        (
+            lambda node: (node.bucket / "one.tar").write_bytes(b"other"),
+            "is not the file that was uploaded: its sha256 is not",
+        ),
+        (lambda node: node.command(f"python{PYTHON}", "exit 1"), "with venv is missing on this node"),
+    ],
+)
+def test_what_goes_wrong_on_a_node_is_its_last_line(node, spoil, words):
+    sha256 = node.put("one.tar", "1.0")
+    spoil(node)
+    for name in ("bash", "sh", "cat", "mktemp", "rm", "cp", "basename", "sha256sum", "mkdir", "tar", "id", "chmod"):
+        if not (node.bin / name).exists():
+            (node.bin / name).symlink_to(shutil.which(name))
+    ran = node.run("one.tar", sha256, path=str(node.bin))  # no dnf here
+    assert ran.returncode == 1
+    assert words in ran.stderr.splitlines()[-1]
+    assert not (node.venv / "wheelhouse.sha256").exists()
+
+
+def test_dnf_brings_the_python_that_is_missing(node):
+    sha256 = node.put("one.tar", "1.0")
+    real = node.bin / f"python{PYTHON}"
+    real.rename(node.bin / "hidden")
+    node.command("dnf", f'echo "$@" >"{node.bucket}/dnf"; ln -sf "{node.bin}/hidden" "{real}"')
+    node.command(f"python{PYTHON}", "exit 1")
+    node.command("sudo", 'shift; exec "$@"')
+    assert node.run("one.tar", sha256).returncode == 0
+    assert (node.bucket / "dnf").read_text().split() == [
+        "install",
+        "-y",
+        "-q",
+        f"python{PYTHON}",
+        f"python{PYTHON}-pip",
+    ]
+    assert node.version() == "1.0"
+
+
+def test_the_bootstrap_action_is_plain_bash():
+    assert subprocess.run(["bash", "-n", wheelhouse.BOOTSTRAP], check=False).returncode == 0
+    assert Path(wheelhouse.BOOTSTRAP).stat().st_mode & 0o111
