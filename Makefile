@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-emr lint bench bench-lab sample lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-emr lint bench bench-lab sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 # The lab itself needs Docker and the standard library of any Python from 3.11 on.
@@ -106,6 +106,9 @@ bench-lab: setup ## the lab beside local Spark on the same cores; the lab must b
 
 sample: setup ## draw data/sample anew
 	@$(PYTHON_VENV) -m data.draw
+
+pictures: setup ## draw docs/*.svg anew from compose.yaml
+	@$(PYTHON_VENV) docs/draw.py
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml --group laptop --group test --output-file requirements.lock

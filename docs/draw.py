@@ -1,13 +1,13 @@
-"""Draws the lab as compose.yaml has it: `python docs/draw.py` writes docs/lab.svg, readable at a phone's width.
+"""Draws the lab as compose.yaml has it: `python docs/draw.py` writes docs/lab.svg and docs/emr-lab.svg.
 
-Services, their ports and the volumes that keep their data come from compose.yaml; where a box stands is written here.
+Services and their ports come from compose.yaml; where a box stands is written here. Readable at a phone's width.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,7 +17,6 @@ import yaml
 
 HERE = Path(__file__).parent
 COMPOSE = HERE.parent / "compose.yaml"
-PICTURE = HERE / "lab.svg"
 WIDTH, MARGIN, ROW, HEIGHT = 360, 12, 92, 58
 
 
@@ -31,44 +30,81 @@ class Place:
     words: str
 
 
-PLACES = {
-    "master": Place(1, 0, 12, "Spark master, and the driver"),
-    "worker-1": Place(2, 0, 6, "an m5.xlarge"),
-    "worker-2": Place(2, 6, 6, "an m5.xlarge"),
-    "minio": Place(3, 0, 7, "S3: photographs, results"),
-    "history": Place(3, 7, 5, "finished jobs"),
-    "secrets": Place(4, 0, 6, "makes the keys, ends"),
-    "init": Place(4, 6, 6, "bucket, users; ends"),
-}
-ARROWS = (
-    ("laptop", "master"),
-    ("master", "worker-1"),
-    ("master", "worker-2"),
-    ("worker-1", "minio"),
-    ("worker-2", "minio"),
-    ("history", "minio"),
+@dataclass(frozen=True)
+class Picture:
+    """Which services are drawn where, what `your laptop` above them does, and who talks to whom."""
+
+    path: Path
+    laptop: str
+    places: Mapping[str, Place]
+    arrows: Sequence[tuple[str, str]]
+
+
+LAB = Picture(
+    HERE / "lab.svg",
+    "make run: photographs to S3, spark-submit to the master, the report back",
+    {
+        "master": Place(1, 0, 12, "Spark master, and the driver"),
+        "worker-1": Place(2, 0, 6, "an m5.xlarge"),
+        "worker-2": Place(2, 6, 6, "an m5.xlarge"),
+        "minio": Place(3, 0, 7, "S3: photographs, results"),
+        "history": Place(3, 7, 5, "finished jobs"),
+        "secrets": Place(4, 0, 6, "makes the keys, ends"),
+        "init": Place(4, 6, 6, "bucket, users; ends"),
+    },
+    (
+        ("laptop", "master"),
+        ("master", "worker-1"),
+        ("master", "worker-2"),
+        ("worker-1", "minio"),
+        ("worker-2", "minio"),
+        ("history", "minio"),
+    ),
 )
-LAPTOP = Place(0, 0, 12, "make run: photographs to S3, spark-submit to the master, the report back")
+REHEARSAL = Picture(
+    HERE / "emr-lab.svg",
+    "make emr-run TARGET=emr-lab: RunJobFlow, follow the step, the report back",
+    {
+        "emr": Place(1, 0, 12, "EMR's API: clusters, bootstrap actions, steps, logs"),
+        "primary": Place(2, 0, 12, "YARN ResourceManager, HDFS NameNode, the driver"),
+        "core-1": Place(3, 0, 6, "NodeManager, DataNode"),
+        "core-2": Place(3, 6, 6, "NodeManager, DataNode"),
+        "minio": Place(4, 0, 7, "S3: packages, results"),
+        "history": Place(4, 7, 5, "finished jobs"),
+    },
+    (
+        ("laptop", "emr"),
+        ("emr", "primary"),
+        ("primary", "core-1"),
+        ("primary", "core-2"),
+        ("core-1", "minio"),
+        ("core-2", "minio"),
+        ("history", "minio"),
+    ),
+)
 
 
-def draw(services: Mapping[str, Any]) -> str:
-    """The picture as SVG.
+def draw(picture: Picture, services: Mapping[str, Any]) -> str:
+    """The picture as SVG; `services` as compose.yaml has them.
 
     Raises:
-        ValueError: compose.yaml has a service without a place, or a place has lost its service.
+        ValueError: a place has lost its service, or a service of compose.yaml is in no picture.
     """
-    if strange := services.keys() ^ PLACES.keys():
+    places = picture.places
+    if strange := services.keys() ^ (LAB.places.keys() | REHEARSAL.places.keys()):
         raise ValueError(f"{', '.join(sorted(strange))}: compose.yaml and docs/draw.py do not have the same services")
-    rows = max(place.row for place in PLACES.values()) + 1
-    shapes = [*_arrows(), *_box("your laptop", LAPTOP, ports="", fill="#f4f4f4")]
-    for name, place in PLACES.items():
+    rows = max(place.row for place in places.values()) + 1
+    laptop = Place(0, 0, 12, picture.laptop)
+    shapes = [*_arrows(picture.arrows, {**places, "laptop": laptop})]
+    shapes += _box("your laptop", laptop, ports="", fill="#f4f4f4")
+    for name, place in places.items():
         ends = not services[name].get("healthcheck")
         shapes += _box(name, place, ports=_ports(services[name]), fill="#ffffff" if ends else "#e8f1fb", dashed=ends)
     height = rows * ROW + MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12" role="img">\n'
-        f"<title>The lab: {escape(', '.join(PLACES))}</title>\n"
+        f"<title>The services: {escape(', '.join(places))}</title>\n"
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 8 4 0 8z" fill="#667"/></marker></defs>\n'
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n' + "\n".join(shapes) + "\n</svg>\n"
@@ -95,9 +131,8 @@ def _wrapped(words: str, width: float) -> list[str]:
     return [escape(line) for line in lines]
 
 
-def _arrows() -> Iterator[str]:
-    places = PLACES | {"laptop": LAPTOP}
-    for source, target in ARROWS:
+def _arrows(arrows: Sequence[tuple[str, str]], places: Mapping[str, Place]) -> Iterator[str]:
+    for source, target in arrows:
         (x1, y1, w1), (x2, y2, w2) = _corner(places[source]), _corner(places[target])
         if y1 == y2:
             start, end = (x1, x2 + w2) if x1 > x2 else (x1 + w1, x2)
@@ -123,9 +158,11 @@ def _ports(service: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the picture."""
-    PICTURE.write_text(draw(yaml.safe_load(COMPOSE.read_text())["services"]))
-    sys.stdout.write(f"{PICTURE}\n")
+    """Write the pictures."""
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for picture in (LAB, REHEARSAL):
+        picture.path.write_text(draw(picture, services))
+        sys.stdout.write(f"{picture.path}\n")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def test_the_readme_has_what_doctor_says():
     assert table in (ROOT / "README.md").read_text()
 
 
-def test_the_picture_of_the_lab_is_drawn_from_compose():
+@pytest.mark.parametrize("picture", [draw.LAB, draw.REHEARSAL], ids=lambda picture: picture.path.name)
+def test_the_pictures_are_drawn_from_compose(picture):
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    assert draw.PICTURE.read_text() == draw.draw(services)
+    assert picture.path.read_text() == draw.draw(picture, services)
