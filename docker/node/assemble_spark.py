@@ -1,8 +1,7 @@
 """Lays out Spark as on a node of EMR: `python3 assemble_spark.py FOLDER`, with the archive and release.json beside it.
 
 The archive is PyPI's pyspark, in which Spark lies as it is distributed. Below FOLDER, the SPARK_HOME, come `bin`,
-`sbin`, `jars` and `python`. The jars of Hadoop's client are the release's, and those for s3:// are added. Java takes
-all of them by `classpath.jar`, for which archive_classes.py can make an archive.
+`sbin`, `jars` and `python`. The jars of Hadoop's client are the release's, and those for s3:// are added.
 """
 
 from __future__ import annotations
@@ -71,19 +70,6 @@ def add_jars(home: Path, *, modules: Path, versions: dict[str, str]) -> None:
     subprocess.run([*java, "org.apache.ivy.Main", "-ivy", str(modules), "-warn", *places], check=True)
 
 
-def write_classpath(home: Path) -> None:
-    """A jar that has nothing but the names of all others, in order.
-
-    Spark itself says `jars/*`, and Java then takes them as the file system lists them: an archive of classes holds for
-    one order only.
-    """
-    names = " ".join(f"jars/{jar.name}" for jar in sorted((home / "jars").glob("*.jar")))
-    # A line of a manifest has 72 bytes at most; the next one goes on after a space.
-    folded = "\r\n ".join(re.findall(".{1,70}", f"Class-Path: {names}"))
-    with zipfile.ZipFile(home / "classpath.jar", "w") as jar:
-        jar.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\r\n{folded}\r\n\r\n")
-
-
 def proxy() -> list[str]:
     """Java's flags for the proxy of the environment, which Docker hands to builds; Java does not heed it."""
     address = urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
@@ -103,7 +89,6 @@ def main(folder: str) -> None:
     versions["spark"] = CLOUD.get(versions["spark"], versions["spark"])
     for modules in ("hadoop.xml", "s3a.xml"):
         add_jars(home, modules=HERE / modules, versions=versions)
-    write_classpath(home)
     compileall.compile_dir(home / "python", quiet=1, workers=0)
 
 
