@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-emr lint bench bench-lab sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-emr lint bench bench-lab sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 # The lab itself needs Docker and the standard library of any Python from 3.11 on.
@@ -27,7 +27,7 @@ OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --input "$(INPUT)" --output "$(OUTPUT)" --mo
 export RELEASE INSTANCE_TYPE S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT
 
 help: ## this help
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 	@sh setup.sh
@@ -91,6 +91,9 @@ test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; n
 
 test-lab: setup ## the tests against a lab of their own: Docker, some minutes
 	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)
+
+test-releases: setup ## the same results on every other release of releases.toml: Docker, some minutes each
+	@$(PYTHON_VENV) -m tests.lab.releases
 
 test-emr: setup ## the tests against a rehearsal cluster of their own: YARN, HDFS, the EMR endpoint
 	@$(PYTHON_VENV) -m pytest tests/emr_lab $(ARGS)
