@@ -1,4 +1,4 @@
-"""The Docker lab's command line: `python -m lab up`, `down`, `clean`, `logs`, `shell`, `doctor`."""
+"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `logs`, `shell`, `doctor`."""
 
 from __future__ import annotations
 
@@ -45,15 +45,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
-    started = commands.add_parser("up", help="start the lab, and build what is missing", allow_abbrev=False)
-    started.add_argument("--release", metavar="LABEL", help="EMR release out of releases.toml")
-    started.add_argument(
-        "--instance-type", metavar="TYPE", help="of the workers, like m5.xlarge (default) or r5.2xlarge"
-    )
-    started.set_defaults(command=_up)
+    for name, words, rehearsal in (
+        ("up", "start the lab, and build what is missing", False),
+        ("emr-up", "start the rehearsal of EMR: YARN, HDFS, EMR's API", True),
+    ):
+        started = commands.add_parser(name, help=words, allow_abbrev=False)
+        started.add_argument("--release", metavar="LABEL", help="EMR release out of releases.toml")
+        started.add_argument(
+            "--instance-type", metavar="TYPE", help="of the workers, like m5.xlarge (default) or r5.2xlarge"
+        )
+        started.set_defaults(command=_up, rehearsal=rehearsal)
 
     stopped = commands.add_parser("down", help="stop the lab; its data stay", allow_abbrev=False)
     stopped.set_defaults(command=_down)
+
+    ended = commands.add_parser("emr-down", help="stop the rehearsal; its data stay", allow_abbrev=False)
+    ended.set_defaults(command=_down)
 
     cleaned = commands.add_parser("clean", help="remove the lab with its data and keys", allow_abbrev=False)
     cleaned.add_argument("--images", action="store_true", help="remove its images too")
@@ -73,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(parsed: argparse.Namespace) -> int:
-    up(release=parsed.release, instance_type=parsed.instance_type)
+    up(release=parsed.release, instance_type=parsed.instance_type, rehearsal=parsed.rehearsal)
     return 0
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from lab import credentials, docker, doctor, releases, sizing
 
+# Of compose.yaml: YARN, HDFS and the EMR API in place of Spark's own master and workers.
+REHEARSAL = "emr"
 BUILD_TIMEOUT_S = 3600
 START_TIMEOUT_S = 180
 # What stands behind each port of compose.yaml.
@@ -19,6 +21,8 @@ _BEHIND = {
     "MASTER_UI_PORT": "the cluster",
     "APP_UI_PORT": "the running job",
     "HISTORY_PORT": "finished jobs",
+    "YARN_UI_PORT": "YARN",
+    "EMR_PORT": "EMR's API",
 }
 
 
@@ -26,8 +30,10 @@ class LabError(Exception):
     """The lab does not start: one line with the cause and the fix."""
 
 
-def up(*, release: str | None, instance_type: str | None) -> None:
+def up(*, release: str | None, instance_type: str | None, rehearsal: bool = False) -> None:
     """Start the lab as `release` with workers of `instance_type`; None stands for the variables' or the default.
+
+    With `rehearsal` the nodes of the profile `emr` are started beside S3 and the history server, and no workers.
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
@@ -46,9 +52,13 @@ def up(*, release: str | None, instance_type: str | None) -> None:
     fresh = not credentials.SHORTEST.keys() <= credentials.read(credentials.ENV_FILE).keys()
     credentials.ensure(credentials.ENV_FILE)
     try:
+        if rehearsal:
+            environment["COMPOSE_PROFILES"] = REHEARSAL
         services = docker.written(environment)["services"]
+        if rehearsal:
+            services = _needed(services, {name for name in services if services[name].get("profiles")} | {"history"})
         _build(services, environment, daemon=found)
-        running = _start(docker.finishing(services), environment, fresh=fresh)
+        running = _start(services, environment, fresh=fresh)
     except docker.DockerError as error:
         raise LabError(docker.telling_line(str(error))) from error
     sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, found.host)}\n")
@@ -104,7 +114,8 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
         sys.stdout.flush()
         docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=True)
-    docker.compose("build", environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
+    built = sorted(name for name, service in services.items() if service.get("build"))
+    docker.compose("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
 
 
 def _is_there(image: str) -> bool:
@@ -115,11 +126,21 @@ def _is_there(image: str) -> bool:
     return True
 
 
-def _start(ending: set[str], environment: Mapping[str, str], *, fresh: bool) -> list[docker.Service]:
+def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
+    """The `wanted` services and all that they depend on."""
+    found, waiting = set[str](), set(wanted)
+    while waiting:
+        found |= waiting
+        waiting = {name for service in waiting for name in services[service].get("depends_on") or ()} - found
+    return {name: services[name] for name in services if name in found}
+
+
+def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh: bool) -> list[docker.Service]:
     """Start the services and wait for them; with `fresh` keys even those that run, for they know only the old ones."""
-    again = ["--force-recreate"] if fresh else []
+    again, ending = ["--force-recreate"] if fresh else [], docker.finishing(services)
+    arguments = ["up", "--detach", "--no-build", *again, *sorted(services)]
     try:
-        docker.compose("up", "--detach", "--no-build", *again, environment=environment, timeout_s=START_TIMEOUT_S)
+        docker.compose(*arguments, environment=environment, timeout_s=START_TIMEOUT_S)
     except docker.DockerError as error:
         raise LabError(_why(str(error), ending)) from error
     return docker.wait(ending, timeout_s=START_TIMEOUT_S)
@@ -134,6 +155,14 @@ def _why(said: str, ending: set[str]) -> str:
     culprits = [service for service in begun if docker.failed(service, ending)]
     culprits += [service for service in begun if not docker.ready(service, ending)]
     return docker.cause(culprits[0]) if culprits else docker.telling_line(said)
+
+
+def _version(image: str, release: releases.Release) -> str:
+    if "/minio" in image:
+        return _minio()
+    if "/emr-node:" in image:
+        return f"Spark {release.spark}, Hadoop {release.hadoop}"
+    return f"Spark {release.spark}" if "/spark:" in image else release.label
 
 
 def _minio() -> str:

@@ -82,6 +82,18 @@ def find() -> Lab:
     )
 
 
+def address(service: str, port: int, *, start: str) -> str:
+    """Where `port` of a service of the lab answers, like http://127.0.0.1:9000.
+
+    Raises:
+        LabError: it does not run; `start` is the command that starts it.
+    """
+    found = _services().get(service)
+    if found is None or port not in _ports(found):
+        raise LabError(f"the lab's {service} does not run; run: {start}")
+    return f"http://127.0.0.1:{_ports(found)[port]}"
+
+
 def paper() -> Nodes:
     """The workers of a lab on a machine that is large enough.
 

@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from launch import cluster
 from pipeline.settings import UsageError
 
 ENV_FILE = Path(__file__).parents[2] / ".env"
@@ -28,6 +29,8 @@ SERVICE_ROLE = f"{NAME}-service"
 NODE_ROLE = f"{NAME}-node"
 SECURITY_CONFIGURATION = NAME
 
+# Which container of the lab, and which port in it, stands for a service of Amazon.
+LAB = {"emr": ("emr", 5000), "s3": ("minio", 9000)}
 SETUP = "python -m launch emr-setup"
 
 # What a cause looks like in an error of boto3 ("Code message", or "Class message") or in EMR's reason for a state, and
@@ -124,14 +127,15 @@ def endpoint(service: str) -> str | None:
 
 
 def use_lab() -> None:
-    """See that the lab's endpoint is meant, and take the laptop's key to its S3 out of `.env`.
+    """Let the lab's endpoint and S3 be meant: where they answer, and the laptop's key to S3 out of `.env`.
 
     Raises:
-        UsageError: the addresses are not known, or there is no key.
+        LabError: they do not run.
+        UsageError: there is no key.
     """
-    for service in ("emr", "s3"):
+    for service, (container, port) in LAB.items():
         if not endpoint(service):
-            raise UsageError(f"AWS_ENDPOINT_URL_{service.upper()} is not set; run make emr-up, which says the address")
+            os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = cluster.address(container, port, start="make emr-up")
     if "AWS_ACCESS_KEY_ID" not in os.environ:
         lines = ENV_FILE.read_text().splitlines() if ENV_FILE.exists() else []
         keys = dict(line.removeprefix("DATA_").split("=", 1) for line in lines if line.startswith("DATA_"))

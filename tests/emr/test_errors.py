@@ -15,6 +15,7 @@ from botocore.exceptions import (
     SSOTokenLoadError,
 )
 
+from launch import cluster
 from launch.emr import aws, order
 from pipeline.settings import UsageError
 from tests.emr.conftest import ACCOUNT, BUCKET
@@ -250,11 +251,14 @@ def test_a_custom_endpoint_is_spared_the_checksums_it_may_not_know(keys, monkeyp
     assert aws.client("emr", "eu-west-3").meta.endpoint_url == "https://elasticmapreduce.eu-west-3.amazonaws.com"
 
 
-def test_the_lab_is_found_by_the_environment_alone(monkeypatch, tmp_path):
+def test_the_lab_is_found_by_the_environment_or_by_docker(monkeypatch, tmp_path):
     monkeypatch.setattr(aws, "ENV_FILE", tmp_path / ".env")
-    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL_EMR is not set; run make emr-up"):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", "")  # so that what is set below is undone
+    monkeypatch.setattr(cluster, "_services", dict)
+    with pytest.raises(cluster.LabError, match="the lab's emr does not run; run: make emr-up"):
         aws.use_lab()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", "http://127.0.0.1:5000")
+    published = {"Publishers": [{"TargetPort": 5000, "PublishedPort": 5050}]}
+    monkeypatch.setattr(cluster, "_services", lambda: {"emr": published})
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
     with pytest.raises(UsageError, match="has no key to the lab's S3"):
         aws.use_lab()
@@ -263,5 +267,5 @@ def test_the_lab_is_found_by_the_environment_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     aws.use_lab()
-    assert aws.client("emr", "eu-west-3").meta.endpoint_url == "http://127.0.0.1:5000"
+    assert aws.client("emr", "eu-west-3").meta.endpoint_url == "http://127.0.0.1:5050"
     assert os.environ["AWS_ACCESS_KEY_ID"] == "data-1"

@@ -71,7 +71,9 @@ def test_compose_is_told_release_and_size(machine, capsys):
     assert cli.main(["up", "--release", "emr-7.14.0", "--instance-type", "r5.2xlarge"]) == 0
     assert "emr-7.14.0: Spark 3.5.8," in capsys.readouterr().out
     (started,) = [call for call in machine.calls() if call.startswith("compose up")]
-    assert started == "compose up --detach --no-build --force-recreate RELEASE=emr-7.14.0 WORKER_CPUS=8"
+    assert started == (
+        "compose up --detach --no-build --force-recreate master minio secrets RELEASE=emr-7.14.0 WORKER_CPUS=8"
+    )
 
 
 def test_a_small_host_is_said_and_asked_for_no_more_than_it_has():
