@@ -89,7 +89,7 @@ def table(running: Iterable[docker.Service], release: releases.Release) -> str:
     for service in sorted(running, key=lambda service: service.name):
         if service.state != "running":
             continue
-        version = _minio() if service.name == "minio" else f"Spark {release.spark}"
+        version = _version(service.name, release)
         addresses = [
             f"http://127.0.0.1:{service.published[port.target]}  {_BEHIND[port.variable]}"
             for port in docker.ports()
@@ -157,12 +157,12 @@ def _why(said: str, ending: set[str]) -> str:
     return docker.cause(culprits[0]) if culprits else docker.telling_line(said)
 
 
-def _version(image: str, release: releases.Release) -> str:
-    if "/minio" in image:
+def _version(service: str, release: releases.Release) -> str:
+    if service == "minio":
         return _minio()
-    if "/emr-node:" in image:
+    if service in {"primary", "core-1", "core-2"}:
         return f"Spark {release.spark}, Hadoop {release.hadoop}"
-    return f"Spark {release.spark}" if "/spark:" in image else release.label
+    return "" if service == "emr" else f"Spark {release.spark}"
 
 
 def _minio() -> str:

@@ -94,6 +94,18 @@ def address(service: str, port: int, *, start: str) -> str:
     return f"http://127.0.0.1:{_ports(found)[port]}"
 
 
+def rehearsed(instance_type: str) -> Node:
+    """What a node of the rehearsal has on Docker's host: as `make emr-up` sizes it.
+
+    Raises:
+        LabError: Docker does not answer.
+        SizingError: the instance type is not known, or the host too small.
+    """
+    asked = ["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"]
+    cpus, memory = _ask_docker(asked).split()
+    return sizing.worker(sizing.instance(instance_type), sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2))
+
+
 def paper() -> Nodes:
     """The workers of a lab on a machine that is large enough.
 
@@ -181,26 +193,24 @@ def exec_command(service: str, command: Sequence[str]) -> list[str]:
     return [*COMPOSE, "exec", "-T", service, *command]
 
 
-def _services() -> dict[str, dict[str, Any]]:
-    """What Docker Compose says of each container, by the name of its service."""
+def _ask_docker(command: Sequence[str]) -> str:
     try:
-        ran = subprocess.run(
-            [*COMPOSE, "ps", "--all", "--format", "json"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_TIMEOUT_S,
-        )
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S)
     except FileNotFoundError as error:
         raise LabError("no docker on PATH; run: make doctor") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"docker compose did not answer in {COMMAND_TIMEOUT_S} s; run: make doctor") from error
+        raise LabError(f"docker did not answer in {COMMAND_TIMEOUT_S} s; run: make doctor") from error
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or ["no word"])[-1]
-        raise LabError(f"docker compose: {last}; run: make doctor")
+        raise LabError(f"docker: {last}; run: make doctor")
+    return ran.stdout
+
+
+def _services() -> dict[str, dict[str, Any]]:
+    """What Docker Compose says of each container, by the name of its service."""
+    said = _ask_docker([*COMPOSE, "ps", "--all", "--format", "json"])
     # Compose before 2.21 prints one array, later versions one object a line.
-    found = [json.loads(text) for text in ran.stdout.splitlines()]
+    found = [json.loads(text) for text in said.splitlines()]
     return {row["Service"]: row for each in found for row in (each if isinstance(each, list) else [each])}
 
 

@@ -222,6 +222,7 @@ def _prices(parsed: argparse.Namespace) -> int:
 
 
 def _order(parsed: argparse.Namespace) -> Order:
+    from launch import cluster as docker  # noqa: PLC0415
     from launch.emr import release  # noqa: PLC0415
     from launch.emr.order import Order  # noqa: PLC0415
     from launch.emr.request import Cluster  # noqa: PLC0415
@@ -238,6 +239,7 @@ def _order(parsed: argparse.Namespace) -> Order:
         subnet=parsed.subnet,
         spot=parsed.spot,
         keep=parsed.keep,
+        node=docker.rehearsed(parsed.instance_type) if parsed.target == LAB else None,
     )
     return Order(
         cluster=cluster,

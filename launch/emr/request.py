@@ -38,6 +38,7 @@ class Cluster:
         subnet: where the nodes are; None where EMR is to choose.
         spot: all workers but one on spot, on demand where there is none.
         keep: stay for further steps.
+        node: what a node has, where that is less than its type has: in the lab.
     """
 
     bucket: str
@@ -48,6 +49,7 @@ class Cluster:
     subnet: str | None = None
     spot: bool = False
     keep: bool = False
+    node: sizing.Node | None = None
 
     @property
     def logs(self) -> str:
@@ -135,7 +137,7 @@ def executors(cluster: Cluster, given: Mapping[str, str]) -> sizing.Executors:
         SizingError: the instance type is not known, or what is given does not fit.
         LabError: a given value is no number.
     """
-    node = sizing.instance(cluster.instance_type)
+    node = cluster.node or sizing.instance(cluster.instance_type)
     wanted = docker.executors(docker.Nodes(cluster.workers, node), given)
     sizing.check(wanted, node, workers=cluster.workers)
     return wanted

@@ -104,7 +104,7 @@ def test_no_docker(docker):
 
 def test_docker_that_fails_says_why(docker):
     docker(fail="Cannot connect to the Docker daemon")
-    assert message() == "docker compose: Cannot connect to the Docker daemon; run: make doctor"
+    assert message() == "docker: Cannot connect to the Docker daemon; run: make doctor"
 
 
 def test_a_lab_that_is_not_up(docker):
