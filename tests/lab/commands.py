@@ -90,7 +90,7 @@ def s3(user: str) -> Any:
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
         region_name=cluster.REGION,
-        config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}),
+        config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}, max_pool_connections=16),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import docker
 from launch import cluster
 from pipeline import store
 from tests import pictures
@@ -36,7 +37,7 @@ def lab(request) -> Iterator[None]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
     env_file = commands.ROOT / ".env"
     own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
-    own |= {f"{name}_PORT": "0" for name in ("S3", "CONSOLE", "MASTER_UI", "APP_UI", "HISTORY")}
+    own |= {port.variable: "0" for port in docker.ports()}
     before, had_keys = {name: os.environ.get(name) for name in own}, env_file.exists()
     os.environ.update(own)
     try:

@@ -104,7 +104,7 @@ def test_a_restart_of_the_server_loses_nothing(undisturbed):
     before = commands.sizes(commands.s3("ROOT"), "")
     commands.compose("restart", "--timeout", "5", "minio")
     commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "history")
-    assert commands.sizes(commands.s3("ROOT"), "") == before
+    assert commands.sizes(commands.s3("ROOT"), "").items() >= before.items()
     assert "results/undisturbed/run.json" in before
 
 

@@ -1,0 +1,331 @@
+"""What EMR takes and what it refuses: a request becomes a cluster or steps, or an error with EMR's code.
+
+The lab's own limits are refused as NotImplemented, or where EMR has limits of that kind, as EMR refuses them. What
+would have no effect here (roles, subnets, disks, spot) is recorded and shown again.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+from moto.emr.exceptions import ValidationException
+
+from lab import releases, sizing
+from lab.emr.configuration import ConfigurationError, properties
+from lab.emr.records import Cluster, Collection, Instance, Step, new_id
+
+# fmt: off
+# RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.
+ACTED_ON = frozenset({
+    "Name", "LogUri", "ReleaseLabel", "Instances", "Steps", "BootstrapActions", "Applications", "Configurations",
+    "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "JobFlowRole", "ServiceRole",
+})
+RECORDED = frozenset({
+    "LogEncryptionKmsKeyId", "VisibleToAllUsers", "SecurityConfiguration", "AutoScalingRole", "ScaleDownBehavior",
+    "EbsRootVolumeSize", "EbsRootVolumeIops", "EbsRootVolumeThroughput", "RepoUpgradeOnBoot", "OSReleaseLabel",
+    "ExtendedSupport",
+})
+REFUSED_OF_NODES = ("AutoScalingPolicy", "Configurations", "CustomAmiId")
+
+# What can be installed, by line of releases; the lab has Hadoop and Spark.
+# https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark810-release.html, emr-7140-release.html
+OFFERED = {
+    "emr-spark-8": frozenset({
+        "AmazonCloudWatchAgent", "Delta", "Hudi", "Iceberg", "JupyterEnterpriseGateway", "Livy", "Spark",
+    }),
+    "emr-7": frozenset({
+        "AmazonCloudWatchAgent", "Delta", "Flink", "HBase", "HCatalog", "Hadoop", "Hive", "Hudi", "Hue", "Iceberg",
+        "JupyterEnterpriseGateway", "JupyterHub", "Livy", "Oozie", "Phoenix", "Pig", "Presto", "Spark", "Tez", "Trino",
+        "Zeppelin", "ZooKeeper",
+    }),
+}
+INSTALLED = frozenset({"Hadoop", "Spark"})
+
+# Programs that EMR's command-runner starts and the lab's nodes do not have.
+# https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html
+NOT_HERE = frozenset({
+    "hadoop-streaming", "hive-script", "pig-script", "s3-dist-cp", "hive", "beeline", "pig", "mapred", "flink",
+    "flink-yarn-session", "hbase", "sqoop", "presto-cli", "trino-cli", "oozie",
+})
+# fmt: on
+COMMAND_RUNNER = "command-runner.jar"
+SCRIPT_RUNNER = re.compile(r"s3://[a-z0-9.-]*elasticmapreduce/libs/script-runner/script-runner\.jar|script-runner\.jar")
+
+MOST_STEPS = 256  # pending or running on a cluster, and in one request
+MOST_BOOTSTRAP_ACTIONS = 16
+LONGEST_STRING = 10_280
+IDLE_TIMEOUT_S = (60, 604_800)
+DEFAULT_IDLE_TIMEOUT_S = 3600
+
+
+class NotImplementedHere(ServiceException):
+    """EMR has it, the lab has not."""
+
+    code = "NotImplemented"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What the lab is: the release on its nodes, the instance type that they are sized as, the core nodes' names."""
+
+    release: releases.Release
+    instance_type: str
+    cores: tuple[str, ...]
+
+
+def cluster(request: Mapping[str, Any], offer: Offer, *, region: str, account: str, now_s: float) -> Cluster:
+    """The cluster that RunJobFlow's members ask for, with its steps.
+
+    Raises:
+        ValidationException: EMR would not take it, or it is more than the lab's nodes.
+        NotImplementedHere: the lab has not got it.
+    """
+    for name in sorted(request.keys() - ACTED_ON - RECORDED):
+        if request[name]:
+            raise NotImplementedHere(f"{name} is not in the lab; leave it out of RunJobFlow")
+    _check_release(request, offer.release)
+    for name, word in (("JobFlowRole", "InstanceProfile"), ("ServiceRole", "ServiceRole")):
+        if not request.get(name):
+            raise ValidationException(f"{word} is required for creating cluster.")
+    _check_applications(request.get("Applications", []), offer.release.label)
+    _check_configurations(request.get("Configurations", []))
+    _check_bootstrap_actions(request.get("BootstrapActions", []))
+    if (uri := request.get("LogUri")) and not re.fullmatch(r"s3[an]?://[^/]+(/.*)?", uri):
+        raise ValidationException(f"The LogUri {uri} is not valid; it must be s3://BUCKET/….")
+    found = collections(request["Instances"], offer.instance_type)
+    policy = request.get("AutoTerminationPolicy")
+    made = Cluster(
+        id=new_id("j"),
+        region=region,
+        account=account,
+        request={name: value for name, value in request.items() if name not in {"Steps", "Tags"}},
+        created_s=now_s,
+        uniform=not request["Instances"].get("InstanceFleets"),
+        collections=found,
+        instances=_instances(found, offer.cores),
+        tags=tags(request.get("Tags", [])),
+        keep_alive=bool(request["Instances"].get("KeepJobFlowAliveWhenNoSteps", False)),
+        protected=bool(request["Instances"].get("TerminationProtected", False)),
+        concurrency=concurrency(request.get("StepConcurrencyLevel", 1)),
+        idle_timeout_s=None if policy is None else idle_timeout_s(policy),
+    )
+    made.steps = steps(request.get("Steps", []), made, now_s=now_s)
+    return made
+
+
+def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: float) -> list[Step]:
+    """The steps that a request asks for, to be added to `cluster`.
+
+    Raises:
+        ValidationException: EMR would not take them.
+        NotImplementedHere: one is of a kind that the lab does not run.
+    """
+    if len(requests) + len(cluster.active()) > MOST_STEPS:
+        raise ValidationException(
+            "Maximum number of active steps(State = 'Running', 'Pending' or 'Cancel_Pending') for cluster exceeded."
+        )
+    for request in requests:
+        _check_step(request, cluster)
+    return [Step(id=new_id("s"), request=dict(request), created_s=now_s) for request in requests]
+
+
+def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
+    """The instance groups or fleets that `Instances` of RunJobFlow asks for, of the instance type `ours` but MASTER.
+
+    Raises:
+        ValidationException: there is not one primary node, or a type is not known.
+        NotImplementedHere: a group has what the lab has not.
+    """
+    groups, fleets = instances.get("InstanceGroups"), instances.get("InstanceFleets")
+    if groups and fleets:
+        raise ValidationException("Instance groups and instance fleets are mutually exclusive.")
+    if not groups and not fleets:
+        groups = _groups_of_types(instances)
+    found = [_fleet(each, ours) for each in fleets] if fleets else [_group(each) for each in groups or []]
+    for each in found:
+        if each.instance_type not in sizing.INSTANCE_TYPES:
+            raise ValidationException(
+                f"Instance type '{each.instance_type}' is not supported. "
+                f"The lab knows {', '.join(sizing.INSTANCE_TYPES)}."
+            )
+        if each.instance_type != ours and each.role != "MASTER":
+            raise ValidationException(
+                f"Instance type '{each.instance_type}' is not supported: the lab's core nodes are {ours}. "
+                f"Start them as INSTANCE_TYPE={each.instance_type}, or ask for {ours}."
+            )
+    roles = [each.role for each in found]
+    if roles.count("MASTER") != 1 or roles.count("CORE") > 1:
+        raise ValidationException("The cluster needs one MASTER and at most one CORE instance group or fleet.")
+    if next(each for each in found if each.role == "MASTER").count != 1:
+        raise NotImplementedHere("a cluster of the lab has one primary node; ask for one in MASTER")
+    return found
+
+
+def concurrency(level: int) -> int:
+    """StepConcurrencyLevel.
+
+    Raises:
+        ValidationException: it is not 1 to 256.
+    """
+    if not 1 <= level <= MOST_STEPS:
+        raise ValidationException(f"Step concurrency level must be between 1 and {MOST_STEPS}, not {level}.")
+    return level
+
+
+def idle_timeout_s(policy: Mapping[str, Any]) -> int:
+    """Of an AutoTerminationPolicy.
+
+    Raises:
+        ValidationException: it is too short or too long.
+    """
+    timeout_s = int(policy.get("IdleTimeout", DEFAULT_IDLE_TIMEOUT_S))
+    if not IDLE_TIMEOUT_S[0] <= timeout_s <= IDLE_TIMEOUT_S[1]:
+        raise ValidationException(f"IdleTimeout must be {IDLE_TIMEOUT_S[0]} to {IDLE_TIMEOUT_S[1]}, not {timeout_s}.")
+    return timeout_s
+
+
+def tags(given: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Tags by their keys."""
+    return {str(tag.get("Key", "")): str(tag.get("Value", "")) for tag in given}
+
+
+def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
+    label = str(request.get("ReleaseLabel", ""))
+    try:
+        found = releases.find(label) if label else None
+    except releases.ReleaseError as error:
+        raise ValidationException(f"The supplied release label is invalid: {label}. {error}") from error
+    if found is None:
+        raise ValidationException("Must specify a release label: ReleaseLabel is missing.")
+    if found != ours:
+        raise ValidationException(
+            f"The supplied release label is not that of the lab's nodes: {label}. They are {ours.label}; "
+            f"start them as RELEASE={label}, or ask for {ours.label}."
+        )
+
+
+def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -> None:
+    offered = next(names for line, names in OFFERED.items() if label.startswith(f"{line}."))
+    by_name = {name.lower(): name for name in offered}
+    for application in applications:
+        asked = str(application.get("Name", ""))
+        name = by_name.get(asked.lower())
+        if name is None:
+            raise ValidationException(
+                f"The supplied application is not valid for release label {label}: {asked}. "
+                f"It offers {', '.join(sorted(offered))}."
+            )
+        if name not in INSTALLED:
+            raise NotImplementedHere(f"the application {name} is not in the lab, which has Spark on YARN and HDFS")
+
+
+def _check_configurations(configurations: Sequence[Mapping[str, Any]]) -> None:
+    try:
+        properties(configurations)
+    except ConfigurationError as error:
+        raise ValidationException(str(error)) from error
+
+
+def _check_bootstrap_actions(actions: Sequence[Mapping[str, Any]]) -> None:
+    if len(actions) > MOST_BOOTSTRAP_ACTIONS:
+        raise ValidationException(f"At most {MOST_BOOTSTRAP_ACTIONS} bootstrap actions, not {len(actions)}.")
+    for action in actions:
+        path = action["ScriptBootstrapAction"]["Path"]
+        if not path.startswith("s3://"):
+            raise NotImplementedHere(f"the bootstrap action {path} is not in S3; give s3://BUCKET/…")
+
+
+def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
+    run, name = request["HadoopJarStep"], request["Name"]
+    jar, args = run["Jar"], run.get("Args", [])
+    if any(len(text) > LONGEST_STRING for text in (jar, *args)):
+        raise ValidationException(f"An argument of the step '{name}' is longer than {LONGEST_STRING} characters.")
+    action = request.get("ActionOnFailure", "CONTINUE")
+    if cluster.concurrency > 1 and action != "CONTINUE":
+        raise ValidationException(
+            f"ActionOnFailure {action} is not valid for a cluster whose StepConcurrencyLevel is greater than 1; "
+            "use CONTINUE."
+        )
+    if jar != COMMAND_RUNNER and not SCRIPT_RUNNER.fullmatch(jar):
+        raise NotImplementedHere(f"the lab runs {COMMAND_RUNNER} and script-runner.jar, not {jar}")
+    if not args:
+        raise ValidationException(f"The step '{name}' has no Args: nothing to run.")
+    if jar == COMMAND_RUNNER and args[0] in NOT_HERE:
+        raise NotImplementedHere(f"{args[0]} is not on the lab's nodes; they have spark-submit, and what Spark brings")
+    if jar != COMMAND_RUNNER and not args[0].startswith("s3://"):
+        raise NotImplementedHere(f"script-runner.jar takes scripts in S3 here, not {args[0]}")
+
+
+def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
+    count, kind = int(instances.get("InstanceCount", 1)), instances.get("MasterInstanceType")
+    if not kind:
+        raise ValidationException("Instances must have InstanceGroups, InstanceFleets or MasterInstanceType.")
+    groups = [{"InstanceRole": "MASTER", "InstanceType": kind, "InstanceCount": 1}]
+    if count > 1:
+        core = instances.get("SlaveInstanceType", kind)
+        groups.append({"InstanceRole": "CORE", "InstanceType": core, "InstanceCount": count - 1})
+    return groups
+
+
+def _group(request: Mapping[str, Any]) -> Collection:
+    _refuse_of_nodes(request)
+    return Collection(
+        id=new_id("ig"),
+        role=request["InstanceRole"],
+        instance_type=request["InstanceType"],
+        spot=request.get("Market") == "SPOT",
+        count=int(request["InstanceCount"]),
+        request=dict(request),
+    )
+
+
+def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
+    """A fleet as if all of its capacity came in the lab's instance type, or else its first."""
+    types = request.get("InstanceTypeConfigs") or []
+    if not types:
+        raise ValidationException(f"The instance fleet {request['InstanceFleetType']} has no InstanceTypeConfigs.")
+    for each in types:
+        _refuse_of_nodes(each)
+    chosen = next((each for each in types if each["InstanceType"] == ours), types[0])
+    on_demand, spot = int(request.get("TargetOnDemandCapacity", 0)), int(request.get("TargetSpotCapacity", 0))
+    return Collection(
+        id=new_id("if"),
+        role=request["InstanceFleetType"],
+        instance_type=chosen["InstanceType"],
+        spot=not on_demand,
+        count=-(-(on_demand + spot) // int(chosen.get("WeightedCapacity", 1))),
+        request=dict(request),
+    )
+
+
+def _refuse_of_nodes(request: Mapping[str, Any]) -> None:
+    for name in REFUSED_OF_NODES:
+        if request.get(name):
+            raise NotImplementedHere(f"{name} of single instance groups or fleets is not in the lab; leave it out")
+
+
+def _instances(found: Sequence[Collection], cores: Sequence[str]) -> list[Instance]:
+    """A node of the lab for each machine that is asked for."""
+    asked = sum(each.count for each in found) - 1
+    if not 1 <= asked <= len(cores):
+        raise ValidationException(
+            f"The cluster would have {asked} core and task nodes; the lab has {len(cores)}. "
+            f"Ask for 1 to {len(cores)} beside the primary node."
+        )
+    free = iter(cores)
+    return [
+        Instance(
+            id=new_id("ci"),
+            ec2=f"i-0{secrets.token_hex(8)}",
+            node="primary" if each.role == "MASTER" else next(free),
+            collection=each.id,
+        )
+        for each in sorted(found, key=lambda each: ("MASTER", "CORE", "TASK").index(each.role))
+        for _ in range(each.count)
+    ]

@@ -1,0 +1,171 @@
+"""The configuration files of a node: what lab/emr/hadoop has, this node's sizes, and the cluster's own Configurations.
+
+Later ones win, as on EMR: https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-configure-apps.html
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from lab.sizing import Node
+
+TEMPLATES = Path(__file__).parent / "hadoop"
+SITES = ("core-site", "hdfs-site", "yarn-site", "capacity-scheduler")
+ENVIRONMENTS = ("spark-env", "hadoop-env", "yarn-env")
+CLASSIFICATIONS = (*SITES, "spark-defaults", *ENVIRONMENTS)
+# What EMR leaves free beside an executor of its default size: m5.xlarge has 12288 MB for YARN, its executor 9486 MB and
+# 0.1875 of that as overhead, which makes a container of 11264.
+_FREE_MB = 1024
+_OVERHEAD_FACTOR = 0.1875
+_SMALLEST_OVERHEAD_MB = 384
+_DRIVER_MB = 2048
+# Hadoop's default: the share of the memory that application masters may take.
+_MASTERS = 0.1
+
+Properties = dict[str, str]
+
+
+class ConfigurationError(Exception):
+    """A Configuration that cannot be applied: one line with what is wrong."""
+
+
+def properties(configurations: Sequence[Mapping[str, Any]]) -> dict[str, Properties]:
+    """RunJobFlow's `Configurations` by classification; of an environment, the variables below its `export`.
+
+    Raises:
+        ConfigurationError: a classification is unknown here, or what it holds is not of its kind.
+    """
+    found: dict[str, Properties] = {name: {} for name in CLASSIFICATIONS}
+    for configuration in configurations:
+        name = configuration.get("Classification")
+        if name not in CLASSIFICATIONS:
+            raise ConfigurationError(f"Classification {name}: the lab knows {', '.join(CLASSIFICATIONS)}")
+        own, nested = _texts(configuration), configuration.get("Configurations") or []
+        if name in ENVIRONMENTS:
+            if own or any(inner.get("Classification") != "export" for inner in nested):
+                raise ConfigurationError(f"Classification {name}: its variables stand in a nested `export`")
+            for inner in nested:
+                found[name] |= _texts(inner)
+            wrong = [variable for variable in found[name] if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable)]
+            if wrong:
+                raise ConfigurationError(f"Classification {name}: {wrong[0]!r} is no name of a variable")
+        elif nested:
+            raise ConfigurationError(f"Classification {name}: has no nested Configurations")
+        else:
+            found[name] |= own
+    return found
+
+
+def write(
+    given: Mapping[str, Properties],
+    *,
+    asked: Node,
+    node: Node,
+    s3a: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+) -> None:
+    """Write `hadoop/` and `spark/` below `folder`.
+
+    Args:
+        given: what `properties` made of the cluster's Configurations.
+        asked: a core node as EMR has it.
+        node: a core node as it is on this host.
+        s3a: launch/s3a.conf.
+        environment: AWS_ENDPOINT_URL_S3 and AWS_REGION of the S3 server.
+        folder: of the configuration.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    defaults = _settings(s3a) | s3_server(environment)
+    # S3A's own list of places ends with the metadata service, where a node's key is.
+    del defaults["spark.hadoop.fs.s3a.aws.credentials.provider"]
+    computed = {
+        "core-site": {
+            key.removeprefix("spark.hadoop."): value
+            for key, value in defaults.items()
+            if key.startswith("spark.hadoop.")
+        },
+        "yarn-site": {
+            "yarn.nodemanager.resource.memory-mb": str(node.yarn_mb),
+            "yarn.nodemanager.resource.cpu-vcores": str(node.vcpu),
+            "yarn.scheduler.maximum-allocation-mb": str(node.yarn_mb),
+        },
+        # Application masters do not shrink with the nodes: as many run at once as on nodes of the size asked for.
+        "capacity-scheduler": {
+            "yarn.scheduler.capacity.maximum-am-resource-percent": f"{_MASTERS * asked.yarn_mb / node.yarn_mb:.3f}"
+        },
+    }
+    hadoop, spark = folder / "hadoop", folder / "spark"
+    for part in (hadoop, spark):
+        part.mkdir(parents=True, exist_ok=True)
+    for name in SITES:
+        tree = _site(TEMPLATES / f"{name}.xml") | computed.get(name, {}) | given[name]
+        (hadoop / f"{name}.xml").write_bytes(_xml(tree))
+    (hadoop / "log4j.properties").write_bytes((TEMPLATES / "log4j.properties").read_bytes())
+    settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | given["spark-defaults"]
+    (spark / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in given["spark-env"].items())
+    (spark / "spark-env.sh").write_text((TEMPLATES / "spark-env.sh").read_text() + exports)
+
+
+def executor(node: Node) -> Properties:
+    """What EMR sets for a node of this size: an executor that takes a node but for 1 GiB, and all its cores."""
+    container_mb = node.yarn_mb - _FREE_MB
+    heap_mb = min(math.ceil(container_mb / (1 + _OVERHEAD_FACTOR)), container_mb - _SMALLEST_OVERHEAD_MB)
+    return {
+        "spark.executor.memory": f"{heap_mb}M",
+        "spark.executor.cores": str(node.vcpu),
+        "spark.driver.memory": f"{_DRIVER_MB}M",
+    }
+
+
+def s3_server(environment: Mapping[str, str]) -> Properties:
+    """Where S3 is: S3A reads no variable for it."""
+    endpoint = environment["AWS_ENDPOINT_URL_S3"]
+    return {
+        "spark.hadoop.fs.s3a.endpoint": endpoint,
+        "spark.hadoop.fs.s3a.endpoint.region": environment["AWS_REGION"],
+        "spark.hadoop.fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower(),
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.buffer.dir": "/mnt/s3",
+    }
+
+
+def _texts(configuration: Mapping[str, Any]) -> Properties:
+    found = configuration.get("Properties") or {}
+    wrong = [key for key, value in found.items() if not isinstance(value, str) or "\n" in f"{key}{value}"]
+    if wrong:
+        raise ConfigurationError(f"Classification {configuration.get('Classification')}: {wrong[0]} is no line of text")
+    return dict(found)
+
+
+def _settings(file: Path) -> Properties:
+    """A file in the form of spark-defaults.conf."""
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    pairs = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
+
+
+def _site(file: Path) -> Properties:
+    """A file in the form of core-site.xml."""
+    found = ElementTree.parse(file).getroot().iter("property")  # noqa: S314 - our own files
+    return {entry.findtext("name", ""): entry.findtext("value", "").strip() for entry in found}
+
+
+def _xml(tree: Properties) -> bytes:
+    root = ElementTree.Element("configuration")
+    for name, value in tree.items():
+        entry = ElementTree.SubElement(root, "property")
+        ElementTree.SubElement(entry, "name").text = name
+        ElementTree.SubElement(entry, "value").text = value
+    ElementTree.indent(root)
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content

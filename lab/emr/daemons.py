@@ -1,0 +1,157 @@
+"""YARN's and HDFS's daemons: which run on a node, how they are started, and when they are up."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from lab.emr.processes import Process
+
+DEADLINE_S = 90.0
+POLL_S = 0.2
+ANSWER_TIMEOUT_S = 5.0
+PRIMARY = "emr-primary"
+HEAP_MB = 256
+# They hardly compute: the smallest collector and the first compiler start fastest. Hadoop asks Java 17 for the opening.
+_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED")
+
+
+class DaemonError(Exception):
+    """A daemon does not come up: one line with the cause."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon.
+
+    Attributes:
+        name: as EMR's nodes call it.
+        main: Java's class.
+        heap: the variable of hadoop-env or yarn-env with its heap in MB.
+        up: whether it is, asked of the primary's own pages for a node's name.
+        log: below /var/log, without the node's name, as on EMR.
+    """
+
+    name: str
+    main: str
+    heap: str
+    up: Callable[[str], bool]
+    log: str
+
+
+def _namenode(_: str) -> bool:
+    return bool(_bean("NameNodeStatus")["State"] == "active")
+
+
+def _resourcemanager(_: str) -> bool:
+    return bool(_ask("8088/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE")
+
+
+def _datanode(node: str) -> bool:
+    return any(name.split(":")[0] == node for name in json.loads(_bean("NameNodeInfo")["LiveNodes"]))
+
+
+def _nodemanager(node: str) -> bool:
+    nodes = (_ask("8088/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
+    return any(found["nodeHostName"] == node for found in nodes)
+
+
+_YARN = "org.apache.hadoop.yarn.server"
+_HDFS = "org.apache.hadoop.hdfs.server"
+NAMENODE = Daemon(
+    "namenode", f"{_HDFS}.namenode.NameNode", "HADOOP_NAMENODE_HEAPSIZE", _namenode, "hadoop-hdfs/hadoop-hdfs-namenode"
+)
+RESOURCEMANAGER = Daemon(
+    "resourcemanager",
+    f"{_YARN}.resourcemanager.ResourceManager",
+    "YARN_RESOURCEMANAGER_HEAPSIZE",
+    _resourcemanager,
+    "hadoop-yarn/hadoop-yarn-resourcemanager",
+)
+DATANODE = Daemon(
+    "datanode", f"{_HDFS}.datanode.DataNode", "HADOOP_DATANODE_HEAPSIZE", _datanode, "hadoop-hdfs/hadoop-hdfs-datanode"
+)
+NODEMANAGER = Daemon(
+    "nodemanager",
+    f"{_YARN}.nodemanager.NodeManager",
+    "YARN_NODEMANAGER_HEAPSIZE",
+    _nodemanager,
+    "hadoop-yarn/hadoop-yarn-nodemanager",
+)
+
+
+def of(node: str) -> tuple[Daemon, ...]:
+    """The daemons of the node of this name, the slowest first."""
+    return (RESOURCEMANAGER, NAMENODE) if node == "primary" else (NODEMANAGER, DATANODE)
+
+
+def command(daemon: Daemon, *, conf: Path, home: Path, environment: Mapping[str, str]) -> list[str]:
+    """Its command line.
+
+    Args:
+        daemon: which.
+        conf: HADOOP_CONF_DIR.
+        home: where `jars/` and `webapps/` are.
+        environment: what hadoop-env and yarn-env export.
+    """
+    heap_mb = environment.get(daemon.heap, str(HEAP_MB))
+    return ["java", f"-Xmx{heap_mb}m", *_JAVA, "-cp", f"{conf}:{home}:{home}/jars/*", daemon.main]
+
+
+def wait(started: Mapping[Daemon, Process], *, node: str, deadline_s: float = DEADLINE_S) -> None:
+    """Return when all are up.
+
+    Raises:
+        DaemonError: one has ended, or is not up in time: which, and the last line of its log.
+    """
+    end = time.monotonic() + deadline_s
+    waiting = dict(started)
+    while waiting:
+        for daemon, process in list(waiting.items()):
+            if process.exit_code is not None:
+                raise DaemonError(
+                    f"{daemon.name} on {node} has ended with code {process.exit_code}: {last_line(process.stderr)}"
+                )
+            if _up(daemon, node):
+                del waiting[daemon]
+            elif time.monotonic() > end:
+                raise DaemonError(
+                    f"{daemon.name} on {node} is not up after {deadline_s:.0f} s: {last_line(process.stderr)}"
+                )
+        if waiting:
+            time.sleep(POLL_S)
+
+
+def last_line(log: Path) -> str:
+    """The last line with a word in it, cut to 300 characters."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((" ".join(line.split())[:300] for line in reversed(lines) if line.strip()), "it has said nothing")
+
+
+def _up(daemon: Daemon, node: str) -> bool:
+    try:
+        return daemon.up(node)
+    except (OSError, HTTPException, ValueError, KeyError, IndexError):
+        return False
+
+
+def _bean(name: str) -> Any:
+    """One of the NameNode's figures."""
+    return _ask(f"9870/jmx?qry=Hadoop:service=NameNode,name={name}")["beans"][0]
+
+
+def _ask(port_and_path: str) -> Any:
+    request = urllib.request.Request(f"http://{PRIMARY}:{port_and_path}", headers={"Accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - the node beside
+        return json.loads(answer.read())
+
+
+def format_namenode(*, conf: Path, home: Path) -> Sequence[str]:
+    """The command that makes an empty HDFS."""
+    return [*command(NAMENODE, conf=conf, home=home, environment={}), "-format", "-nonInteractive"]

@@ -1,0 +1,237 @@
+"""The life of a cluster: its nodes made ready, bootstrap actions, daemons, steps, logs, its end.
+
+One thread has a cluster. Requests only change what is remembered, under the lock: a step to be run or cancelled, a
+cluster to be ended; the thread sees it at its next look.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from lab.emr import commands, logs
+from lab.emr.nodes import LostError, Node, NodeError, everywhere
+from lab.emr.records import Cluster
+from lab.emr.service import ClosedError, EndingError, Lab, cancel_pending, check, end
+from lab.emr.steps import Steps
+
+LOST_S = 60.0  # how long a node may be silent
+NODES_S = 5.0  # between two looks at the nodes and at YARN's applications
+
+_LOG = logging.getLogger(__name__)
+
+
+def resume(lab: Lab) -> None:
+    """Go on with the clusters that had not ended when the endpoint stopped."""
+    with lab.change():
+        for cluster in lab.store.clusters.values():
+            if cluster.state in {"STARTING", "BOOTSTRAPPING"}:
+                message = "The lab's endpoint was restarted while the cluster was starting."
+                end(cluster, "INTERNAL_ERROR", message, with_errors=True)
+        going_on = [each for each in lab.store.clusters.values() if each.ended_s is None]
+    for cluster in going_on:
+        begin(lab, cluster)
+
+
+def begin(lab: Lab, cluster: Cluster) -> None:
+    """Give the cluster its thread."""
+    threading.Thread(target=Life(lab, cluster).run, name=cluster.id, daemon=True).start()
+
+
+class Life:
+    """A cluster from its first state to its last."""
+
+    def __init__(self, lab: Lab, cluster: Cluster) -> None:
+        self.lab, self.cluster = lab, cluster
+        self.nodes = {lab.nodes[each.node]: each for each in cluster.instances}
+        self.primary = next(node for node in self.nodes if node.name == "primary")
+        self.bucket = logs.Bucket(lab.s3, cluster.logs)
+        self.node_logs = logs.OfNodes(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
+        self.steps = Steps(lab, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
+        self.looked_s = time.monotonic() - NODES_S  # when all nodes had answered
+
+    def run(self) -> None:
+        """Live; what goes wrong on the nodes ends the cluster with its reason."""
+        try:
+            self._live()
+            self._end()
+        except ClosedError:
+            return
+        except OSError as error:
+            _LOG.error("cluster %s is left alone: its state cannot be saved: %s", self.cluster.id, error)
+
+    def _live(self) -> None:
+        try:
+            if self.cluster.state == "STARTING":
+                self._wait_for_nodes()
+                self._provision()
+                self._bootstrap()
+                self._start_daemons()
+            self.steps.recall()
+            while True:
+                self._look()
+                self.lab.pause(self.cluster)
+        except EndingError:
+            return
+        except LostError as error:
+            self._fail("INSTANCE_FAILURE", f"A node of the lab was lost: {error}")
+        except NodeError as error:
+            self._fail("INTERNAL_ERROR", str(error))
+
+    def _fail(self, code: str, message: str) -> None:
+        with self.lab.change():
+            end(self.cluster, code, message, with_errors=True)
+
+    def _wait_for_nodes(self) -> None:
+        """Until the cluster before this one has left them."""
+        while not self._has_nodes():
+            self.lab.pause(self.cluster)
+
+    def _provision(self) -> None:
+        configurations = self.cluster.request.get("Configurations", [])
+        body = {"cluster": self.cluster.id, "configurations": configurations}
+        everywhere(list(self.nodes), "/reset", body)
+        for node in self.nodes:
+            self._check_versions(node)
+        with self.lab.change():
+            check(self.cluster)
+            self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
+
+    def _check_versions(self, node: Node) -> None:
+        release, found = self.lab.offer.release, node.ask("/versions", timeout_s=60)
+        for name in ("spark", "hadoop", "scala", "python", "java"):
+            wanted = str(getattr(release, name))
+            if not str(found[name]).startswith(wanted):
+                raise NodeError(f"{node.name} has {name} {found[name]}, {release.label} has {wanted}; build it anew")
+
+    def _bootstrap(self) -> None:
+        for number, action in enumerate(self.cluster.request.get("BootstrapActions", []), start=1):
+            request = action["ScriptBootstrapAction"]
+            argv = commands.script(request["Path"], [str(arg) for arg in request.get("Args", [])])
+            folder = f"{logs.BOOTSTRAP_ACTIONS}{number}"
+            started = {node: node.start(argv, env={}, logs=folder) for node in self.nodes}
+            streams = [
+                stream
+                for node, process in started.items()
+                for stream in logs.of_process(self.bucket, f"node/{self.nodes[node].ec2}/{folder}", node, process)
+            ]
+            codes = dict.fromkeys(started)
+            try:
+                while None in codes.values():
+                    self.lab.pause(self.cluster)
+                    codes = {node: node.exit_code(process) for node, process in started.items()}
+            except EndingError:
+                for node, process in started.items():
+                    node.kill(process)
+                raise
+            finally:
+                for stream in streams:
+                    with suppress(NodeError):
+                        stream.push()
+            if failed := [node for node, code in codes.items() if code != 0]:
+                self._fail("BOOTSTRAP_FAILURE", self._bootstrap_failure(number, failed))
+                raise EndingError
+
+    def _bootstrap_failure(self, number: int, failed: list[Node]) -> str:
+        """EMR's words."""
+        names = [self.nodes[node].ec2 for node in failed if node is not self.primary]
+        if self.primary in failed:
+            where = f"the master instance ({self.nodes[self.primary].ec2})"
+        elif len(names) == 1:
+            where = f"a slave instance ({names[0]})"
+        else:
+            where = f"{len(names)} slave instances (including {' and '.join(names)})"
+        return f"On {where}, bootstrap action {number} returned a non-zero return code"
+
+    def _start_daemons(self) -> None:
+        everywhere(list(self.nodes), "/daemons", {"action": "start"})
+        with self.lab.change():
+            check(self.cluster)
+            self.cluster.ready_s = self.lab.clock()
+            self.cluster.state, self.cluster.message = "WAITING", "Cluster ready to run steps."
+
+    def _look(self) -> None:
+        """One look at all that may have changed."""
+        try:
+            if time.monotonic() - self.looked_s >= NODES_S:
+                self._look_at_nodes()
+                self.looked_s = time.monotonic()
+            self.steps.look()
+        except LostError:
+            if time.monotonic() - self.looked_s > NODES_S + LOST_S:
+                raise
+            return
+        self.steps.start()
+        with self.lab.lock:
+            self._settle()
+
+    def _look_at_nodes(self) -> None:
+        for node in self.nodes:
+            if node.ask("/")["cluster"] != self.cluster.id:
+                message = f"{node.name} was started anew and has lost the cluster"
+                self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")
+                raise EndingError
+        if not self.cluster.active():
+            busy = any(True for _ in self._applications())
+            with self.lab.change():
+                if busy:
+                    self.cluster.idle_since_s = None
+                elif self.cluster.idle_since_s is None:
+                    self.cluster.idle_since_s = self.lab.clock()
+
+    def _role(self, node: Node) -> str:
+        return "master" if node is self.primary else "slave"
+
+    def _applications(self) -> Iterator[str]:
+        with suppress(LostError):  # without a ResourceManager nothing can run
+            yield from self.lab.yarn.alive()
+
+    def _settle(self) -> None:
+        """After the last step: wait, or end. Under the lock."""
+        cluster = self.cluster
+        check(self.cluster)
+        if cluster.active():
+            return
+        last = max((step for step in cluster.steps), key=lambda step: step.ended_s or 0, default=None)
+        if not cluster.keep_alive:
+            errors = any(step.state == "FAILED" for step in cluster.steps)
+            with self.lab.change():
+                end(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
+            return
+        idle_s = self.lab.clock() - (cluster.idle_since_s or self.lab.clock())
+        if cluster.state == "RUNNING":
+            how = "" if last is None else f" after last step {last.state.lower()}"
+            with self.lab.change():
+                cluster.state, cluster.message = "WAITING", f"Cluster ready{how}."
+        elif cluster.idle_timeout_s is not None and idle_s >= cluster.idle_timeout_s and not cluster.protected:
+            with self.lab.change():
+                message = f"Auto-termination: the cluster was idle for {cluster.idle_timeout_s} seconds"
+                end(cluster, "ALL_STEPS_COMPLETED", message)
+
+    def _end(self) -> None:
+        """Stop what runs, bring the last logs, leave the nodes empty."""
+        cluster = self.cluster
+        with self.lab.change():
+            cancel_pending(cluster, "Job terminated", now_s=self.lab.clock())
+        self.steps.stop()
+        if self._has_nodes():
+            self.node_logs.push()
+            for path, body in (("/daemons", {"action": "stop"}), ("/reset", {"cluster": None, "configurations": []})):
+                try:
+                    everywhere(list(self.nodes), path, body)
+                except NodeError as error:
+                    _LOG.warning("the nodes of %s are not left in order: %s", cluster.id, error)
+        with self.lab.change():
+            cluster.state = "TERMINATED_WITH_ERRORS" if cluster.with_errors else "TERMINATED"
+            cluster.ended_s = self.lab.clock()
+            cluster.idle_since_s = None
+
+    def _has_nodes(self) -> bool:
+        """Whether they are this cluster's, not still those of one before it."""
+        with self.lab.lock:
+            earlier = itertools.takewhile(lambda each: each is not self.cluster, self.lab.store.clusters.values())
+            return all(each.ended_s is not None for each in earlier)

@@ -1,0 +1,109 @@
+"""The cluster's logs on their way to S3, gzipped and laid out as EMR lays them.
+
+    <LogUri>/<cluster>/steps/<step>/{controller,stderr,stdout,syslog}.gz
+    <LogUri>/<cluster>/containers/<application>/<container>/{stderr,stdout,…}.gz
+    <LogUri>/<cluster>/node/<instance>/{bootstrap-actions/<n>,applications/<name>}/….gz
+
+https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-web-log-files.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lab.emr.nodes import Node, NodeError
+
+# Below /var/log of a node, as EMR has them there.
+STEPS, BOOTSTRAP_ACTIONS, CONTAINERS = "hadoop/steps/", "bootstrap-actions/", "hadoop-yarn/containers/"
+OF_PROCESSES = (STEPS, BOOTSTRAP_ACTIONS)
+
+_LOG = logging.getLogger(__name__)
+
+
+class Bucket:
+    """Where the logs of a cluster go; nowhere when it has no LogUri. What S3 refuses is said once, as a warning."""
+
+    def __init__(self, s3: Any, uri: str | None) -> None:
+        self.uri = uri
+        self._s3 = s3
+        self._refused = False
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write `<name>.gz`; `content` is compressed already."""
+        if self.uri is None:
+            return
+        bucket, _, prefix = self.uri.removeprefix("s3://").partition("/")
+        try:
+            self._s3.put_object(Bucket=bucket, Key=f"{prefix}/{name}.gz", Body=content, ContentType="application/gzip")
+        except (ClientError, BotoCoreError) as error:
+            if not self._refused:
+                _LOG.warning("no logs come to %s: %s", self.uri, error)
+            self._refused = True
+
+
+class Growing:
+    """A log that grows: what is new is fetched and compressed, and the whole is written again."""
+
+    def __init__(self, bucket: Bucket, name: str, read: Callable[[int], bytes]) -> None:
+        self._bucket, self._name, self._read = bucket, name, read
+        self._offset = 0
+        self._compressed = b""
+        self.tail = b""
+
+    def push(self) -> None:
+        """Bring what is new; an empty log is written once.
+
+        Raises:
+            NodeError: the node does not give it.
+        """
+        new = self._read(self._offset)
+        if new or not self._compressed:
+            self._offset += len(new)
+            # Members of one gzip file follow each other.
+            self._compressed += gzip.compress(new, mtime=0)
+            self.tail = (self.tail + new)[-10_000:]
+            self._bucket.put(self._name, self._compressed)
+
+
+def of_process(bucket: Bucket, folder: str, node: Node, process: str) -> list[Growing]:
+    """What a process on a node says: its stdout and its stderr."""
+
+    def reader(stream: str) -> Callable[[int], bytes]:
+        return lambda offset: node.read(f"/processes/{process}/{stream}?offset={offset}")
+
+    return [Growing(bucket, f"{folder}/{stream}", reader(stream)) for stream in ("stdout", "stderr")]
+
+
+class OfNodes:
+    """The logs that the nodes keep: those of YARN's containers, and of the daemons."""
+
+    def __init__(self, bucket: Bucket, instances: Mapping[Node, str]) -> None:
+        self._bucket, self._instances = bucket, instances
+        self._sizes: dict[tuple[str, str], int] = {}
+
+    def push(self) -> None:
+        """Bring those that are new or have grown; a node that does not answer is left out."""
+        if self._bucket.uri is None:
+            return
+        for node, instance in self._instances.items():
+            try:
+                for found in node.ask("/logs"):
+                    self._push(node, instance, str(found["name"]), int(found["bytes"]))
+            except NodeError as error:
+                _LOG.warning("the logs of %s are not complete: %s", node.name, error)
+
+    def _push(self, node: Node, instance: str, name: str, size: int) -> None:
+        if name.startswith(OF_PROCESSES) or self._sizes.get((node.name, name)) == size:
+            return
+        content = node.read(f"/logs/{name}")
+        of_container = name.startswith(CONTAINERS)
+        place = (
+            f"containers/{name.removeprefix(CONTAINERS)}" if of_container else f"node/{instance}/applications/{name}"
+        )
+        self._bucket.put(place, gzip.compress(content, mtime=0))
+        self._sizes[node.name, name] = size

@@ -1,0 +1,185 @@
+"""What the endpoint remembers: clusters, their nodes and steps, in one JSON file that is replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import string
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+# EMR forgets clusters two months after their end.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-clusters.html
+KEPT_S = 60 * 24 * 3600
+
+ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+DONE = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """An instance group or an instance fleet.
+
+    Attributes:
+        id: ig-… or if-….
+        role: MASTER, CORE or TASK.
+        instance_type: of its nodes; a fleet's first.
+        spot: whether its nodes are asked for on spot.
+        count: of its nodes.
+        request: as RunJobFlow had it.
+    """
+
+    id: str
+    role: str
+    instance_type: str
+    spot: bool
+    count: int
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """A machine of a cluster, and the node of the lab that stands for it."""
+
+    id: str
+    ec2: str
+    node: str
+    collection: str
+
+
+@dataclass(kw_only=True)
+class Step:
+    """A step; times are seconds since 1970.
+
+    Attributes:
+        request: its StepConfig.
+        message: why it is in this state.
+        failure: FailureDetails.
+        process: of the primary's instance controller, once it runs.
+    """
+
+    id: str
+    request: dict[str, Any]
+    created_s: float
+    state: str = "PENDING"
+    message: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+    failure: dict[str, str] | None = None
+    process: str | None = None
+
+    @property
+    def action_on_failure(self) -> str:
+        """TERMINATE_CLUSTER (the default), CANCEL_AND_WAIT or CONTINUE."""
+        action = str(self.request.get("ActionOnFailure", "TERMINATE_CLUSTER"))
+        return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else action
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """A cluster; times are seconds since 1970.
+
+    Attributes:
+        request: RunJobFlow's, without its steps and tags.
+        uniform: has instance groups, not fleets.
+        code, message: why it is in this state.
+        with_errors: it ends, or has ended, other than by its steps or a user.
+        concurrency: how many steps may run at once.
+        idle_timeout_s: of the auto-termination policy, None for no policy.
+        idle_since_s: None while something runs.
+        keep_alive: stays without steps.
+    """
+
+    id: str
+    region: str
+    account: str
+    request: dict[str, Any]
+    created_s: float
+    uniform: bool
+    collections: list[Collection]
+    instances: list[Instance]
+    tags: dict[str, str]
+    keep_alive: bool
+    protected: bool
+    concurrency: int
+    idle_timeout_s: int | None
+    steps: list[Step] = field(default_factory=list)
+    state: str = "STARTING"
+    code: str = ""
+    message: str = "Provisioning the lab's nodes."
+    with_errors: bool = False
+    ready_s: float | None = None
+    ended_s: float | None = None
+    idle_since_s: float | None = None
+
+    @property
+    def arn(self) -> str:
+        """Of the cluster."""
+        return f"arn:aws:elasticmapreduce:{self.region}:{self.account}:cluster/{self.id}"
+
+    @property
+    def logs(self) -> str | None:
+        """`s3://…/<cluster>`, below which its logs come, or None."""
+        uri = self.request.get("LogUri")
+        return f"s3://{str(uri).partition('://')[2].rstrip('/')}/{self.id}" if uri else None
+
+    def step(self, step_id: str) -> Step | None:
+        """The step of this id."""
+        return next((step for step in self.steps if step.id == step_id), None)
+
+    def active(self) -> list[Step]:
+        """The steps that are not done."""
+        return [step for step in self.steps if step.state not in DONE]
+
+
+class Store:
+    """The clusters by their ids, oldest first, and the file that they are kept in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clusters: dict[str, Cluster] = {}
+        self._saved = ""
+
+    def load(self, *, now_s: float) -> None:
+        """Read the file, where there is one; clusters that ended two months ago are forgotten.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        if not self.path.exists():
+            return
+        for record in json.loads(self.path.read_text())["clusters"]:
+            cluster = Cluster(
+                **{
+                    **record,
+                    "collections": [Collection(**each) for each in record["collections"]],
+                    "instances": [Instance(**each) for each in record["instances"]],
+                    "steps": [Step(**each) for each in record["steps"]],
+                }
+            )
+            if cluster.ended_s is None or now_s - cluster.ended_s < KEPT_S:
+                self.clusters[cluster.id] = cluster
+
+    def save(self) -> None:
+        """Replace the file by what is known now, if that is something new.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = json.dumps({"clusters": [asdict(cluster) for cluster in self.clusters.values()]})
+        if content == self._saved:
+            return
+        half = self.path.with_suffix(".half")
+        with half.open("w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(self.path)
+        self._saved = content
+
+
+def new_id(prefix: str) -> str:
+    """An id as EMR makes them: `j-2AXXXXXXGAPLF`."""
+    return f"{prefix}-" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(13))

@@ -1,0 +1,115 @@
+"""The lab's EMR as a service: `python -m lab.emr.server`, in the container `emr`.
+
+Clients reach it by AWS_ENDPOINT_URL_EMR alone. `GET /` says which release it is and which cluster has the nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.core.request import Request
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
+
+from lab import releases, sizing
+from lab.emr import controller
+from lab.emr.admission import Offer
+from lab.emr.life import resume
+from lab.emr.nodes import Node, Yarn
+from lab.emr.records import Store
+from lab.emr.responses import LabResponse
+from lab.emr.service import Lab
+
+PORT = 5000
+STATE = Path("/var/lib/emr/state.json")
+CORES = tuple(f"core-{number}" for number in range(1, sizing.WORKERS + 1))
+RESOURCE_MANAGER = "http://primary:8088"
+
+_LOG = logging.getLogger(__name__)
+
+
+class Handler(WSGIRequestHandler):
+    """Says nothing of requests that went well."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """A line for what the service could not answer."""
+        if str(code).startswith("5"):
+            super().log_request(code, size)
+
+
+def serve(lab: Lab, *, address: str, port: int) -> BaseWSGIServer:
+    """The server of `lab`, ready to serve; its clusters go on where they were."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = Request(environ)
+        if request.method == "POST":
+            return LabResponse(lab).answer(request)(environ, start_response)
+        with lab.lock:
+            having = [each.id for each in lab.store.clusters.values() if each.ended_s is None]
+        content = json.dumps({"release": lab.offer.release.label, "clusters": having})
+        return Response(f"{content}\n", content_type="application/json")(environ, start_response)
+
+    server = make_server(address, port, application, threaded=True, request_handler=Handler)
+    resume(lab)
+    return server
+
+
+def the_lab(*, state: Path = STATE, credentials: Path = controller.CREDENTIALS) -> Lab:
+    """The lab that the container's variables and files describe.
+
+    Raises:
+        ReleaseError, SizingError: RELEASE or INSTANCE_TYPE is not known.
+        OSError, ValueError: the key or the state cannot be read.
+    """
+    label = os.environ.get("RELEASE", "default")
+    kind = sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge"))
+    token, key = controller.token(credentials), controller.key(credentials)
+    lab = Lab(
+        offer=Offer(release=releases.find(None if label == "default" else label), instance_type=kind.name, cores=CORES),
+        nodes={name: Node(name, f"http://{name}:{controller.PORT}", token) for name in ("primary", *CORES)},
+        yarn=Yarn(RESOURCE_MANAGER),
+        s3=boto3.client(
+            "s3",
+            aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        ),
+        store=Store(state),
+    )
+    lab.store.load(now_s=lab.clock())
+    return lab
+
+
+def main() -> int:
+    """Serve until the container is stopped; exit code 1 with one line where the service cannot start."""
+    # Of an error that is not in Amazon's model, which moto takes for a mistake.
+    warnings.filterwarnings("ignore", message=".*NotImplementedHere")
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    try:
+        lab = the_lab()
+    except (releases.ReleaseError, sizing.SizingError, OSError, ValueError, KeyError) as error:
+        sys.stderr.write(f"error: the lab's EMR cannot start: {error}\n")
+        return 1
+    server = serve(lab, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container
+    _LOG.info("%s at port %d", lab.offer.release.label, PORT)
+    server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

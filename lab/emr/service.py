@@ -1,0 +1,93 @@
+"""What all clusters of the lab share, and the changes of a cluster's state that both requests and its thread make."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.emr.admission import Offer
+from lab.emr.nodes import Node, Yarn
+from lab.emr.records import Cluster, Store
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """What all clusters share.
+
+    Attributes:
+        offer: the release, and the core nodes.
+        nodes: by their names; `primary` and the core nodes.
+        yarn: the ResourceManager on the primary.
+        s3: client for the logs.
+        store: what is remembered; only to be read and changed under `lock`.
+        clock: seconds since 1970.
+        tick_s: between two looks of a cluster's thread.
+    """
+
+    offer: Offer
+    nodes: dict[str, Node]
+    yarn: Yarn
+    s3: Any
+    store: Store
+    clock: Callable[[], float] = time.time
+    tick_s: float = 0.5
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Holds the lock, and saves what was changed."""
+        with self.lock:
+            yield
+            self.store.save()
+
+    def close(self) -> None:
+        """Let go of the clusters: their threads stop at the next look, and nothing else changes."""
+        self.closed.set()
+
+    def pause(self, cluster: Cluster) -> None:
+        """Wait for the next look at the cluster.
+
+        Raises:
+            EndingError: it is to end.
+            ClosedError: the endpoint stops.
+        """
+        check(cluster)
+        if self.closed.wait(self.tick_s):
+            raise ClosedError
+        check(cluster)
+
+
+class ClosedError(Exception):
+    """The endpoint stops; the cluster goes on without it."""
+
+
+class EndingError(Exception):
+    """The cluster is to end."""
+
+
+def check(cluster: Cluster) -> None:
+    """Go on, as long as the cluster is not to end.
+
+    Raises:
+        EndingError: it is.
+    """
+    if cluster.state == "TERMINATING":
+        raise EndingError
+
+
+def end(cluster: Cluster, code: str, message: str, *, with_errors: bool = False) -> None:
+    """Let the cluster end, and remember the first reason; its thread does it. To be called under the lock."""
+    if cluster.state != "TERMINATING" and cluster.ended_s is None:
+        cluster.state, cluster.code, cluster.message, cluster.with_errors = "TERMINATING", code, message, with_errors
+
+
+def cancel_pending(cluster: Cluster, message: str, *, now_s: float) -> None:
+    """Cancel the steps that have not begun. To be called under the lock."""
+    for step in cluster.steps:
+        if step.state == "PENDING":
+            step.state, step.message, step.ended_s = "CANCELLED", message, now_s

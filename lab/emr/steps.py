@@ -1,0 +1,188 @@
+"""A cluster's steps on its primary node: started in their order, followed, cancelled; what their end asks for."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lab.emr import commands, logs
+from lab.emr.nodes import LostError, Node, NodeError, UnknownError
+from lab.emr.records import Cluster, Step
+from lab.emr.service import Lab, cancel_pending, check, end
+
+PUSH_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
+CONTAINERS_S = 10.0  # the same of its containers' logs
+KILL_S = 30.0  # until a killed process must be gone; its node waits ten
+
+
+@dataclass
+class Running:
+    """A step's process, its logs, and when they were pushed last."""
+
+    step: Step
+    argv: list[str]
+    streams: list[logs.Growing]
+    pushed_s: float = 0.0
+    killed: bool = False
+
+
+class Steps:
+    """Those of one cluster that run; to be used by its thread alone."""
+
+    def __init__(self, lab: Lab, cluster: Cluster, *, primary: Node, bucket: logs.Bucket, nodes: logs.OfNodes) -> None:
+        self.lab, self.cluster, self.primary, self.bucket, self.node_logs = lab, cluster, primary, bucket, nodes
+        self.running: list[Running] = []
+        self.containers_s = 0.0
+
+    def recall(self) -> None:
+        """Take up the steps that ran when the endpoint stopped."""
+        with self.lab.change():
+            for step in self.cluster.steps:
+                if step.state not in {"RUNNING", "CANCEL_PENDING"}:
+                    continue
+                if step.process is None:
+                    self._done(step, 1, stderr="error: the lab's endpoint stopped while it started the step")
+                else:
+                    argv = commands.of_step(step, self.cluster)
+                    self.running.append(Running(step, argv, self._streams(step, step.process)))
+
+    def look(self) -> None:
+        """See which have ended or are to be killed, and bring their logs.
+
+        Raises:
+            NodeError: the primary does not answer.
+        """
+        for running in list(self.running):
+            self._look_at(running)
+
+    def start(self) -> None:
+        """Start those that wait, as many as may run at once.
+
+        Raises:
+            EndingError: the cluster is to end.
+        """
+        while len(self.running) < self.cluster.concurrency:
+            with self.lab.change():
+                check(self.cluster)
+                step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
+                if step is None:
+                    return
+                step.state, step.started_s = "RUNNING", self.lab.clock()
+                self.cluster.state, self.cluster.message = "RUNNING", "Running step"
+                self.cluster.idle_since_s = None
+            self._start_step(step)
+
+    def stop(self) -> None:
+        """Kill all, bring their last logs, and call them cancelled."""
+        deadline = time.monotonic() + KILL_S
+        for running in self.running:
+            with suppress(NodeError):
+                self._kill(running.step)
+        for running in self.running:
+            step, code = running.step, None
+            with suppress(NodeError):
+                while code is None and time.monotonic() < deadline:
+                    code = self.primary.exit_code(step.process or "")
+                    time.sleep(self.lab.tick_s)
+                for stream in running.streams:
+                    stream.push()
+            now_s = self.lab.clock()
+            self._put(step, "controller", commands.controller_log(step, running.argv, code=code or 1, now_s=now_s))
+        self.running.clear()
+        with self.lab.change():
+            for step in self.cluster.active():
+                step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.lab.clock()
+
+    def _look_at(self, running: Running) -> None:
+        step = running.step
+        if step.process is None:
+            return
+        if step.state == "CANCEL_PENDING" and not running.killed:
+            self._kill(step)
+            running.killed = True
+        try:
+            code = self.primary.exit_code(step.process)
+        except UnknownError:
+            with self.lab.change():
+                self._done(step, 1, stderr="error: the primary node was restarted, and the step's process is gone")
+            self.running.remove(running)
+            return
+        if code is None:
+            self._push(running)
+            return
+        for stream in running.streams:
+            stream.push()
+        self.node_logs.push()
+        self._put(step, "controller", commands.controller_log(step, running.argv, code=code, now_s=self.lab.clock()))
+        with self.lab.change():
+            stdout, stderr = (stream.tail.decode(errors="replace") for stream in running.streams)
+            self._done(step, code, stdout=stdout, stderr=stderr)
+        self.running.remove(running)
+
+    def _push(self, running: Running) -> None:
+        now = time.monotonic()
+        if now - running.pushed_s > PUSH_S:
+            running.pushed_s = now
+            for stream in running.streams:
+                stream.push()
+        if now - self.containers_s > CONTAINERS_S:
+            self.containers_s = now
+            self.node_logs.push()
+
+    def _done(self, step: Step, code: int, *, stderr: str, stdout: str = "") -> None:
+        """Give the step its last state, and do what its failure asks for. Under the lock."""
+        step.ended_s = self.lab.clock()
+        self.cluster.idle_since_s = None
+        if code == 0:
+            step.state, step.message = "COMPLETED", ""
+            return
+        if step.state == "CANCEL_PENDING":
+            step.state, step.message = "CANCELLED", "Cancelled by user"
+            return
+        log = f"{self.cluster.logs}/steps/{step.id}" if self.cluster.logs else None
+        step.state, step.failure = "FAILED", commands.failure(code, stdout=stdout, stderr=stderr, log=log)
+        # https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
+        if self.cluster.concurrency > 1 or step.action_on_failure == "CONTINUE":
+            return
+        cancel_pending(self.cluster, f"The step {step.id} failed", now_s=step.ended_s)
+        if step.action_on_failure == "TERMINATE_CLUSTER" and not self.cluster.protected:
+            end(self.cluster, "STEP_FAILURE", "Shut down as step failed", with_errors=True)
+
+    def _kill(self, step: Step) -> None:
+        """End the step's process and the YARN applications that it started."""
+        with suppress(LostError):
+            for application in self.lab.yarn.alive(commands.tag(step)):
+                self.lab.yarn.kill(application)
+        if step.process:
+            with suppress(UnknownError):
+                self.primary.kill(step.process)
+
+    def _start_step(self, step: Step) -> None:
+        try:
+            argv = commands.of_step(step, self.cluster)
+            process = self.primary.start(argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}")
+        except LostError:
+            with self.lab.change():
+                self._done(step, 1, stderr="error: the primary node did not answer when the step was to be started")
+            return
+        except (NodeError, commands.CommandError) as error:
+            for name in ("stdout", "syslog"):
+                self._put(step, name, b"")
+            self._put(step, "stderr", f"{error}\n".encode())
+            self._put(step, "controller", commands.controller_log(step, [], code=1, now_s=self.lab.clock()))
+            with self.lab.change():
+                self._done(step, 1, stderr=f"error: {error}")
+            return
+        with self.lab.change():
+            step.process = process
+        self._put(step, "controller", commands.controller_log(step, argv))
+        self._put(step, "syslog", b"")  # what the Hadoop runner around a program of EMR says
+        self.running.append(Running(step, argv, self._streams(step, process)))
+
+    def _streams(self, step: Step, process: str) -> list[logs.Growing]:
+        return logs.of_process(self.bucket, f"steps/{step.id}", self.primary, process)
+
+    def _put(self, step: Step, name: str, content: bytes) -> None:
+        self.bucket.put(f"steps/{step.id}/{name}", gzip.compress(content, mtime=0))

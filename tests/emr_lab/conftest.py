@@ -1,0 +1,181 @@
+"""A rehearsal cluster of the session's own, and a client that knows nothing of it but boto3 and two addresses."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from lab import credentials, docker, releases
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "emrlab"
+# Master and workers of the default profile are not wanted.
+SERVICES = ("minio", "init", "history", "primary", "core-1", "core-2", "emr")
+UP_S = 2400  # with the images' build, on a machine that has none
+STEP_S = 600
+LABEL = releases.find(os.environ.get("RELEASE")).label
+
+
+def pytest_collection_modifyitems(items):
+    """The first test's time has the start in it; everything in here that waits has a deadline of its own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(UP_S + 300))
+
+
+def compose(*args: str, timeout_s: float = 240, check: bool = True) -> str:
+    """What `docker compose` prints, on both streams."""
+    command = ["docker", "compose", "--profile", "emr", *args]
+    ran = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout_s
+    )
+    assert ran.returncode == 0 or not check, f"{' '.join(command)}: {ran.stdout[-3000:]}"
+    return ran.stdout
+
+
+def step(name: str, *args: str) -> dict[str, Any]:
+    """A step that lets the next ones run, whatever its end."""
+    run = {"Jar": "command-runner.jar", "Args": list(args)}
+    return {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": run}
+
+
+def spark_step(name: str, script: str, *args: str, mode: str = "client", memory: str = "1g") -> dict[str, Any]:
+    """A step that submits a script to two small executors."""
+    shape = ["--deploy-mode", mode, "--num-executors", "2", "--executor-cores", "1", "--executor-memory", memory]
+    static = ["--conf", "spark.dynamicAllocation.enabled=false"]
+    return step(name, "spark-submit", *shape, *static, script, *args)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a user of the lab's EMR has: two addresses and a key."""
+
+    keys: dict[str, str] = field(repr=False)
+
+    @property
+    def emr(self) -> Any:
+        """A client of the endpoint, wherever it is published now."""
+        return self._client("emr", "emr:5000")
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._client("s3", "minio:9000")
+
+    def put(self, key: str, content: bytes) -> str:
+        """An object; its URI."""
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=content)
+        return f"s3://{BUCKET}/{key}"
+
+    def start(self, *steps: dict[str, Any], keep: bool = False, **more: Any) -> str:
+        """RunJobFlow, as AWS's own examples have it; the cluster's id."""
+        nodes = {"InstanceType": "m5.xlarge"}
+        groups = [
+            {"InstanceRole": "MASTER", "InstanceCount": 1, **nodes},
+            {"InstanceRole": "CORE", "InstanceCount": 2, **nodes},
+        ]
+        applications = ["Spark"] if LABEL.startswith("emr-spark-") else ["Hadoop", "Spark"]
+        asked = {
+            "Name": "rehearsal",
+            "ReleaseLabel": LABEL,
+            "Applications": [{"Name": name} for name in applications],
+            "LogUri": f"s3://{BUCKET}/logs/",
+            "ServiceRole": "EMR_DefaultRole",
+            "JobFlowRole": "EMR_EC2_DefaultRole",
+            "Instances": {"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": keep},
+            "Steps": list(steps),
+            **more,
+        }
+        return str(self.emr.run_job_flow(**asked)["JobFlowId"])
+
+    def wait(self, cluster: str, *states: str) -> dict[str, Any]:
+        """Until the cluster is in one of the states; its Status."""
+
+        def found() -> dict[str, Any]:
+            return dict(self.emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"])
+
+        return wait_for(found, lambda status: status["State"] in states)
+
+    def wait_step(self, cluster: str, name: str, *states: str) -> dict[str, Any]:
+        """Until the step is in one of the states; the step."""
+        return wait_for(lambda: self.step(cluster, name), lambda step: step["Status"]["State"] in states)
+
+    def step(self, cluster: str, name: str) -> dict[str, Any]:
+        pages = self.emr.get_paginator("list_steps").paginate(ClusterId=cluster)
+        return next(step for page in pages for step in page["Steps"] if step["Name"] == name)
+
+    def get(self, key: str) -> bytes:
+        """An object's content."""
+        return bytes(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+    def log(self, name: str) -> str:
+        """The text of a log below the LogUri."""
+        return gzip.decompress(self.get(f"logs/{name}.gz")).decode()
+
+    def everything(self, cluster: str) -> str:
+        """Why a cluster ended, and what its bootstrap actions and steps said."""
+        logs = [name for name in self.names(f"logs/{cluster}/") if "/containers/" not in name and "hadoop-" not in name]
+        said = [f"{name}:\n{gzip.decompress(self.get(name)).decode()[-2000:]}" for name in logs]
+        status = self.emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
+        return "\n".join([str(status["StateChangeReason"]), *said])
+
+    def names(self, prefix: str) -> list[str]:
+        """The keys with a prefix."""
+        listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [each["Key"] for each in listed.get("Contents", [])]
+
+    def _client(self, service: str, port: str) -> Any:
+        address = compose("port", *port.split(":")).strip()
+        return boto3.client(
+            service,
+            endpoint_url=f"http://{address}",
+            region_name="eu-west-3",
+            aws_access_key_id=self.keys["DATA_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.keys["DATA_SECRET_ACCESS_KEY"],
+            config=Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"),
+        )
+
+
+def wait_for(find: Callable[[], dict[str, Any]], is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What is found, as soon as it is so; fails with it after a deadline."""
+    end = time.monotonic() + STEP_S
+    while True:
+        found = find()
+        if is_so(found):
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def rehearsal(request) -> Iterator[Rehearsal]:
+    """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
+    own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
+    own |= {port.variable: "0" for port in docker.ports()}
+    had_keys = credentials.ENV_FILE.exists()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        try:
+            subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
+            compose("build", *(name for name in SERVICES if name not in {"init", "core-1", "core-2"}), timeout_s=UP_S)
+            compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
+            yield Rehearsal(credentials.read(credentials.ENV_FILE))
+        finally:
+            if request.session.testsfailed:
+                sys.stderr.write(compose("logs", "--no-color", "--tail", "60", check=False))
+            compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+            if not had_keys:
+                credentials.ENV_FILE.unlink(missing_ok=True)

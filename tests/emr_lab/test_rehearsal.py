@@ -1,0 +1,163 @@
+"""The lab's EMR with real YARN and HDFS, by plain boto3: one cluster whose steps many tests look at, and short ones."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lab import releases
+from tests.emr_lab.conftest import BUCKET, LABEL, Rehearsal, compose, spark_step, step
+
+HERE = Path(__file__).parent
+TEXT = b"apple kiwi apple\npear apple kiwi\n"
+COUNTS = {"apple": 3, "kiwi": 2, "pear": 1}
+MARK = "/opt/mark"
+
+
+@pytest.fixture(scope="module")
+def scripts(rehearsal: Rehearsal) -> dict[str, str]:
+    """URIs of what the jobs need."""
+    rehearsal.put("images/text.txt", TEXT)
+    names = ("word_count.py", "tell.py")
+    return {name: rehearsal.put(f"artifacts/{name}", (HERE / name).read_bytes()) for name in names}
+
+
+@pytest.fixture(scope="module")
+def cluster(rehearsal: Rehearsal, scripts) -> Iterator[str]:
+    """A cluster that stays, with a bootstrap action, Configurations and steps of every end; they are done."""
+    mark = rehearsal.put("artifacts/mark.sh", f'#!/bin/bash\n[ ! -e {MARK} ] && echo "$1" > {MARK}\n'.encode())
+    counting = (scripts["word_count.py"], f"s3://{BUCKET}/images/text.txt")
+    cluster = rehearsal.start(
+        spark_step("client", *counting, f"s3://{BUCKET}/results/client", mode="client"),
+        spark_step("cluster", *counting, f"s3://{BUCKET}/results/cluster", mode="cluster"),
+        spark_step("tell", scripts["tell.py"], MARK),
+        spark_step("denied", *counting, f"s3://{BUCKET}/images/not-allowed"),
+        spark_step("too big", *counting, f"s3://{BUCKET}/results/big", memory="100g"),
+        step("hdfs", "bash", "-c", "echo hello | hadoop fs -put - /tmp-hello && hadoop fs -cat /tmp-hello"),
+        keep=True,
+        BootstrapActions=[{"Name": "mark", "ScriptBootstrapAction": {"Path": mark, "Args": ["a fruit"]}}],
+        Configurations=[
+            {"Classification": "spark-defaults", "Properties": {"spark.sql.shuffle.partitions": "3"}},
+            {
+                "Classification": "spark-env",
+                "Configurations": [{"Classification": "export", "Properties": {"FRUIT": "kiwi"}}],
+            },
+        ],
+    )
+    last = rehearsal.wait_step(cluster, "hdfs", "COMPLETED", "FAILED", "CANCELLED")
+    assert last["Status"]["State"] != "CANCELLED", rehearsal.everything(cluster)
+    yield cluster
+    rehearsal.emr.terminate_job_flows(JobFlowIds=[cluster])
+    rehearsal.wait(cluster, "TERMINATED", "TERMINATED_WITH_ERRORS")
+
+
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+def test_word_count(rehearsal: Rehearsal, cluster, mode):
+    found = rehearsal.step(cluster, mode)
+    assert found["Status"]["State"] == "COMPLETED", rehearsal.log(f"{cluster}/steps/{found['Id']}/stderr")[-3000:]
+    parts = [name for name in rehearsal.names(f"results/{mode}/") if name.endswith(".parquet")]
+    rows = [row for name in parts for row in pq.read_table(io.BytesIO(rehearsal.get(name))).to_pylist()]
+    assert {row["word"]: row["count"] for row in rows} == COUNTS
+
+
+def test_the_driver_speaks_where_it_runs(rehearsal: Rehearsal, cluster):
+    client, in_cluster = (rehearsal.step(cluster, mode)["Id"] for mode in ("client", "cluster"))
+    assert rehearsal.log(f"{cluster}/steps/{client}/stdout") == "6 words counted\n"
+    assert rehearsal.log(f"{cluster}/steps/{in_cluster}/stdout") == ""
+    containers = [name for name in rehearsal.names(f"logs/{cluster}/containers/") if name.endswith("/stdout.gz")]
+    said = [rehearsal.log(name.removeprefix("logs/").removesuffix(".gz")) for name in containers]
+    assert said.count("6 words counted\n") == 1
+
+
+def test_bootstrap_action_and_configurations_reach_every_node(rehearsal: Rehearsal, cluster):
+    told = rehearsal.step(cluster, "tell")
+    assert told["Status"]["State"] == "COMPLETED", rehearsal.log(f"{cluster}/steps/{told['Id']}/stderr")[-3000:]
+    found = json.loads(rehearsal.log(f"{cluster}/steps/{told['Id']}/stdout"))
+    assert found == {
+        "shuffle": "3",
+        "variable": "kiwi",
+        "driver": "primary",
+        "nodes": [["core-1", "a fruit"], ["core-2", "a fruit"]],
+        "version": releases.find(LABEL).spark,
+    }
+
+
+def test_a_job_has_the_rights_of_the_job_user_only(rehearsal: Rehearsal, cluster):
+    denied = rehearsal.step(cluster, "denied")
+    assert denied["Status"]["State"] == "FAILED"
+    # Spark gives a Python driver's traceback out as stdout.
+    assert denied["Status"]["FailureDetails"]["LogFile"].endswith(f"/steps/{denied['Id']}/stdout.gz")
+    assert "Access Denied" in denied["Status"]["FailureDetails"]["Message"]
+    said = rehearsal.log(f"{cluster}/steps/{denied['Id']}/stdout")
+    assert f"AccessDeniedException: s3://{BUCKET}/images/not-allowed" in said
+    assert rehearsal.names("images/not-allowed") == []
+
+
+def test_an_executor_that_does_not_fit_is_refused_by_yarn(rehearsal: Rehearsal, cluster):
+    failed = rehearsal.step(cluster, "too big")
+    assert failed["Status"]["State"] == "FAILED"
+    assert "above the max threshold" in failed["Status"]["FailureDetails"]["Message"]
+
+
+def test_hdfs(rehearsal: Rehearsal, cluster):
+    name = rehearsal.step(cluster, "hdfs")["Id"]
+    assert rehearsal.log(f"{cluster}/steps/{name}/stdout") == "hello\n"
+
+
+def test_cancelled_step_leaves_nothing_in_yarn(rehearsal: Rehearsal, cluster, scripts):
+    sleeping = rehearsal.put("artifacts/sleep.py", b"import time\ntime.sleep(900)\n")
+    rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[spark_step("sleeps", sleeping, mode="cluster")])
+    rehearsal.wait_step(cluster, "sleeps", "RUNNING")
+    listing = ("exec", "-T", "primary", "yarn", "application", "-list")
+    for _ in range(120):
+        if "application_" in compose(*listing, check=False):
+            break
+    name = rehearsal.step(cluster, "sleeps")["Id"]
+    rehearsal.emr.cancel_steps(ClusterId=cluster, StepIds=[name])
+    found = rehearsal.wait_step(cluster, "sleeps", "CANCELLED", "FAILED", "COMPLETED")
+    assert found["Status"]["State"] == "CANCELLED"
+    assert "application_" not in compose(*listing)
+
+
+def test_restart_of_the_endpoint_leaves_the_step_alone(rehearsal: Rehearsal, cluster):
+    long = step("long", "bash", "-c", "echo begun; until [ -e ~/go ]; do sleep 0.2; done; echo done")
+    rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[long])
+    rehearsal.wait_step(cluster, "long", "RUNNING")
+    compose("restart", "emr")
+    compose("up", "--detach", "--wait", "--no-recreate", "emr")
+    assert rehearsal.step(cluster, "long")["Status"]["State"] == "RUNNING"
+    compose("exec", "-T", "primary", "touch", "/home/hadoop/go")
+    found = rehearsal.wait_step(cluster, "long", "COMPLETED", "FAILED")
+    assert found["Status"]["State"] == "COMPLETED"
+    assert rehearsal.log(f"{cluster}/steps/{found['Id']}/stdout") == "begun\ndone\n"
+
+
+def test_nodes_have_no_way_out(rehearsal: Rehearsal, cluster):
+    ask = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=5)"
+    rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("out", "python3", "-c", ask)])
+    assert rehearsal.wait_step(cluster, "out", "COMPLETED", "FAILED")["Status"]["State"] == "FAILED"
+
+
+def test_failing_bootstrap_action_and_what_the_next_cluster_finds(rehearsal: Rehearsal, cluster):
+    rehearsal.emr.terminate_job_flows(JobFlowIds=[cluster])
+    script = f"#!/bin/bash\nls {MARK} 2>&1\nhostname | grep -q core-2 && {{ echo no room >&2; exit 3; }}\nexit 0\n"
+    fails = rehearsal.put("artifacts/fails.sh", script.encode())
+    failing = rehearsal.start(
+        step("never", "true"), BootstrapActions=[{"Name": "fails", "ScriptBootstrapAction": {"Path": fails}}]
+    )  # waits until the first one has left the nodes
+    status = rehearsal.wait(failing, "TERMINATED_WITH_ERRORS", "TERMINATED")
+    assert status["State"] == "TERMINATED_WITH_ERRORS"
+    reason = status["StateChangeReason"]
+    assert reason["Code"] == "BOOTSTRAP_FAILURE"
+    instances = rehearsal.emr.list_instances(ClusterId=failing)["Instances"]
+    ec2 = {each["PrivateDnsName"]: each["Ec2InstanceId"] for each in instances}
+    assert ec2["core-2"] in reason["Message"]
+    assert rehearsal.step(failing, "never")["Status"]["State"] == "CANCELLED"
+    log = f"{failing}/node/{{}}/bootstrap-actions/1/{{}}"
+    assert rehearsal.log(log.format(ec2["core-2"], "stderr")) == "no room\n"
+    assert "No such file" in rehearsal.log(log.format(ec2["core-1"], "stdout"))  # the mark of the cluster before

@@ -1,0 +1,304 @@
+"""The lab's EMR in this process: its server, its instance controllers without Hadoop, S3 as a folder, a clock to turn.
+
+Processes are real; `aws s3 cp` is a script that copies out of the folder, `spark-submit` one that tells what it got.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from lab import releases, sizing
+from lab.emr import controller, server
+from lab.emr.admission import Offer
+from lab.emr.nodes import Node, Yarn
+from lab.emr.records import Store
+from lab.emr.service import Lab
+
+REGION = "eu-west-3"
+LABEL = "emr-spark-8.1.0"
+PROGRAMS = {
+    "aws": 'cp "$FAKE_S3/${4#s3://}" "$5" || { echo "fatal error: An error occurred (404): $4" >&2; exit 1; }',
+    "spark-submit": 'echo "opts $SPARK_SUBMIT_OPTS step $EMR_STEP_ID args $*"',
+}
+
+
+class FakeNode(controller.Node):
+    """A node whose daemons are two words, and which has the versions of the release."""
+
+    said: dict[str, str]
+
+    def start_daemons(self) -> None:
+        log = self.logs / "hadoop-yarn" / f"hadoop-yarn-{self.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("started\n")
+
+    def stop_daemons(self) -> None:
+        pass
+
+    def versions(self) -> dict[str, str]:
+        return self.said
+
+
+class FolderS3:
+    """What the endpoint needs of an S3 client, on a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:  # noqa: N803 - boto3's
+        path = self.folder / Bucket / Key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Body)
+
+
+@dataclass
+class Clock:
+    """Seconds since 1970, which a test may let pass."""
+
+    passed_s: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.passed_s
+
+
+@dataclass
+class Fake:
+    """The lab: its client, its parts."""
+
+    root: Path
+    url: str
+    clock: Clock
+    client: Any
+    controllers: dict[str, FakeNode]
+    servers: dict[str, ThreadingHTTPServer]
+    applications: dict[str, str]
+    make: Callable[[], Lab]
+    lab: Lab
+    endpoint: Any = None
+    killed: list[str] = field(default_factory=list)
+
+    def put(self, key: str, text: str) -> str:
+        """An object in S3; its URI."""
+        path = self.root / "s3" / "bucket" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return f"s3://bucket/{key}"
+
+    def log(self, name: str) -> str | None:
+        """The text of a log below the cluster's LogUri, or None."""
+        path = self.root / "s3" / "bucket" / "logs" / f"{name}.gz"
+        return gzip.decompress(path.read_bytes()).decode() if path.exists() else None
+
+    def start(self, *steps: dict[str, Any], **changes: Any) -> str:
+        """RunJobFlow; the cluster's id."""
+        return str(self.client.run_job_flow(**request(*steps, **changes))["JobFlowId"])
+
+    def state(self, cluster: str) -> str:
+        return str(self.client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"])
+
+    def reason(self, cluster: str) -> dict[str, str]:
+        return dict(self.client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["StateChangeReason"])
+
+    def steps(self, cluster: str) -> dict[str, str]:
+        """States of the steps by their names, oldest first."""
+        pages = self.client.get_paginator("list_steps").paginate(ClusterId=cluster)
+        found = [step for page in pages for step in page["Steps"]]
+        return {step["Name"]: step["Status"]["State"] for step in reversed(found)}
+
+    def step(self, cluster: str, name: str) -> dict[str, Any]:
+        listed = self.client.list_steps(ClusterId=cluster)["Steps"]
+        found = next(step["Id"] for step in listed if step["Name"] == name)
+        return dict(self.client.describe_step(ClusterId=cluster, StepId=found)["Step"])
+
+    def wait(self, cluster: str, *states: str) -> None:
+        """Until the cluster is in one of the states."""
+        wait_until(lambda: self.state(cluster) in states, lambda: f"{self.state(cluster)}: {self.reason(cluster)}")
+
+    def wait_step(self, cluster: str, name: str, *states: str) -> None:
+        """Until the step is in one of the states."""
+        wait_until(lambda: self.steps(cluster)[name] in states, lambda: str(self.steps(cluster)))
+
+    def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Stop the endpoint and start it anew, at the same address, with what it has in its file."""
+        port = self.endpoint.port
+        self.stop()
+        meanwhile()
+        self.lab = self.make()
+        self.serve(port)
+
+    def serve(self, port: int) -> None:
+        self.endpoint = server.serve(self.lab, address="127.0.0.1", port=port)
+        threading.Thread(target=self.endpoint.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.endpoint.shutdown()
+        self.endpoint.server_close()
+        self.lab.close()
+        for thread in threading.enumerate():
+            if thread.name.startswith("j-"):
+                thread.join(30)
+
+
+def request(*steps: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A RunJobFlow that the lab takes; `changes` replace its members, `keep` and `protected` are set in Instances."""
+    instances = {
+        "InstanceGroups": [
+            {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1},
+            {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2},
+        ],
+        "KeepJobFlowAliveWhenNoSteps": changes.pop("keep", False),
+        "TerminationProtected": changes.pop("protected", False),
+    }
+    wanted = {
+        "Name": "test",
+        "ReleaseLabel": LABEL,
+        "Applications": [{"Name": "Spark"}],
+        "LogUri": "s3://bucket/logs/",
+        "ServiceRole": "service",
+        "JobFlowRole": "node",
+        "Instances": instances,
+        "Steps": list(steps),
+    }
+    return {name: value for name, value in {**wanted, **changes}.items() if value is not None}
+
+
+def step(name: str, script: str, action: str = "CONTINUE") -> dict[str, Any]:
+    """A step that runs a line of shell."""
+    run = {"Jar": "command-runner.jar", "Args": ["bash", "-c", script]}
+    return {"Name": name, "ActionOnFailure": action, "HadoopJarStep": run}
+
+
+def action(name: str, path: str, *args: str) -> dict[str, Any]:
+    """A bootstrap action."""
+    return {"Name": name, "ScriptBootstrapAction": {"Path": path, "Args": list(args)}}
+
+
+def wait_until(is_so: Callable[[], bool], found: Callable[[], str], timeout_s: float = 30) -> None:
+    """Return when it is so; fail with what was found after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, found()
+        time.sleep(0.02)
+
+
+@contextmanager
+def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
+    """The lab, below the folder `root`, for one test."""
+    monkeypatch.setattr(sizing, "this_host", lambda: sizing.Host(cpus=16, memory_mb=65536))
+    monkeypatch.setattr("lab.emr.life.NODES_S", 0.05)
+    monkeypatch.setattr("lab.emr.steps.PUSH_S", 0.05)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    (root / "bin").mkdir()
+    for name, script in PROGRAMS.items():
+        (root / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (root / "bin" / name).chmod(0o755)
+    (root / "key").write_text("AWS_ACCESS_KEY_ID=job\nAWS_SECRET_ACCESS_KEY=secret\n")
+    (root / "s3a.conf").write_text("")
+
+    controllers = {name: _node(root, name) for name in ("primary", "core-1", "core-2")}
+    servers = {name: controller.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
+    applications: dict[str, str] = {}
+    killed: list[str] = []
+    servers["yarn"] = _yarn(applications, killed)
+    for each in servers.values():
+        threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
+    clock, token = Clock(), controller.token(root / "key")
+    nodes = {name: Node(name, _url(servers[name]), token) for name in controllers}
+
+    def make() -> Lab:
+        made = Lab(
+            offer=Offer(release=releases.find(LABEL), instance_type="m5.xlarge", cores=("core-1", "core-2")),
+            nodes=nodes,
+            yarn=Yarn(_url(servers["yarn"])),
+            s3=FolderS3(root / "s3"),
+            store=Store(root / "state.json"),
+            clock=clock,
+            tick_s=0.02,
+        )
+        made.store.load(now_s=clock())
+        return made
+
+    fake = Fake(
+        root=root,
+        url="",
+        clock=clock,
+        client=None,
+        controllers=controllers,
+        servers=servers,
+        applications=applications,
+        make=make,
+        lab=make(),
+        killed=killed,
+    )
+    fake.serve(0)
+    fake.url = f"http://127.0.0.1:{fake.endpoint.port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", fake.url)
+    fake.client = boto3.client("emr", region_name=REGION)
+    yield fake
+    fake.stop()
+    for name, each in servers.items():
+        each.shutdown()
+        each.server_close()
+        if name in controllers:
+            controllers[name].reset(None, [])
+
+
+def _node(root: Path, name: str) -> FakeNode:
+    data = root / "nodes" / name
+    data.mkdir(parents=True)
+    environment = {
+        "PATH": f"{root / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "FAKE_S3": str(root / "s3"),
+        "NODE_NAME": name,
+        "INSTANCE_TYPE": "m5.xlarge",
+        "AWS_ENDPOINT_URL_S3": "http://s3.test",
+        "AWS_REGION": REGION,
+    }
+    node = FakeNode(name=name, data=data, s3a=root / "s3a.conf", environment=environment, credentials=root / "key")
+    node.said = {"spark": "4.1.1", "hadoop": "3.4.2", "scala": "2.13.17", "python": "3.11.2", "java": "17.0.17"}
+    return node
+
+
+def _yarn(applications: dict[str, str], killed: list[str]) -> ThreadingHTTPServer:
+    """A ResourceManager whose applications are `applications`: tags by their ids."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tag = self.path.partition("applicationTags=")[2]
+            found = [{"id": name} for name, of in applications.items() if tag in {"", of}]
+            self.answer({"apps": {"app": found} if found else None})
+
+        def do_PUT(self) -> None:
+            name = self.path.split("/")[-2]
+            assert json.loads(self.rfile.read(int(self.headers["Content-Length"]))) == {"state": "KILLED"}
+            applications.pop(name)
+            killed.append(name)
+            self.answer({"state": "KILLED"})
+
+        def answer(self, body: Any) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+def _url(server: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"

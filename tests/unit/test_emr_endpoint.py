@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.fake_nodes import LABEL, Fake, action, fake_lab, step, wait_until
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    with fake_lab(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def test_life_of_a_cluster(lab: Fake):
+    cluster = lab.start(step("one", "echo out; echo err >&2"), step("two", "exit 0"))
+    lab.wait(cluster, "TERMINATED")
+    found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
+    assert lab.reason(cluster) == {"Code": "ALL_STEPS_COMPLETED", "Message": "Steps completed"}
+    line = found["Status"]["Timeline"]
+    assert line["CreationDateTime"] <= line["ReadyDateTime"] <= line["EndDateTime"]
+    assert found["Applications"] == [{"Name": "Spark", "Version": "4.1.1"}]
+    assert found["ClusterArn"].endswith(f":cluster/{cluster}")
+    assert found["LogUri"] == "s3n://bucket/logs/"
+    one = lab.step(cluster, "one")
+    assert one["Status"]["State"] == "COMPLETED"
+    assert one["Status"]["Timeline"]["StartDateTime"] <= one["Status"]["Timeline"]["EndDateTime"]
+    assert one["Config"]["Args"] == ["bash", "-c", "echo out; echo err >&2"]
+    logs = f"{cluster}/steps/{one['Id']}"
+    assert lab.log(f"{logs}/stdout") == "out\n"
+    assert lab.log(f"{logs}/stderr") == "err\n"
+    assert lab.log(f"{logs}/syslog") == ""
+    assert "Step succeeded with exitCode 0" in (lab.log(f"{logs}/controller") or "")
+    assert all(node.cluster is None for node in lab.controllers.values())
+
+
+def test_states_on_the_way(lab: Fake):
+    uri = lab.put("wait.sh", f"while [ ! -e {lab.root}/go ]; do sleep 0.02; done")
+    cluster = lab.start(
+        step("waits", f"while [ ! -e {lab.root}/go-on ]; do sleep 0.02; done"),
+        BootstrapActions=[action("wait", uri)],
+        keep=True,
+    )
+    lab.wait(cluster, "BOOTSTRAPPING")
+    instances = lab.client.list_instances(ClusterId=cluster)["Instances"]
+    assert [each["Status"]["State"] for each in instances] == ["BOOTSTRAPPING"] * 3
+    assert lab.steps(cluster) == {"waits": "PENDING"}
+    (lab.root / "go").touch()
+    lab.wait(cluster, "RUNNING")
+    assert lab.steps(cluster) == {"waits": "RUNNING"}
+    (lab.root / "go-on").touch()
+    lab.wait(cluster, "WAITING")
+    assert lab.reason(cluster) == {"Message": "Cluster ready after last step completed."}
+    instances = lab.client.list_instances(ClusterId=cluster, InstanceStates=["RUNNING"])["Instances"]
+    assert len(instances) == 3
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+    assert lab.reason(cluster) == {"Code": "USER_REQUEST", "Message": "Terminated by user request"}
+
+
+def test_waiters_of_boto3(lab: Fake):
+    cluster = lab.start(step("one", "sleep 0.2"))
+    often = {"Delay": 0.05, "MaxAttempts": 400}
+    one = lab.client.list_steps(ClusterId=cluster)["Steps"][0]["Id"]
+    lab.client.get_waiter("cluster_running").wait(ClusterId=cluster, WaiterConfig=often)
+    lab.client.get_waiter("step_complete").wait(ClusterId=cluster, StepId=one, WaiterConfig=often)
+    lab.client.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig=often)
+
+
+def test_bootstrap_actions_run_everywhere_in_order_before_the_steps(lab: Fake):
+    first = lab.put("first.sh", 'echo "$NODE_NAME $1 $2" >> "$HOME/marks"; echo first; echo said >&2')
+    second = lab.put("second.py", "#!/usr/bin/env python3\nprint('second')\n")
+    cluster = lab.start(
+        step("read", 'cat "$HOME/marks"'),
+        BootstrapActions=[action("first", first, "a b", "c"), action("second", second)],
+    )
+    lab.wait(cluster, "TERMINATED")
+    one = lab.step(cluster, "read")
+    assert lab.log(f"{cluster}/steps/{one['Id']}/stdout") == "primary a b c\n"
+    for instance in lab.client.list_instances(ClusterId=cluster)["Instances"]:
+        folder = f"{cluster}/node/{instance['Ec2InstanceId']}/bootstrap-actions"
+        assert lab.log(f"{folder}/1/stdout") == "first\n"
+        assert lab.log(f"{folder}/1/stderr") == "said\n"
+        assert lab.log(f"{folder}/2/stdout") == "second\n"
+    listed = lab.client.list_bootstrap_actions(ClusterId=cluster)["BootstrapActions"]
+    assert listed[0] == {"Name": "first", "ScriptPath": first, "Args": ["a b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("primary", "On the master instance (i-"),
+        ("core-2", "On a slave instance (i-"),
+        ("core-1|core-2", "On 2 slave instances (including i-"),
+    ],
+)
+def test_bootstrap_action_that_fails(lab: Fake, where, words):
+    uri = lab.put("fail.sh", f'case $NODE_NAME in {where}) echo "no room" >&2; exit 3;; esac')
+    cluster = lab.start(step("never", "exit 0"), BootstrapActions=[action("fail", uri)])
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    reason = lab.reason(cluster)
+    assert reason["Code"] == "BOOTSTRAP_FAILURE"
+    assert reason["Message"].startswith(words)
+    assert reason["Message"].endswith("bootstrap action 1 returned a non-zero return code")
+    assert lab.steps(cluster) == {"never": "CANCELLED"}
+    named = reason["Message"].split("(")[1].split(")")[0].removeprefix("including ").split(" and ")
+    assert all(lab.log(f"{cluster}/node/{name}/bootstrap-actions/1/stderr") == "no room\n" for name in named)
+
+
+def test_bootstrap_action_that_is_not_there(lab: Fake):
+    cluster = lab.start(BootstrapActions=[action("missing", "s3://bucket/nothing.sh")])
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    instance = lab.client.list_instances(ClusterId=cluster, InstanceGroupTypes=["MASTER"])["Instances"][0]
+    log = lab.log(f"{cluster}/node/{instance['Ec2InstanceId']}/bootstrap-actions/1/stderr")
+    assert "s3://bucket/nothing.sh" in (log or "")
+
+
+def test_step_that_fails_and_terminates_the_cluster(lab: Fake):
+    cluster = lab.start(
+        step("fails", "echo 'ValueError: no such fruit' >&2; exit 4", "TERMINATE_CLUSTER"), step("after", "exit 0")
+    )
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster) == {"Code": "STEP_FAILURE", "Message": "Shut down as step failed"}
+    assert lab.steps(cluster) == {"fails": "FAILED", "after": "CANCELLED"}
+    failed = lab.step(cluster, "fails")
+    assert failed["Status"]["FailureDetails"] == {
+        "Reason": "Unknown Error.",
+        "Message": "ValueError: no such fruit",
+        "LogFile": f"s3://bucket/logs/{cluster}/steps/{failed['Id']}/stderr.gz",
+    }
+    assert "exitCode 4" in (lab.log(f"{cluster}/steps/{failed['Id']}/controller") or "")
+
+
+def test_step_whose_python_driver_speaks_in_stdout(lab: Fake):
+    script = "echo 'Traceback (most recent call last):'; echo 'KeyError: 1'; echo 'java.io.IOException: x' >&2; exit 1"
+    cluster = lab.start(step("fails", script))
+    lab.wait(cluster, "TERMINATED")
+    failed = lab.step(cluster, "fails")
+    assert failed["Status"]["FailureDetails"] == {
+        "Reason": "Unknown Error.",
+        "Message": "KeyError: 1",
+        "LogFile": f"s3://bucket/logs/{cluster}/steps/{failed['Id']}/stdout.gz",
+    }
+
+
+def test_termination_protection_holds_when_a_step_fails(lab: Fake):
+    cluster = lab.start(
+        step("fails", "exit 1", "TERMINATE_CLUSTER"), step("after", "exit 0"), keep=True, protected=True
+    )
+    lab.wait(cluster, "WAITING")
+    lab.wait_step(cluster, "fails", "FAILED")
+    assert lab.steps(cluster)["after"] == "CANCELLED"
+    with pytest.raises(lab.client.exceptions.ClientError) as refused:
+        lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    assert refused.value.response["Error"] == {
+        "Code": "ValidationException",
+        "Message": "Could not shut down one or more job flows since they are termination protected.",
+    }
+    lab.client.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+
+
+def test_step_that_fails_and_cancels_the_others(lab: Fake):
+    cluster = lab.start(step("fails", "exit 1", "CANCEL_AND_WAIT"), step("after", "exit 0"), keep=True)
+    lab.wait_step(cluster, "after", "CANCELLED")
+    lab.wait(cluster, "WAITING")
+    assert lab.steps(cluster) == {"fails": "FAILED", "after": "CANCELLED"}
+    lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("later", "exit 0")])
+    lab.wait_step(cluster, "later", "COMPLETED")
+
+
+def test_step_that_fails_and_lets_the_others_go_on(lab: Fake):
+    cluster = lab.start(step("fails", "exit 1"), step("after", "exit 0"))
+    lab.wait(cluster, "TERMINATED")
+    assert lab.reason(cluster) == {"Code": "ALL_STEPS_COMPLETED", "Message": "Steps completed with errors"}
+    assert lab.steps(cluster) == {"fails": "FAILED", "after": "COMPLETED"}
+
+
+def test_step_whose_program_is_not_there(lab: Fake):
+    missing = step("missing", "")
+    missing["HadoopJarStep"]["Args"] = ["no-such-program", "x"]
+    cluster = lab.start(missing)
+    lab.wait(cluster, "TERMINATED")
+    found = lab.step(cluster, "missing")
+    assert found["Status"]["State"] == "FAILED"
+    assert "no-such-program" in found["Status"]["FailureDetails"]["Message"]
+    assert "no-such-program" in (lab.log(f"{cluster}/steps/{found['Id']}/stderr") or "")
+
+
+def test_spark_submit_gets_its_very_arguments(lab: Fake):
+    submit = step("submit", "")
+    submit["HadoopJarStep"]["Args"] = ["spark-submit", "--conf", "a=b c", "s3://bucket/job.py"]
+    cluster = lab.start(submit)
+    lab.wait(cluster, "TERMINATED")
+    name = lab.step(cluster, "submit")["Id"]
+    said = lab.log(f"{cluster}/steps/{name}/stdout")
+    assert said == f"opts -Dspark.yarn.tags={name.lower()} step {name} args --conf a=b c s3://bucket/job.py\n"
+
+
+def test_spark_submit_without_spark(lab: Fake):
+    submit = step("submit", "")
+    submit["HadoopJarStep"]["Args"] = ["spark-submit", "job.py"]
+    cluster = lab.start(submit, Applications=[{"Name": "Livy"}][:0])
+    lab.wait(cluster, "TERMINATED")
+    assert "do not have Spark" in lab.step(cluster, "submit")["Status"]["FailureDetails"]["Message"]
+
+
+def test_script_runner(lab: Fake):
+    uri = lab.put("script.sh", 'echo "hello $1"')
+    runs = step("script", "")
+    runs["HadoopJarStep"] = {
+        "Jar": "s3://eu-west-3.elasticmapreduce/libs/script-runner/script-runner.jar",
+        "Args": [uri, "world"],
+    }
+    cluster = lab.start(runs)
+    lab.wait(cluster, "TERMINATED")
+    assert lab.log(f"{cluster}/steps/{lab.step(cluster, 'script')['Id']}/stdout") == "hello world\n"
+
+
+def test_logs_come_while_the_step_runs(lab: Fake):
+    cluster = lab.start(step("long", f"echo begun; while [ ! -e {lab.root}/go ]; do sleep 0.02; done; echo done"))
+    lab.wait_step(cluster, "long", "RUNNING")
+    name = f"{cluster}/steps/{lab.step(cluster, 'long')['Id']}/stdout"
+    wait_until(lambda: lab.log(name) == "begun\n", lambda: str(lab.log(name)))
+    (lab.root / "go").touch()
+    lab.wait(cluster, "TERMINATED")
+    assert lab.log(name) == "begun\ndone\n"
+
+
+def test_logs_of_containers_and_daemons(lab: Fake):
+    container = "application_1_0001/container_1_0001_01_000001/stdout"
+    folder = lab.controllers["core-1"].logs / "hadoop-yarn/containers"
+    script = f"mkdir -p {(folder / container).parent}; echo counted > {folder / container}"
+    cluster = lab.start(step("count", script))
+    lab.wait(cluster, "TERMINATED")
+    assert lab.log(f"{cluster}/containers/{container}") == "counted\n"
+    master = lab.client.list_instances(ClusterId=cluster, InstanceGroupTypes=["MASTER"])["Instances"][0]
+    daemon = f"{cluster}/node/{master['Ec2InstanceId']}/applications/hadoop-yarn/hadoop-yarn-primary.log"
+    assert lab.log(daemon) == "started\n"
+
+
+def test_a_cluster_without_log_uri_has_no_logs(lab: Fake):
+    cluster = lab.start(step("one", "echo out"), LogUri=None)
+    lab.wait(cluster, "TERMINATED")
+    assert not list((lab.root / "s3").rglob("*.gz"))
+    assert "LogUri" not in lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
+
+
+def test_cancel(lab: Fake):
+    cluster = lab.start(step("runs", "sleep 600"), step("waits", "exit 0"), step("last", "exit 0"), keep=True)
+    lab.wait_step(cluster, "runs", "RUNNING")
+    ids = {name: lab.step(cluster, name)["Id"] for name in ("runs", "waits")}
+    lab.applications |= {"application_1": ids["runs"].lower(), "application_2": "another"}
+    answer = lab.client.cancel_steps(ClusterId=cluster, StepIds=[ids["waits"], ids["runs"], "s-NONE"])
+    assert [each["Status"] for each in answer["CancelStepsInfoList"]] == ["SUBMITTED", "SUBMITTED", "FAILED"]
+    lab.wait_step(cluster, "last", "COMPLETED")
+    assert lab.steps(cluster) == {"runs": "CANCELLED", "waits": "CANCELLED", "last": "COMPLETED"}
+    assert lab.killed == ["application_1"]
+    assert "FailureDetails" not in lab.step(cluster, "runs")["Status"]
+    again = lab.client.cancel_steps(ClusterId=cluster, StepIds=[ids["runs"]])["CancelStepsInfoList"]
+    assert again == [{"StepId": ids["runs"], "Status": "FAILED", "Reason": "The step is CANCELLED already."}]
+
+
+def test_terminate_while_a_step_runs(lab: Fake):
+    cluster = lab.start(step("runs", f"echo $$ > {lab.root}/pid; sleep 600"), step("waits", "exit 0"))
+    wait_until(lambda: (lab.root / "pid").exists() and bool((lab.root / "pid").read_text()), lambda: "no pid")
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+    assert lab.steps(cluster) == {"runs": "CANCELLED", "waits": "CANCELLED"}
+    assert not (lab.root / "nodes/primary/home/x").exists()
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])  # again, nothing happens
+
+
+def test_terminate_while_bootstrapping(lab: Fake):
+    cluster = lab.start(BootstrapActions=[action("long", lab.put("long.sh", "sleep 600"))])
+    lab.wait(cluster, "BOOTSTRAPPING")
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+    assert lab.reason(cluster)["Code"] == "USER_REQUEST"
+
+
+def test_steps_at_once(lab: Fake):
+    meet = "touch {0}/{1}; while [ ! -e {0}/{2} ]; do sleep 0.02; done"
+    steps = [step("a", meet.format(lab.root, "a", "b")), step("b", meet.format(lab.root, "b", "a"))]
+    cluster = lab.start(*steps, step("c", "exit 0"), StepConcurrencyLevel=2)
+    lab.wait(cluster, "TERMINATED")  # one after the other they would wait for ever
+    assert lab.steps(cluster) == {"a": "COMPLETED", "b": "COMPLETED", "c": "COMPLETED"}
+
+
+def test_concurrency_can_be_changed(lab: Fake):
+    cluster = lab.start(step("a", "sleep 600"), step("b", "sleep 600"), keep=True)
+    lab.wait_step(cluster, "a", "RUNNING")
+    assert lab.steps(cluster)["b"] == "PENDING"
+    assert lab.client.modify_cluster(ClusterId=cluster, StepConcurrencyLevel=2)["StepConcurrencyLevel"] == 2
+    lab.wait_step(cluster, "b", "RUNNING")
+
+
+def test_idle_cluster_ends(lab: Fake):
+    cluster = lab.start(keep=True, AutoTerminationPolicy={"IdleTimeout": 600})
+    lab.wait(cluster, "WAITING")
+    lab.applications["application_1"] = "somebody's"
+    lab.clock.passed_s += 700
+    lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("one", "exit 0")])
+    lab.wait_step(cluster, "one", "COMPLETED")
+    lab.clock.passed_s += 700  # YARN runs an application
+    lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("two", "exit 0")])
+    lab.wait_step(cluster, "two", "COMPLETED")
+    lab.applications.clear()
+    lab.wait(cluster, "WAITING")
+    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
+    lab.clock.passed_s += 601
+    lab.wait(cluster, "TERMINATED")
+    assert "idle for 600 seconds" in lab.reason(cluster)["Message"]
+
+
+def test_auto_termination_policy(lab: Fake):
+    cluster = lab.start(keep=True)
+    assert "AutoTerminationPolicy" not in lab.client.get_auto_termination_policy(ClusterId=cluster)
+    lab.client.put_auto_termination_policy(ClusterId=cluster, AutoTerminationPolicy={"IdleTimeout": 60})
+    found = lab.client.get_auto_termination_policy(ClusterId=cluster)
+    assert found["AutoTerminationPolicy"] == {"IdleTimeout": 60}
+    lab.client.remove_auto_termination_policy(ClusterId=cluster)
+    assert "AutoTerminationPolicy" not in lab.client.get_auto_termination_policy(ClusterId=cluster)
+    with pytest.raises(lab.client.exceptions.ClientError, match="60 to 604800, not 5"):
+        lab.client.put_auto_termination_policy(ClusterId=cluster, AutoTerminationPolicy={"IdleTimeout": 5})
+
+
+def test_cluster_ends_when_it_is_no_longer_kept(lab: Fake):
+    cluster = lab.start(keep=True)
+    lab.wait(cluster, "WAITING")
+    lab.client.set_keep_job_flow_alive_when_no_steps(JobFlowIds=[cluster], KeepJobFlowAliveWhenNoSteps=False)
+    lab.wait(cluster, "TERMINATED")
+
+
+def test_restart_finds_the_step_that_runs(lab: Fake):
+    script = f"echo one; while [ ! -e {lab.root}/go ]; do sleep 0.02; done; echo two"
+    cluster = lab.start(step("runs", script), step("next", "exit 0"), Tags=[{"Key": "a", "Value": "b"}])
+    lab.wait_step(cluster, "runs", "RUNNING")
+    lab.restart()
+    assert lab.steps(cluster) == {"runs": "RUNNING", "next": "PENDING"}
+    assert lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["Tags"] == [{"Key": "a", "Value": "b"}]
+    (lab.root / "go").touch()
+    lab.wait(cluster, "TERMINATED")
+    assert lab.steps(cluster) == {"runs": "COMPLETED", "next": "COMPLETED"}
+    assert lab.log(f"{cluster}/steps/{lab.step(cluster, 'runs')['Id']}/stdout") == "one\ntwo\n"
+    lab.restart()
+    assert lab.state(cluster) == "TERMINATED"
+
+
+def test_restart_after_the_step_has_failed_meanwhile(lab: Fake):
+    script = f"while [ ! -e {lab.root}/go ]; do sleep 0.02; done; exit 3"
+    cluster = lab.start(step("runs", script, "TERMINATE_CLUSTER"))
+    lab.wait_step(cluster, "runs", "RUNNING")
+    lab.restart(meanwhile=(lab.root / "go").touch)
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster)["Code"] == "STEP_FAILURE"
+
+
+def test_restart_while_bootstrapping(lab: Fake):
+    cluster = lab.start(BootstrapActions=[action("long", lab.put("long.sh", "sleep 600"))])
+    lab.wait(cluster, "BOOTSTRAPPING")
+    lab.restart()
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster) == {
+        "Code": "INTERNAL_ERROR",
+        "Message": "The lab's endpoint was restarted while the cluster was starting.",
+    }
+
+
+def test_restart_of_a_node_ends_the_cluster(lab: Fake):
+    cluster = lab.start(step("runs", "sleep 600"), keep=True)
+    lab.wait_step(cluster, "runs", "RUNNING")
+    lab.restart(meanwhile=lambda: lab.controllers["core-2"].reset(None, []))
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster)["Code"] == "INSTANCE_FAILURE"
+    assert "core-2 was started anew" in lab.reason(cluster)["Message"]
+
+
+def test_primary_that_forgot_the_process(lab: Fake):
+    cluster = lab.start(step("runs", "sleep 600"), keep=True)
+    lab.wait_step(cluster, "runs", "RUNNING")
+    wait_until(lambda: lab.lab.store.clusters[cluster].steps[0].process is not None, lambda: "not started")
+    lab.controllers["primary"]._processes.clear()
+    lab.wait_step(cluster, "runs", "FAILED")
+    assert "process is gone" in lab.step(cluster, "runs")["Status"]["FailureDetails"]["Message"]
+
+
+def test_lost_node_ends_the_cluster(lab: Fake, monkeypatch):
+    monkeypatch.setattr("lab.emr.life.LOST_S", 0.2)
+    cluster = lab.start(keep=True)
+    lab.wait(cluster, "WAITING")
+    lab.servers["core-1"].shutdown()
+    lab.servers["core-1"].server_close()
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster)["Code"] == "INSTANCE_FAILURE"
+    assert "core-1 does not answer" in lab.reason(cluster)["Message"]
+
+
+def test_nodes_of_another_release_end_the_cluster(lab: Fake):
+    lab.controllers["core-2"].said["spark"] = "3.5.8"
+    cluster = lab.start()
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    message = lab.reason(cluster)["Message"]
+    assert message == f"core-2 has spark 3.5.8, {LABEL} has 4.1.1; build it anew"
+
+
+def test_one_cluster_at_a_time(lab: Fake):
+    first = lab.start(keep=True)
+    with pytest.raises(lab.client.exceptions.ClientError) as refused:
+        lab.start()
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert f"one cluster at a time, and {first}" in refused.value.response["Error"]["Message"]
+    lab.wait(first, "WAITING")
+    lab.client.add_job_flow_steps(JobFlowId=first, Steps=[step("stubborn", "trap '' TERM; sleep 3 & wait; sleep 1")])
+    lab.wait_step(first, "stubborn", "RUNNING")
+    lab.client.terminate_job_flows(JobFlowIds=[first])
+    second = lab.start(step("mine", "exit 0"))  # the first one is on its way out: it waits for the nodes
+    assert (lab.state(first), lab.state(second)) == ("TERMINATING", "STARTING")
+    lab.wait(second, "TERMINATED")
+    assert lab.steps(second) == {"mine": "COMPLETED"}
+    assert [each["Id"] for each in lab.client.list_clusters()["Clusters"]] == [second, first]
+
+
+def test_configurations_reach_the_nodes(lab: Fake):
+    settings = [
+        {"Classification": "spark-defaults", "Properties": {"spark.ui.enabled": "false"}},
+        {
+            "Classification": "spark-env",
+            "Configurations": [{"Classification": "export", "Properties": {"AWS_REGION": "eu-west-3"}}],
+        },
+    ]
+    cluster = lab.start(keep=True, Configurations=settings)
+    lab.wait(cluster, "WAITING")
+    for node in lab.controllers.values():
+        assert "spark.ui.enabled false" in (node.conf / "spark/spark-defaults.conf").read_text()
+        assert "export AWS_REGION=eu-west-3" in (node.conf / "spark/spark-env.sh").read_text()
+    found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["Configurations"]
+    assert found[0] == settings[0]
+    assert found[1]["Configurations"][0]["Properties"] == {"AWS_REGION": "eu-west-3"}

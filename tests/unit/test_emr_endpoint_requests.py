@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.unit.fake_nodes import LABEL, Fake, action, fake_lab, step
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*NotImplementedHere")
+
+MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    with fake_lab(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def groups(*given: dict[str, object]) -> dict[str, object]:
+    return {"Instances": {"InstanceGroups": list(given)}}
+
+
+def run(jar: str, *args: str) -> list[dict[str, object]]:
+    return [{"Name": "one", "HadoopJarStep": {"Jar": jar, "Args": list(args)}}]
+
+
+REFUSED = {
+    "no label": ({"ReleaseLabel": None}, "Must specify a release label"),
+    "unknown label": ({"ReleaseLabel": "emr-9.9.9"}, "The supplied release label is invalid: emr-9.9.9"),
+    "label of 8.x as if it were of 7.x": ({"ReleaseLabel": "emr-8.1.0"}, "The supplied release label is invalid"),
+    "label of other nodes": ({"ReleaseLabel": "emr-7.14.0"}, "They are emr-spark-8.1.0; start them as RELEASE=emr-7"),
+    "no instance profile": ({"JobFlowRole": None}, "InstanceProfile is required for creating cluster"),
+    "no service role": ({"ServiceRole": None}, "ServiceRole is required for creating cluster"),
+    "application of 7.x": ({"Applications": [{"Name": "Hadoop"}]}, f"not valid for release label {LABEL}: Hadoop"),
+    "unknown type": (groups(MASTER, CORE | {"InstanceType": "m5.tiny"}), "Instance type 'm5.tiny' is not supported"),
+    "type of other nodes": (groups(MASTER, CORE | {"InstanceType": "r5.xlarge"}), "Start them as INSTANCE_TYPE=r5"),
+    "no primary": (groups(CORE), "one MASTER"),
+    "too many": (groups(MASTER, CORE | {"InstanceCount": 3}), "3 core and task nodes; the lab has 2"),
+    "primary alone": (groups(MASTER), "0 core and task nodes"),
+    "no nodes": ({"Instances": {}}, "InstanceGroups, InstanceFleets or MasterInstanceType"),
+    "classification": ({"Configurations": [{"Classification": "hive-site"}]}, "Classification hive-site"),
+    "log uri": ({"LogUri": "/var/log"}, "The LogUri /var/log is not valid"),
+    "idle timeout": ({"AutoTerminationPolicy": {"IdleTimeout": 59}}, "IdleTimeout must be 60 to 604800, not 59"),
+    "concurrency": ({"StepConcurrencyLevel": 257}, "between 1 and 256, not 257"),
+    "too many actions": ({"BootstrapActions": [action("x", "s3://b/x")] * 17}, "At most 16 bootstrap actions"),
+    "nothing to run": ({"Steps": run("command-runner.jar")}, "has no Args"),
+    "long argument": ({"Steps": run("command-runner.jar", "x" * 10_281)}, "longer than 10280 characters"),
+    "too many steps": ({"Steps": [step("one", "exit 0")] * 257}, "Maximum number of active steps"),
+    "step that ends others at once": (
+        {"Steps": [step("one", "exit 0", "TERMINATE_CLUSTER")], "StepConcurrencyLevel": 2},
+        "ActionOnFailure TERMINATE_CLUSTER is not valid",
+    ),
+}
+
+NOT_HERE = {
+    "kerberos": ({"KerberosAttributes": {"Realm": "R", "KdcAdminPassword": "p"}}, "KerberosAttributes"),
+    "managed scaling": (
+        {
+            "ManagedScalingPolicy": {
+                "ComputeLimits": {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
+            }
+        },
+        "ManagedScalingPolicy",
+    ),
+    "own image": ({"CustomAmiId": "ami-1"}, "CustomAmiId"),
+    "application of 8.x": ({"Applications": [{"Name": "Livy"}]}, "the application Livy is not in the lab"),
+    "three primaries": (groups(MASTER | {"InstanceCount": 3}, CORE), "one primary node"),
+    "settings of a group": (
+        groups(MASTER, CORE | {"Configurations": [{"Classification": "spark-defaults"}]}),
+        "Configurations of single instance groups",
+    ),
+    "action on the node": ({"BootstrapActions": [action("x", "file:///usr/x")]}, "file:///usr/x is not in S3"),
+    "jar": ({"Steps": run("s3://bucket/my.jar", "x")}, "not s3://bucket/my.jar"),
+    "command": ({"Steps": run("command-runner.jar", "s3-dist-cp", "x")}, "s3-dist-cp is not on the lab's nodes"),
+    "script on the node": ({"Steps": run("script-runner.jar", "/x.sh")}, "takes scripts in S3 here, not /x.sh"),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [(changes, "ValidationException", words) for changes, words in REFUSED.values()]
+    + [(changes, "NotImplemented", words) for changes, words in NOT_HERE.values()],
+    ids=[*REFUSED, *NOT_HERE],
+)
+def test_run_job_flow_is_refused(lab: Fake, changes, code, words):
+    with pytest.raises(ClientError) as refused:
+        lab.start(**changes)
+    error = refused.value.response["Error"]
+    assert error["Code"] == code
+    assert words in error["Message"]
+    assert "\n" not in error["Message"]
+    assert lab.client.list_clusters()["Clusters"] == []
+
+
+def test_members_without_effect_are_recorded(lab: Fake):
+    recorded = {
+        "SecurityConfiguration": "encrypted",
+        "EbsRootVolumeSize": 20,
+        "AutoScalingRole": "scaling",
+        "ScaleDownBehavior": "TERMINATE_AT_TASK_COMPLETION",
+        "OSReleaseLabel": "2023.8",
+        "VisibleToAllUsers": True,
+    }
+    cluster = lab.start(**recorded, Tags=[{"Key": "for", "Value": "test"}])
+    found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
+    assert {name: found[name] for name in recorded} == recorded
+    assert found["Tags"] == [{"Key": "for", "Value": "test"}]
+    assert (found["ServiceRole"], found["Ec2InstanceAttributes"]["IamInstanceProfile"]) == ("service", "node")
+
+
+def test_instance_groups(lab: Fake):
+    cluster = lab.start(keep=True)
+    lab.wait(cluster, "WAITING")
+    master, core = lab.client.list_instance_groups(ClusterId=cluster)["InstanceGroups"]
+    assert (master["InstanceGroupType"], master["RunningInstanceCount"]) == ("MASTER", 1)
+    assert (core["InstanceGroupType"], core["RunningInstanceCount"], core["InstanceType"]) == ("CORE", 2, "m5.xlarge")
+    instances = lab.client.list_instances(ClusterId=cluster, InstanceGroupId=core["Id"])["Instances"]
+    assert [each["PrivateDnsName"] for each in instances] == ["core-1", "core-2"]
+    assert all(each["Ec2InstanceId"].startswith("i-0") for each in instances)
+    with pytest.raises(ClientError, match="mutually exclusive"):
+        lab.client.list_instance_fleets(ClusterId=cluster)
+
+
+def test_instance_fleets(lab: Fake):
+    kinds = [{"InstanceType": name, "WeightedCapacity": 1} for name in ("m6i.xlarge", "m5.xlarge")]
+    fleets = [
+        {"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": kinds},
+        {"InstanceFleetType": "CORE", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": kinds},
+        {"InstanceFleetType": "TASK", "TargetSpotCapacity": 1, "InstanceTypeConfigs": kinds},
+    ]
+    cluster = lab.start(Instances={"InstanceFleets": fleets, "KeepJobFlowAliveWhenNoSteps": True})
+    lab.wait(cluster, "WAITING")
+    assert lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["InstanceCollectionType"] == "INSTANCE_FLEET"
+    found = lab.client.list_instance_fleets(ClusterId=cluster)["InstanceFleets"]
+    assert [each["InstanceFleetType"] for each in found] == ["MASTER", "CORE", "TASK"]
+    assert [each["ProvisionedSpotCapacity"] for each in found] == [0, 0, 1]
+    task = lab.client.list_instances(ClusterId=cluster, InstanceFleetType="TASK")["Instances"]
+    assert [(each["InstanceType"], each["Market"], each["PrivateDnsName"]) for each in task] == [
+        ("m5.xlarge", "SPOT", "core-2")
+    ]
+
+
+def test_nodes_by_their_types_and_number(lab: Fake):
+    kinds = {"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.xlarge", "InstanceCount": 2}
+    cluster = lab.start(Instances=kinds)
+    names = [each["PrivateDnsName"] for each in lab.client.list_instances(ClusterId=cluster)["Instances"]]
+    assert names == ["primary", "core-1"]
+
+
+def test_tags(lab: Fake):
+    cluster = lab.start(keep=True)
+    lab.client.add_tags(ResourceId=cluster, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    lab.client.remove_tags(ResourceId=cluster, TagKeys=["a", "none"])
+    assert lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["Tags"] == [{"Key": "b", "Value": "2"}]
+
+
+def test_pages(lab: Fake):
+    cluster = lab.start(*(step(f"step {number}", "sleep 600") for number in range(120)), keep=True)
+    pages = list(lab.client.get_paginator("list_steps").paginate(ClusterId=cluster))
+    assert [len(page["Steps"]) for page in pages] == [50, 50, 20]
+    names = [each["Name"] for page in pages for each in page["Steps"]]
+    assert names == [f"step {number}" for number in reversed(range(120))]
+    pending = lab.client.list_steps(ClusterId=cluster, StepIds=[pages[0]["Steps"][0]["Id"]], StepStates=["PENDING"])
+    assert [each["Name"] for each in pending["Steps"]] == ["step 119"]
+    with pytest.raises(ClientError, match="The Marker nonsense is not valid"):
+        lab.client.list_steps(ClusterId=cluster, Marker="nonsense")
+    with pytest.raises(ClientError, match="Maximum number of active steps"):
+        lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("more", "exit 0")] * 137)
+
+
+def test_clusters_by_time_and_state(lab: Fake):
+    cluster = lab.start()
+    lab.wait(cluster, "TERMINATED")
+    hour = timedelta(hours=1)
+
+    def ids(**wanted: object) -> list[str]:
+        return [each["Id"] for each in lab.client.list_clusters(**wanted)["Clusters"]]
+
+    assert ids(CreatedAfter=datetime.now(UTC) - hour, CreatedBefore=datetime.now(UTC) + hour) == [cluster]
+    assert ids(CreatedAfter=datetime.now(UTC) + hour) == []
+    assert ids(ClusterStates=["TERMINATED"]) == [cluster]
+    assert ids(ClusterStates=["RUNNING", "WAITING"]) == []
+    elsewhere = boto3.client("emr", region_name="us-east-1")
+    assert elsewhere.list_clusters()["Clusters"] == []
+    with pytest.raises(ClientError, match="is not valid"):
+        elsewhere.describe_cluster(ClusterId=cluster)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "code", "words"),
+    [
+        ("describe_cluster", {"ClusterId": "j-NONE"}, "InvalidRequestException", "Cluster id 'j-NONE' is not valid."),
+        ("list_steps", {"ClusterId": "j-NONE"}, "InvalidRequestException", "Cluster id 'j-NONE' is not valid."),
+        (
+            "add_job_flow_steps",
+            {"JobFlowId": "j-NONE", "Steps": [step("one", "exit 0")]},
+            "ValidationException",
+            "Specified job flow ID does not exist.",
+        ),
+        ("terminate_job_flows", {"JobFlowIds": ["j-NONE"]}, "ValidationException", "does not exist"),
+        ("list_security_configurations", {}, "NotImplemented", "ListSecurityConfigurations is not in the lab"),
+        ("describe_job_flows", {}, "NotImplemented", "DescribeJobFlows is not in the lab"),
+        ("get_managed_scaling_policy", {"ClusterId": "j-NONE"}, "NotImplemented", "docs/emr-lab.md"),
+    ],
+)
+def test_operations_that_are_refused(lab: Fake, operation, arguments, code, words):
+    with pytest.raises(ClientError) as refused:
+        getattr(lab.client, operation)(**arguments)
+    assert refused.value.response["Error"]["Code"] == code
+    assert words in refused.value.response["Error"]["Message"]
+
+
+def test_ended_cluster_takes_nothing(lab: Fake):
+    cluster = lab.start()
+    lab.wait(cluster, "TERMINATED")
+    for call in (
+        lambda: lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("one", "exit 0")]),
+        lambda: lab.client.modify_cluster(ClusterId=cluster, StepConcurrencyLevel=2),
+        lambda: lab.client.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=True),
+    ):
+        with pytest.raises(ClientError, match="terminated, or finished may not be modified"):
+            call()
+    with pytest.raises(ClientError, match="Step id 's-NONE' is not valid"):
+        lab.client.describe_step(ClusterId=cluster, StepId="s-NONE")
+
+
+def test_what_there_is(lab: Fake):
+    assert lab.client.list_release_labels()["ReleaseLabels"] == [LABEL]
+    kinds = lab.client.list_supported_instance_types(ReleaseLabel=LABEL)["SupportedInstanceTypes"]
+    assert {"Type": "m5.xlarge", "MemoryGB": 16.0, "VCPU": 4}.items() <= next(
+        each for each in kinds if each["Type"] == "m5.xlarge"
+    ).items()
+    with urllib.request.urlopen(lab.url) as answer:  # noqa: S310 - of this test
+        assert json.load(answer) == {"release": LABEL, "clusters": []}
+
+
+def test_requests_that_are_not_whole(lab: Fake):
+    unchecked = boto3.client("emr", region_name="eu-west-3", config=Config(parameter_validation=False))
+    with pytest.raises(ClientError) as refused:
+        unchecked.add_job_flow_steps(JobFlowId="j-NONE")
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert "Steps" in refused.value.response["Error"]["Message"]
+
+
+def ask(url: str, *, target: str, scope: str = "", body: bytes = b"{}") -> str:
+    """What the endpoint says to a request that no client of AWS would make."""
+    signature = f"AWS4-HMAC-SHA256 Credential=key/20261122/eu-west-3/{scope}/aws4_request, SignedHeaders=host"
+    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1", "Authorization": signature}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, body, headers))  # noqa: S310 - of this test
+    assert refused.value.code == 400
+    return refused.value.read().decode()
+
+
+def test_requests_that_are_not_for_emr(lab: Fake):
+    listing = "ElasticMapReduce.ListClusters"
+    assert "must be signed for elasticmapreduce" in ask(lab.url, target=listing)
+    assert "must be signed for elasticmapreduce" in ask(lab.url, target=listing, scope="s3")
+    unknown = ask(lab.url, target="ElasticMapReduce.MakeCoffee", scope="elasticmapreduce")
+    assert "UnknownOperationException" in unknown
+    assert "UnknownOperationException" in ask(lab.url, target=listing, scope="elasticmapreduce", body=b"{")
+    s3 = boto3.client("s3", endpoint_url=lab.url, config=Config(retries={"total_max_attempts": 1}))
+    with pytest.raises(ClientError):
+        s3.list_buckets()
