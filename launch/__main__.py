@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     except (storage.StorageError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the job has begun: it speaks for itself
+        sys.stderr.write("error: stopped; run again\n")
         return 130
 
 

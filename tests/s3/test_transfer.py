@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import obstore
 import pytest
 
 from launch import __main__ as cli
-from launch import cluster, package
+from launch import cluster, package, storage, submit
 from pipeline.settings import from_args
 
 DOCKER = """#!{python}
@@ -177,22 +179,58 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_ends_the_job_there(lab, call, photos, tmp_path, capfd):
-    """The signal is this process's own, as a terminal sends it: what runs behind `docker` is in another group."""
-    lab(DRIVER.format(started=str(tmp_path / "started")))
+DEAF = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open({started!r}, "w").close()
+time.sleep(120)
+"""
+
+
+def interrupt_when(started, *, times):
+    """This process's own SIGINT, as a terminal sends it: what runs behind `docker` is in another group."""
 
     def interrupt():
-        for _ in range(600):
-            if (tmp_path / "started").exists():
-                break
-            threading.Event().wait(0.1)
-        threading.Event().wait(0.2)
-        os.kill(os.getpid(), signal.SIGINT)
+        end = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        for _ in range(times):
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
+
+
+def test_ctrl_c_ends_the_job_there(lab, call, photos, tmp_path, capfd):
+    lab(DRIVER.format(started=str(tmp_path / "started")))
+    interrupt_when(tmp_path / "started", times=1)
     assert call("--input", str(photos), "--output", f"{tmp_path}/out/here") == 130
     assert "error: stopped" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_ctrl_c_waits_for_nobody(lab, call, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(submit, "STOP_S", 600)
+    lab(DEAF.format(started=str(tmp_path / "started")))
+    interrupt_when(tmp_path / "started", times=2)
+    assert call("--input", str(photos), "--output", f"{tmp_path}/out/here") == 130
+
+
+def test_ctrl_c_while_photographs_are_sent(lab, call, photos, tmp_path, monkeypatch, capfd):
+    real = obstore.put
+
+    def slow(opened, name, file, **options):
+        if name.endswith(".jpg"):
+            (tmp_path / "started").touch()
+            time.sleep(0.3)
+        return real(opened, name, file, **options)
+
+    monkeypatch.setattr(obstore, "put", slow)
+    monkeypatch.setattr(storage, "THREADS", 1)
+    interrupt_when(tmp_path / "started", times=1)
+    assert call("--input", str(photos), "--output", f"{tmp_path}/out/here") == 130
+    assert capfd.readouterr().err == "error: stopped; run again\n"
+    assert not (tmp_path / "given").exists()
 
 
 def test_the_secret_stands_on_no_command_line(lab, call, photos, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from lab.emr.records import Store
 from lab.emr.service import Lab
 
 REGION = "eu-west-3"
+S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"
 LABEL = "emr-spark-8.1.0"
 PROGRAMS = {
     "aws": 'cp "$FAKE_S3/${4#s3://}" "$5" || { echo "fatal error: An error occurred (404): $4" >&2; exit 1; }',
@@ -205,7 +206,6 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         (root / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (root / "bin" / name).chmod(0o755)
     (root / "key").write_text("AWS_ACCESS_KEY_ID=job\nAWS_SECRET_ACCESS_KEY=secret\n")
-    (root / "s3a.conf").write_text("")
 
     controllers = {name: _node(root, name) for name in ("primary", "core-1", "core-2")}
     servers = {name: controller.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
@@ -266,7 +266,7 @@ def _node(root: Path, name: str) -> FakeNode:
         "AWS_ENDPOINT_URL_S3": "http://s3.test",
         "AWS_REGION": REGION,
     }
-    node = FakeNode(name=name, data=data, s3a=root / "s3a.conf", environment=environment, credentials=root / "key")
+    node = FakeNode(name=name, data=data, s3a=S3A, environment=environment, credentials=root / "key")
     node.said = {"spark": "4.1.1", "hadoop": "3.4.2", "scala": "2.13.17", "python": "3.11.2", "java": "17.0.17"}
     return node
 

@@ -23,6 +23,7 @@ from lab.emr import configuration, controller, daemons, metadata, processes
 pytestmark = pytest.mark.timeout(60)
 
 S3A = Path(controller.__file__).parents[2] / "launch" / "s3a.conf"
+COMMANDS = S3A.parents[1] / "docker" / "emr-node" / "bin"
 KEY = {"AWS_ACCESS_KEY_ID": "job-key", "AWS_SECRET_ACCESS_KEY": "job-secret-not-to-be-seen"}
 M5 = sizing.instance("m5.xlarge")
 # What these programs print, cut to the lines that count.
@@ -520,3 +521,24 @@ def test_awss_own_client_finds_the_nodes_key_by_the_metadata_service(service, mo
 def test_the_metadata_service_is_version_2_alone(service):
     for headers in ({}, {"X-Aws-Ec2-Metadata-Token": "guessed"}):
         assert http(service, "/latest/meta-data/iam/security-credentials/", headers=headers) == (401, b"")
+
+
+# -- the commands of a node
+
+
+@pytest.mark.parametrize("flags", [["-n"], ["-u", "root", "-E"], ["--user", "root"], ["-u", "root", "A=b"], []])
+def test_sudo_runs_the_command_as_whoever_asks(flags):
+    ran = subprocess.run(
+        [COMMANDS / "sudo", *flags, "sh", "-c", 'echo "$(id -u) $1"', "sh", "-n x"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == f"{os.getuid()} -n x\n"
+
+
+def test_a_command_that_nodes_have_not_is_named_with_those_that_they_have(tmp_path):
+    (tmp_path / "yarn").symlink_to(COMMANDS / "hadoop")
+    ran = subprocess.run([tmp_path / "yarn", "rmadmin"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: yarn rmadmin: the lab's nodes have hadoop fs, hdfs dfs")
