@@ -80,7 +80,8 @@ def test_no_room_for_the_results_is_said_and_the_last_complete_run_still_stands(
     done = commands.end_of(job)
     assert done.returncode == 1, done.stdout + done.stderr
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
-    assert said == ["error: no space left on the device; free some; what was extracted is kept, run again"]
+    assert len(said) == 1
+    assert said[0].startswith("error: no space left on the device; free some; what was extracted is kept, run again")
     last, stands = contract.read(undisturbed.output), contract.read("s3://emrlab/results/full")
     assert stands.run == last.run
     contract.assert_same(stands, last)
