@@ -12,6 +12,7 @@ from lab import credentials, docker, doctor, releases, sizing
 
 # Of compose.yaml: YARN, HDFS and the EMR API in place of Spark's own master and workers.
 REHEARSAL = "emr"
+CERTIFICATES = "docker/certificates/host.pem"  # what docker/base makes
 BUILD_TIMEOUT_S = 3600
 START_TIMEOUT_S = 180
 # What stands behind each port of compose.yaml.
@@ -113,7 +114,9 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         _refuse(doctor.building(daemon))
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
         sys.stdout.flush()
-        docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=True)
+    # In a new checkout as well: the layers that are there were built with this machine's certificates.
+    if missing or not (docker.ROOT / CERTIFICATES).exists():
+        docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
     built = sorted(name for name, service in services.items() if service.get("build"))
     docker.compose("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
 

@@ -28,6 +28,8 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(docker, "ROOT", tmp_path)
     monkeypatch.setattr(credentials, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setattr(doctor, "DISK_GIB", 0)
+    (tmp_path / "docker" / "certificates").mkdir(parents=True)
+    (tmp_path / "docker" / "certificates" / "host.pem").touch()
     (tmp_path / "compose.yaml").write_text(COMPOSE % (free_port(), free_port()))
     fake = FakeDocker(folder)
     fake.program("java", "#!/bin/sh\necho 'openjdk version \"17.0.15\"' >&2\n")

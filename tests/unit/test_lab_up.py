@@ -51,14 +51,17 @@ def test_a_warm_start_says_nothing_of_the_build_and_a_missing_image_is_built_in_
     cli.main(["up"])
     assert "building" not in capfd.readouterr().out
     machine.write({"image inspect": OSError("No such image")})
-    (docker.ROOT / "docker").mkdir()
     (docker.ROOT / "docker" / "base").write_text(f"echo the base >>{machine.folder}/calls\n")
     machine.program("sh", '#!/bin/sh\n. "$PWD/$1"\n')
     assert cli.main(["up"]) == 0
     out = capfd.readouterr().out
     assert "building emrlab/minio, emrlab/spark:x (the first time some minutes)\n" in out
     assert "building it all\n" in out
+    (docker.ROOT / up.CERTIFICATES).unlink()
+    machine.write({"image inspect": "sha256:1"})
+    assert cli.main(["up"]) == 0
     calls = [call.split(" RELEASE")[0] for call in machine.calls()]
+    assert calls.count("the base") == 2, "where an image is missing, and in a new checkout"
     assert calls.index("the base") < len(calls) - 1 - calls[::-1].index("compose build")
 
 
