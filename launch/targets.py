@@ -27,16 +27,6 @@ class Setting:
 EVERYWHERE = (
     Setting("spark.sql.ansi.enabled", "true", "Spark 4's default, stated so that releases with Spark 3.5 behave alike"),
     Setting("spark.dynamicAllocation.enabled", "false", "a fixed number of executors: what was estimated is what runs"),
-    Setting(
-        "spark.python.unix.domain.socket.enabled",
-        "true",
-        "over TCP the first batch of a task waits 40 ms for a delayed acknowledgement; Spark before 4.1 has no other",
-    ),
-    Setting(
-        "spark.python.unix.domain.socket.dir",
-        "/tmp",  # noqa: S108 - sockets that only this user may open
-        "the path of a socket has 107 letters at most, and the temporary folder of a YARN container has more",
-    ),
     Setting("spark.python.worker.reuse", "true", "the model is built once in a worker process, not once a task"),
     Setting(
         "spark.sql.execution.arrow.maxRecordsPerBatch", "1024", "paths in an Arrow batch: a task has as many at most"

@@ -33,7 +33,10 @@ CAUSES = (
         "error sending request|Connection refused|dns error",
         "no answer from the server; check its address and port in the AWS_* variables",
     ),
-    ("No space left|StorageFull|os error 28", "no space left on the device; free some"),
+    (
+        "No space left|StorageFull|minimum free drive|[Qq]uota ?[Ee]xceeded|os error 28",
+        "no space left on the device; free some",
+    ),
     ("Permission denied|os error 13|Read-only file system", "permission denied; this user has no right to it"),
     ("empty path segment|illegal", "a key has an empty or illegal path segment; rename that object"),
 )
