@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import sizing
 from launch import cluster, jars, java, model, package, storage, submit, targets, transfer
 from launch.emr import command as emr
+from launch.options import add_model_arguments
 from pipeline.settings import Parser, Settings, UsageError, add_arguments, from_namespace
 
 ROOT = Path(__file__).parent.parent
@@ -50,27 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where: on this machine's own Spark (local), or in the Docker lab that `make up` starts (lab)",
     )
     add_arguments(run)
-    run.add_argument(
-        "--model", default="lite0", metavar="MODEL", help="lite0 (default), efficientnetb0, vgg16 or FILE.keras"
-    )
-    run.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16, for want of internet"
-    )
-    run.add_argument(
-        "--image-size",
-        type=_image_size,
-        default=224,
-        metavar="N",
-        help="edge in pixels that images are brought to (224)",
-    )
-    run.add_argument(
-        "--conf",
-        type=_conf,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a Spark setting in place of the target's own; may be repeated",
-    )
+    add_model_arguments(run)
     run.add_argument(
         "--explain", action="store_true", help="print the Spark settings and their reasons, and run nothing"
     )
@@ -152,19 +133,6 @@ def _setup(_: argparse.Namespace) -> int:
 def _pictures() -> list[Path]:
     """Two views a class of the sample, to compare a model's LiteRT file with its source on."""
     return sorted(SAMPLE.glob("*/0_[01].jpg"))
-
-
-def _conf(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.startswith("spark."):
-        raise argparse.ArgumentTypeError(f"{text!r} is no Spark setting; write spark.executor.memory=4g")
-    return key, value
-
-
-def _image_size(text: str) -> int:
-    if not text.isdecimal() or not 8 <= int(text) <= 4096:
-        raise argparse.ArgumentTypeError(f"{text!r} is no edge in pixels; give a whole number from 8 to 4096")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import sizing
 from launch import cluster as docker
+from launch.options import add_model_arguments
 from pipeline.settings import Settings, UsageError, add_arguments, from_namespace
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_bucket(parser)
     add_arguments(parser)
-    parser.add_argument("--model", default="lite0", metavar="MODEL", help="lite0, efficientnetb0, vgg16 or FILE.keras")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16")
-    parser.add_argument("--image-size", type=_image_size, default=224, metavar="N", help="edge in pixels (224)")
-    parser.add_argument(
-        "--conf", type=_conf, action="append", default=[], metavar="KEY=VALUE", help="a Spark setting; may be repeated"
-    )
+    add_model_arguments(parser)
     parser.add_argument("--release", metavar="LABEL", help="of releases.toml (its default)")
     parser.add_argument("--instance-type", default="m5.xlarge", metavar="TYPE", help="of every node (m5.xlarge)")
     parser.add_argument("--workers", type=_whole, default=sizing.WORKERS, metavar="N", help="nodes that extract (2)")
@@ -290,19 +285,6 @@ def _clock() -> Callable[[str], None]:
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _conf(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.startswith("spark."):
-        raise argparse.ArgumentTypeError(f"{text!r} is no Spark setting; write spark.executor.memory=4g")
-    return key, value
-
-
-def _image_size(text: str) -> int:
-    if not text.isdecimal() or not 8 <= int(text) <= 4096:
-        raise argparse.ArgumentTypeError(f"{text!r} is no edge in pixels; give a whole number from 8 to 4096")
-    return int(text)
 
 
 def _whole(text: str) -> int:
