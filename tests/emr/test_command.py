@@ -12,6 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from launch.cluster import LabError
 from launch.emr import aws, follow, request, wheelhouse
 from launch.emr.aws import EmrError
 from tests.emr.conftest import BUCKET, REGION
@@ -304,12 +305,27 @@ def test_a_plan_for_photographs_in_a_bucket_says_what_it_assumes(launch):
     assert "for 10,000 photographs: a plan does not look into the bucket" in out
 
 
-def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos):
+def put_docker_on_path(monkeypatch, folder, *lines):
+    folder.mkdir()
+    docker = folder / "docker"
+    docker.write_text("\n".join(["#!/bin/sh", *lines]))
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path, monkeypatch):
+    put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
     code, out, _ = launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
     assert code == 0
     found = planned_request(out)
     assert found["LogUri"] == "s3://emrlab/logs/"
     assert "Ec2SubnetId" not in found["Instances"]
+
+
+def test_the_labs_plan_without_docker_is_one_line(launch, photos, tmp_path, monkeypatch):
+    put_docker_on_path(monkeypatch, tmp_path / "bin", "echo Is the docker daemon running? >&2", "exit 1")
+    with pytest.raises(LabError, match=r"Is the docker daemon running.*make doctor"):
+        launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
 
 
 def test_without_a_bucket_one_line_says_what_to_give(launch, photos):
