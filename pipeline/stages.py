@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipeline import classify, exhibits, features, images, interrupt, known, progress, reduce, report, results, store
 from pipeline.exhibits import Rejections
 from pipeline.features import Model
-from pipeline.images import Census
+from pipeline.images import Census, Listed
 from pipeline.settings import Settings, UsageError
 from pipeline.split import Splitter
 
@@ -56,10 +56,11 @@ def run(settings: Settings) -> dict[str, Any]:
     with _timed(seconds, "list"):
         _prepare_output(output)
         last: dict[str, Any] | None = store.read_json(f"{output}/{results.RUN}")
+        splitter, census = Splitter(settings.seed), Census()
+        listing = _begin_list(settings, census)
         # Spark starts while the listing runs, unless the results of the last run may well stand without it.
         session = None if last else starter.submit(_start_spark, model)
-        splitter = Splitter(settings.seed)
-        census = _list(settings, splitter)
+        _list(listing, settings, splitter)
     listed = census.labels.total()
     reduce.check_components(settings.components, images=listed, features=model.features)
     asked = _asked(settings, model=model, census=census)
@@ -132,25 +133,13 @@ def _prepare_output(output: str) -> None:
         raise UsageError(f"--output {output} cannot be written: {store.explain(error)}") from error
 
 
-def _list(settings: Settings, splitter: Splitter) -> Census:
-    """Stream the listing into parquet files of the run in preparation."""
-    census, target = Census(), results.listing(settings.output)
+def _begin_list(settings: Settings, census: Census) -> Iterator[Listed]:
+    """The listing, its first image already come: a wrong --input is said before Spark is started."""
     if not images.exists(settings.input):
         raise UsageError(f"--input {settings.input}: no such folder; correct the path")
-    listing = images.list_images(settings.input, census)
-    try:
-        for number in itertools.count():
-            rows = [vars(image) for image in itertools.islice(listing, LISTING_ROWS)]
-            if not rows:
-                break
-            for row in rows:
-                splitter.learn(row["path"], row["label"])
-            results.write_table(
-                f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA)
-            )
-    except store.StoreError as error:
-        raise UsageError(f"--input {settings.input}: {store.explain(error)}") from error
-    if not census.labels:
+    listing = _listed(settings, census)
+    first = next(listing, None)
+    if first is None:
         found = (
             f"{census.skipped_total} other files, like {next(iter(census.skipped))}" if census.skipped else "nothing"
         )
@@ -158,7 +147,26 @@ def _list(settings: Settings, splitter: Splitter) -> Census:
             f"--input {settings.input} holds no image but {found}; "
             f"it wants class folders of {', '.join(images.SUFFIXES)}"
         )
-    return census
+    return itertools.chain([first], listing)
+
+
+def _listed(settings: Settings, census: Census) -> Iterator[Listed]:
+    try:
+        yield from images.list_images(settings.input, census)
+    except store.StoreError as error:
+        raise UsageError(f"--input {settings.input}: {store.explain(error)}") from error
+
+
+def _list(listing: Iterator[Listed], settings: Settings, splitter: Splitter) -> None:
+    """Stream the listing into parquet files of the run in preparation."""
+    target = results.listing(settings.output)
+    for number in itertools.count():
+        rows = [vars(image) for image in itertools.islice(listing, LISTING_ROWS)]
+        if not rows:
+            break
+        for row in rows:
+            splitter.learn(row["path"], row["label"])
+        results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
 
 
 def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any]:
