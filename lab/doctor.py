@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab import docker, releases, sizing
 
@@ -70,7 +71,7 @@ TROUBLES = {
     ),
     "port": Trouble(
         says="port {port} is taken by another program",
-        fix="choose another, or 0 for any free one: make up {variable}=0",
+        fix="choose another, or 0 for any free one: {variable}=0 after make up or make emr-up",
     ),
     "port-number": Trouble(
         says="{variable}={value} is no port",
@@ -143,6 +144,7 @@ def examine() -> Iterator[Finding]:
     else:
         yield Finding(subject="Docker", text=found.version)
         yield from needs(found)
+        yield from _ports(docker.ports())
         yield from building(found)
     yield _java()
     yield _python()
@@ -166,10 +168,15 @@ def daemon() -> Daemon | Finding:
 
 
 def needs(found: Daemon) -> Iterator[Finding]:
-    """What the lab cannot start without, besides the daemon."""
+    """What the lab cannot start without, besides the daemon and free ports."""
     yield _compose()
     yield _memory(found.host)
-    yield from _ports()
+
+
+def ports(services: Mapping[str, Any]) -> list[Finding]:
+    """The ports of these services of `docker.written`; and any that is no number: Compose then refuses them all."""
+    targets = {port["target"] for service in services.values() for port in service.get("ports") or ()}
+    return _ports([port for port in docker.ports() if port.target in targets or not _is_number(port)])
 
 
 def building(found: Daemon) -> Iterator[Finding]:
@@ -230,23 +237,23 @@ def _disk(folder: Path) -> Finding:
     return Finding(subject="disk", text=f"{free_gib:.0f} GiB free")
 
 
-def _ports() -> Iterator[Finding]:
+def _ports(wanted: Sequence[docker.Port]) -> list[Finding]:
     """One finding for each port that is wrong, else one for all; the running lab's own ports are not taken."""
-    wanted = docker.ports()
+    numberless = [port for port in wanted if not _is_number(port)]
+    if numberless:  # Compose does not even say then which ports are the lab's own
+        return [_trouble("ports", "port-number", variable=port.variable, value=port.wanted) for port in numberless]
     try:
         own = {port for service in docker.services() for port in service.published.values()}
     except docker.DockerError:
         own = set()
-    wrong = False
-    for port in wanted:
-        if not port.wanted.isdecimal() or int(port.wanted) > 65535:
-            wrong = True
-            yield _trouble("ports", "port-number", variable=port.variable, value=port.wanted)
-        elif int(port.wanted) not in own and _is_taken(int(port.wanted)):
-            wrong = True
-            yield taken(port)
-    if not wrong:
-        yield Finding(subject="ports", text=", ".join(f"{port.variable} {port.wanted}" for port in wanted))
+    others = [port for port in wanted if int(port.wanted) not in own and _is_taken(int(port.wanted))]
+    if others:
+        return [taken(port) for port in others]
+    return [Finding(subject="ports", text=", ".join(f"{port.variable} {port.wanted}" for port in wanted))]
+
+
+def _is_number(port: docker.Port) -> bool:
+    return port.wanted.isdecimal() and int(port.wanted) <= 65535
 
 
 def _is_taken(port: int) -> bool:

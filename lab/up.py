@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
 from lab import credentials, docker, doctor, releases, sizing
 
-# Of compose.yaml: YARN, HDFS and the EMR API in place of Spark's own master and workers.
-REHEARSAL = "emr"
 CERTIFICATES = "docker/certificates/host.pem"  # what docker/base makes
 BUILD_TIMEOUT_S = 3600
 START_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 120
 # What stands behind each port of compose.yaml.
 _BEHIND = {
     "S3_PORT": "S3",
@@ -34,7 +33,8 @@ class LabError(Exception):
 def up(*, release: str | None, instance_type: str | None, rehearsal: bool = False) -> None:
     """Start the lab as `release` with workers of `instance_type`; None stands for the variables' or the default.
 
-    With `rehearsal` the nodes of the profile `emr` are started beside S3 and the history server, and no workers.
+    With `rehearsal` the services that have a profile in compose.yaml (YARN, HDFS, EMR's API) are started beside S3 and
+    the history server, in place of Spark's own master and workers. Those of the other of the two are stopped.
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
@@ -49,16 +49,16 @@ def up(*, release: str | None, instance_type: str | None, rehearsal: bool = Fals
         raise LabError(found.line)
     _refuse(doctor.needs(found))
     given = sizing.worker(asked, found.host)
-    environment = variables(chosen, asked=asked, given=given, host=found.host)
-    fresh = not credentials.SHORTEST.keys() <= credentials.read(credentials.ENV_FILE).keys()
-    credentials.ensure(credentials.ENV_FILE)
+    # Every profile: which services are started is said by their names.
+    environment = variables(chosen, asked=asked, given=given, host=found.host) | {"COMPOSE_PROFILES": "*"}
     try:
-        if rehearsal:
-            environment["COMPOSE_PROFILES"] = REHEARSAL
-        services = docker.written(environment)["services"]
-        if rehearsal:
-            services = _needed(services, {name for name in services if services[name].get("profiles")} | {"history"})
+        every = _every(environment)
+        services = _needed(every, _wanted(every, rehearsal=rehearsal))
+        _refuse(doctor.ports(services))
+        fresh = not credentials.SHORTEST.keys() <= credentials.read(credentials.ENV_FILE).keys()
+        credentials.ensure(credentials.ENV_FILE)
         _build(services, environment, daemon=found)
+        _make_room(every.keys() - services.keys(), environment, command="make up" if rehearsal else "make emr-up")
         running = _start(services, environment, fresh=fresh)
     except docker.DockerError as error:
         raise LabError(docker.telling_line(str(error))) from error
@@ -129,6 +129,18 @@ def _is_there(image: str) -> bool:
     return True
 
 
+def _every(environment: Mapping[str, str]) -> dict[str, Any]:
+    """All services of compose.yaml, whatever the ports are set to: what is wrong with one is the doctor's to say."""
+    free = {port.variable: "0" for port in docker.ports()}
+    found: dict[str, Any] = docker.written({**environment, **free})["services"]
+    return found
+
+
+def _wanted(every: Mapping[str, Any], *, rehearsal: bool) -> set[str]:
+    profiled = {name for name, service in every.items() if service.get("profiles")}
+    return profiled | {"history"} if rehearsal else every.keys() - profiled
+
+
 def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     """The `wanted` services and all that they depend on."""
     found, waiting = set[str](), set(wanted)
@@ -136,6 +148,15 @@ def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
         found |= waiting
         waiting = {name for service in waiting for name in services[service].get("depends_on") or ()} - found
     return {name: services[name] for name in services if name in found}
+
+
+def _make_room(others: Set[str], environment: Mapping[str, str], *, command: str) -> None:
+    """Remove the containers of the `others`, for the workers of both would take twice the memory; the data stay."""
+    there = sorted(service.name for service in docker.services() if service.name in others)
+    if there:
+        sys.stdout.write(f"stopping {', '.join(there)}: their memory is needed; {command} starts them again\n")
+        sys.stdout.flush()
+        docker.compose("rm", "--stop", "--force", *there, environment=environment, timeout_s=STOP_TIMEOUT_S)
 
 
 def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh: bool) -> list[docker.Service]:

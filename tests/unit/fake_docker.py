@@ -10,11 +10,29 @@ services:
     ports: ["127.0.0.1:${S3_PORT:-%d}:9000"]
   master:
     ports: ["127.0.0.1:${MASTER_UI_PORT:-%d}:8080"]
+  primary:
+    ports: ["127.0.0.1:${YARN_UI_PORT:-%d}:8088"]
 """
-IMAGES = {"secrets": "emrlab/minio", "minio": "emrlab/minio", "master": "emrlab/spark:x"}
-AFTER = {
-    "minio": {"secrets": {"condition": "service_completed_successfully"}},
-    "master": {"minio": {"condition": "service_healthy"}},
+# The same as `docker compose config` tells it, and services without a port.
+SERVICES = {
+    "secrets": {"image": "emrlab/minio"},
+    "minio": {
+        "image": "emrlab/minio",
+        "depends_on": {"secrets": {"condition": "service_completed_successfully"}},
+        "ports": [{"target": 9000}],
+    },
+    "master": {
+        "image": "emrlab/spark:x",
+        "depends_on": {"minio": {"condition": "service_healthy"}},
+        "ports": [{"target": 8080}],
+    },
+    "history": {"image": "emrlab/spark:x", "depends_on": {"minio": {"condition": "service_healthy"}}},
+    "primary": {
+        "image": "emrlab/emr-node:x",
+        "profiles": ["emr"],
+        "depends_on": {"secrets": {"condition": "service_completed_successfully"}},
+        "ports": [{"target": 8088}],
+    },
 }
 
 
@@ -25,7 +43,7 @@ def row(name, *, state="running", health="healthy", code=0, ports=()):
 
 
 def rows(**changed):
-    """The project's three services as they are when all is well, but for those that are `changed`."""
+    """The lab's services as they are when all is well, but for those that are `changed`, and others."""
     well = {
         "secrets": row("secrets", state="exited", health=""),
         "minio": row("minio", ports=[(9000, 19000)]),
@@ -46,16 +64,16 @@ class FakeDocker:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        services = {name: {"image": image, "depends_on": AFTER.get(name, {})} for name, image in IMAGES.items()}
         self.answers = {
             "version --format": "28.0.1",
             "info --format": f"8|{64 * 1024**3}|{folder}",
             "buildx version": "github.com/docker/buildx v0.13.1 0.13.1",
             "image inspect": "sha256:1",
             "compose version --short": "2.26.1",
-            "compose config --format json": json.dumps({"name": "lab-of-a-test", "services": services}),
+            "compose config --format json": json.dumps({"name": "lab-of-a-test", "services": SERVICES}),
             "compose ps": rows(),
             "compose build": "",
+            "compose rm": "",
             "compose up": "",
             "compose logs": "",
             "compose exec -T minio": "minio version RELEASE.2026-02-12T20-18-48Z (commit-id=7)",

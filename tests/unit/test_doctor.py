@@ -19,7 +19,7 @@ def free_port():
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A machine with Docker, where all is well; without the settings of whoever runs the tests."""
-    for name in ("JAVA_HOME", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "S3_PORT", "MASTER_UI_PORT", "RELEASE"):
+    for name in ("JAVA_HOME", "S3_PORT", "MASTER_UI_PORT", "YARN_UI_PORT", "RELEASE"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -30,7 +30,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "DISK_GIB", 0)
     (tmp_path / "docker" / "certificates").mkdir(parents=True)
     (tmp_path / "docker" / "certificates" / "host.pem").touch()
-    (tmp_path / "compose.yaml").write_text(COMPOSE % (free_port(), free_port()))
+    (tmp_path / "compose.yaml").write_text(COMPOSE % (free_port(), free_port(), free_port()))
     fake = FakeDocker(folder)
     fake.program("java", "#!/bin/sh\necho 'openjdk version \"17.0.15\"' >&2\n")
     return fake
@@ -123,7 +123,7 @@ def test_a_port_that_is_taken_is_named_with_its_variable(machine, capsys, monkey
         code, lines = said(capsys)
         assert code == 1
         assert f"port {taken} is taken by another program; choose another, or 0" in lines["ports"]
-        assert "make up S3_PORT=0" in lines["ports"]
+        assert ": S3_PORT=0 after make up or make emr-up" in lines["ports"]
         machine.write({"compose ps": rows(minio=row("minio", ports=[(9000, taken)]))})
         assert said(capsys)[0] == 0, "the lab itself has it"
 
@@ -133,6 +133,14 @@ def test_a_port_is_read_from_the_env_file_and_zero_is_always_free(machine, capsy
     code, lines = said(capsys)
     assert code == 1
     assert "MASTER_UI_PORT=99999 is no port; give a number from 0 to 65535" in lines["ports"]
+
+
+def test_the_doctor_looks_at_the_ports_of_all_profiles(machine, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("YARN_UI_PORT", str(other.getsockname()[1]))
+        code, lines = said(capsys)
+    assert code == 1
+    assert "YARN_UI_PORT=0 after make" in lines["ports"]
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n"])
@@ -166,5 +174,6 @@ def test_a_daemon_that_hangs_is_given_up(machine, capsys, monkeypatch):
 def test_the_table_has_every_trouble_without_a_name_in_braces():
     rows_ = doctor.table()
     assert len(rows_) == len(doctor.TROUBLES)
-    assert ("port … is taken by another program", "choose another, or 0 for any free one: make up …=0") in rows_
+    fix = "choose another, or 0 for any free one: …=0 after make up or make emr-up"
+    assert ("port … is taken by another program", fix) in rows_
     assert not any("{" in cell or "\n" in cell for pair in rows_ for cell in pair)

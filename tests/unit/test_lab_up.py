@@ -7,7 +7,7 @@ import pytest
 
 from lab import __main__ as cli
 from lab import credentials, docker, releases, sizing, up
-from tests.unit.fake_docker import row, rows
+from tests.unit.fake_docker import SERVICES, row, rows
 from tests.unit.test_doctor import machine
 
 __all__ = ["machine"]
@@ -75,7 +75,7 @@ def test_compose_is_told_release_and_size(machine, capsys):
     assert "emr-7.14.0: Spark 3.5.8," in capsys.readouterr().out
     (started,) = [call for call in machine.calls() if call.startswith("compose up")]
     assert started == (
-        "compose up --detach --no-build --force-recreate master minio secrets RELEASE=emr-7.14.0 WORKER_CPUS=8"
+        "compose up --detach --no-build --force-recreate history master minio secrets RELEASE=emr-7.14.0 WORKER_CPUS=8"
     )
 
 
@@ -148,6 +148,56 @@ def test_a_taken_port_is_found_before_anything_starts(machine, capsys, monkeypat
     assert not any(call.startswith("compose up") for call in machine.calls())
 
 
+@pytest.mark.parametrize(("command", "other"), [("up", "YARN_UI_PORT"), ("emr-up", "MASTER_UI_PORT")])
+def test_only_the_ports_of_what_is_started_must_be_free(machine, capsys, monkeypatch, command, other):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        taken = held.getsockname()[1]
+        monkeypatch.setenv(other, str(taken))
+        assert cli.main([command]) == 0
+        monkeypatch.setenv("S3_PORT", str(taken))
+        assert failed(capsys, command)[1].endswith("S3_PORT=0 after make up or make emr-up\n")
+
+
+@pytest.mark.parametrize("command", ["up", "emr-up"])
+def test_a_port_that_is_no_number_is_named_whoever_publishes_it(machine, capsys, monkeypatch, command):
+    """Compose refuses the whole file for it, and does not say which variable it is."""
+
+    def written(environment):
+        if environment.get("YARN_UI_PORT") != "0":
+            raise docker.DockerError("Invalid hostPort: eighty")
+        return {"services": SERVICES}
+
+    monkeypatch.setattr(docker, "written", written)
+    credentials.ENV_FILE.write_text("YARN_UI_PORT=eighty\n")
+    line = "error: YARN_UI_PORT=eighty is no port; give a number from 0 to 65535\n"
+    assert failed(capsys, command) == (1, line)
+
+
+@pytest.mark.parametrize(
+    ("command", "started", "stopped", "back"),
+    [
+        ("up", "history master minio secrets", "primary", "make emr-up"),
+        ("emr-up", "history minio primary secrets", "master", "make up"),
+    ],
+)
+def test_the_lab_and_the_rehearsal_make_room_for_each_other(machine, capsys, command, started, stopped, back):
+    machine.write({"compose ps": rows(history=row("history"), primary=row("primary"))})
+    assert cli.main([command]) == 0
+    line, *_ = capsys.readouterr().out.splitlines()
+    assert line == f"stopping {stopped}: their memory is needed; {back} starts them again"
+    calls = [call.split(" RELEASE")[0] for call in machine.calls()]
+    removed = calls.index(f"compose rm --stop --force {stopped}")
+    (begun,) = [number for number, call in enumerate(calls) if call.startswith("compose up")]
+    assert calls[begun].endswith(f" {started}")
+    assert calls.index("compose build") < removed < begun
+
+
+def test_where_the_other_is_not_there_nothing_is_stopped(machine, capsys):
+    assert cli.main(["up"]) == 0
+    assert "stopping" not in capsys.readouterr().out
+    assert not any(call.startswith("compose rm") for call in machine.calls())
+
+
 def test_a_port_that_docker_finds_taken_is_named_too(machine, capsys):
     port = docker.ports()[0]
     said = f"driver failed: Bind for 127.0.0.1:{port.default} failed: port is already allocated"
@@ -156,7 +206,7 @@ def test_a_port_that_docker_finds_taken_is_named_too(machine, capsys):
     assert code == 1
     assert error == (
         f"error: port {port.default} is taken by another program; choose another, or 0 for any free one: "
-        "make up S3_PORT=0\n"
+        "S3_PORT=0 after make up or make emr-up\n"
     )
 
 
