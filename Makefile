@@ -56,7 +56,7 @@ shell: ## a shell on the lab's master
 doctor: ## what this machine lacks, and the fix
 	@$(LAB) doctor
 
-clean: ## remove the lab with its data and keys, and say what was removed
+clean: ## remove the lab with its data, and the keys where no other lab needs them; say what was removed
 	@$(LAB) clean
 
 emr-plan: setup ## what a run on Amazon EMR would ask for, its rights and its cost; calls nothing: make emr-plan BUCKET=…

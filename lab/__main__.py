@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     ended = commands.add_parser("emr-down", help="stop the rehearsal; its data stay", allow_abbrev=False)
     ended.set_defaults(command=_down)
 
-    cleaned = commands.add_parser("clean", help="remove the lab with its data and keys", allow_abbrev=False)
+    cleaned = commands.add_parser("clean", help="remove the lab with its data, and unused keys", allow_abbrev=False)
     cleaned.add_argument("--images", action="store_true", help="remove its images too")
     cleaned.set_defaults(command=_clean)
 
@@ -98,14 +98,25 @@ def _clean(parsed: argparse.Namespace) -> int:
     gone = {
         "containers": docker.run(["docker", "ps", "--all", "--format", "{{.Names}}", *mine]).split(),
         "volumes": docker.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
-        "keys": [str(credentials.ENV_FILE)] if credentials.forget(credentials.ENV_FILE) else [],
     }
     images = ["--rmi", "all"] if parsed.images else []
     docker.compose("--profile", "*", "down", "--volumes", "--remove-orphans", *images, timeout_s=300)
+    # Last: data that are still there, of another lab of this checkout or of this one, could not be opened without them.
+    keep = sorted(_with_data())
+    gone["keys"] = [str(credentials.ENV_FILE)] if not keep and credentials.forget(credentials.ENV_FILE) else []
     sys.stdout.write("".join(f"removed {what}: {', '.join(sorted(names)) or 'none'}\n" for what, names in gone.items()))
+    if keep:
+        sys.stdout.write(f"kept keys: {credentials.ENV_FILE}, for the data of {', '.join(keep)} may need them\n")
     if parsed.images:
         sys.stdout.write("removed images: those of compose.yaml\n")
     return 0
+
+
+def _with_data() -> set[str]:
+    """The labs that have data, by their projects' names; Docker does not know which checkout's `.env` opens them."""
+    data = ["--filter", "label=com.docker.compose.volume=s3-data"]
+    project = '{{.Label "com.docker.compose.project"}}'
+    return set(docker.run(["docker", "volume", "ls", "--format", project, *data]).split())
 
 
 def _logs(parsed: argparse.Namespace) -> int:

@@ -272,8 +272,12 @@ def test_down_keeps_the_data(machine, capsys):
     assert "--volumes" not in machine.calls()[-1]
 
 
+# What Docker answers where nothing is left of any lab.
+CLEAN = {"compose --profile * down": "", "ps --all": "", "volume ls --quiet": "", "volume ls --format": ""}
+
+
 def test_clean_says_what_it_removes(machine, capsys):
-    machine.write({"compose --profile * down": "", "ps --all": "lab-minio-1\nlab-master-1", "volume ls": "lab_s3-data"})
+    machine.write(CLEAN | {"ps --all": "lab-minio-1\nlab-master-1", "volume ls --quiet": "lab_s3-data"})
     credentials.ensure(credentials.ENV_FILE)
     credentials.ENV_FILE.write_text("S3_PORT=0\n" + credentials.ENV_FILE.read_text())
     assert cli.main(["clean"]) == 0
@@ -283,18 +287,36 @@ def test_clean_says_what_it_removes(machine, capsys):
         f"removed keys: {credentials.ENV_FILE}",
     ]
     assert credentials.ENV_FILE.read_text() == "S3_PORT=0\n"
-    assert "down --volumes --remove-orphans" in machine.calls()[-1]
-    asked = [call for call in machine.calls() if call.startswith(("ps", "volume"))]
+    assert any("down --volumes --remove-orphans" in call for call in machine.calls())
+    asked = [call for call in machine.calls() if call.startswith(("ps", "volume ls --quiet"))]
     assert all("label=com.docker.compose.project=lab-of-a-test" in call for call in asked)
 
 
 def test_clean_where_nothing_is(machine, capsys):
-    machine.write({"compose --profile * down": "", "ps --all": "", "volume ls": ""})
+    machine.write(CLEAN)
     assert cli.main(["clean", "--images"]) == 0
     assert capsys.readouterr().out == (
         "removed containers: none\nremoved volumes: none\nremoved keys: none\nremoved images: those of compose.yaml\n"
     )
-    assert "--rmi all" in machine.calls()[-1]
+    assert any("--rmi all" in call for call in machine.calls())
+
+
+def test_clean_keeps_the_keys_that_the_data_of_another_lab_may_need(machine, capsys):
+    keys = credentials.ensure(credentials.ENV_FILE)
+    machine.write(CLEAN | {"volume ls --format": "another-lab\na-third"})
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "removed keys: none",
+        f"kept keys: {credentials.ENV_FILE}, for the data of a-third, another-lab may need them",
+    ]
+    assert credentials.ensure(credentials.ENV_FILE) == keys
+
+
+def test_clean_that_fails_keeps_the_keys_to_what_is_left(machine, capsys):
+    keys = credentials.ensure(credentials.ENV_FILE)
+    machine.write(CLEAN | {"compose --profile * down": OSError("volume is in use")})
+    assert failed(capsys, "clean") == (1, "error: volume is in use\n")
+    assert credentials.ensure(credentials.ENV_FILE) == keys
 
 
 def test_new_keys_make_every_service_anew(machine, capsys):
@@ -311,7 +333,7 @@ def test_a_shell_needs_a_running_master(machine, capsys):
     assert failed(capsys, "shell") == (1, "error: the lab is not running; start it: make up\n")
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean", "logs", "shell", "doctor"])
+@pytest.mark.parametrize("command", ["up", "emr-up", "down", "emr-down", "clean", "logs", "shell", "doctor"])
 def test_help_reads_well_at_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
