@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from launch import targets
+from tests.unit.bare_node import asked, bare_node
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,3 +27,26 @@ def spark():
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """The lab's EMR in this process."""
+    from tests.unit.fake_nodes import fake_lab  # moto takes its time
+
+    with fake_lab(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    """A core node whose big waits are short."""
+    with bare_node(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def client(node):
+    """Asks the node's controller as the endpoint does."""
+    with asked(node) as made:
+        yield made

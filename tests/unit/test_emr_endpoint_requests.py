@@ -10,18 +10,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.unit.fake_nodes import LABEL, Fake, action, fake_lab, step
+from tests.unit.fake_nodes import LABEL, Fake, action, step
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*NotImplementedHere")
 
 MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
 CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
-
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    with fake_lab(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def groups(*given: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,63 @@
+"""Processes on a node: their output, environment and end."""
+
+import signal
+
+import pytest
+
+from tests.unit.bare_node import lives, pid_in, wait_for
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_a_process_has_its_output_exit_code_environment_and_place(client, node):
+    client.reset()
+    script = 'echo "$GIVEN $USER $HOME ${AWS_REGION-none} ${INSTANCE_TYPE-none}"; pwd; echo trouble >&2; exit 7'
+    code, out, err = client.run("sh", "-c", script, env={"GIVEN": "a b"}, stdout="hadoop/steps/s-1/stdout")
+    home = node.data / "home"
+    assert (code, out, err) == (7, f"a b hadoop {home} none none\n{home}\n", "trouble\n")
+    assert (node.logs / "hadoop/steps/s-1/stdout").read_text() == out
+    assert client.run("pwd", cwd=str(node.data))[1] == f"{node.data}\n"
+
+
+def test_the_key_is_in_no_environment(client):
+    client.reset()
+    assert "job-secret" not in client.run("env")[1]
+
+
+def test_output_is_read_while_it_grows_and_from_where_one_left_off(client, node):
+    client.reset()
+    process = client.start("sh", "-c", f"printf one; while [ ! -e {node.data}/go ]; do sleep 0.02; done; printf two")
+    wait_for(lambda: client.ask(f"/processes/{process}")["stdout_bytes"], lambda size: size == 3)
+    assert client.read(f"/processes/{process}/stdout") == b"one"
+    assert client.ask("/")["processes"] == 1
+    (node.data / "go").touch()
+    assert client.ended(process)["stdout_bytes"] == 6
+    assert client.read(f"/processes/{process}/stdout?offset=3") == b"two"
+    assert client.read(f"/processes/{process}/stdout?offset=60") == b""
+    assert client.refused(f"/processes/{process}/stdout?offset=-1")[0] == 400
+    assert client.ask("/")["processes"] == 0
+
+
+def test_a_killed_process_takes_its_children_along(client):
+    client.reset()
+    process = client.start("sh", "-c", "sleep 600 & echo $!; wait")
+    child = pid_in(client, process)
+    assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGTERM}
+    assert not lives(child)
+    assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGTERM}
+
+
+def test_a_process_that_does_not_heed_term_is_killed(client):
+    client.reset()
+    process = client.start("sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.1; done")
+    pid = pid_in(client, process)
+    assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGKILL}
+    assert not lives(pid)
+
+
+def test_one_that_ends_well_at_term_has_the_time_to(client):
+    client.reset()
+    process = client.start("sh", "-c", "trap 'echo saved; exit 3' TERM; echo $$; while :; do sleep 0.05; done")
+    pid_in(client, process)
+    assert client.ask(f"/processes/{process}/kill", {}) == {"exit": 3}
+    assert client.read(f"/processes/{process}/stdout").endswith(b"saved\n")
