@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from launch import model
 from tests import pictures
 
 SIZE = 32
+
+# What a shell starts in the background is deaf to Ctrl-C, and so is all that it starts: the tests' jobs shall hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
