@@ -62,6 +62,7 @@ def test_exif_orientation_is_applied():
     assert (turned[:, :8] == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 def test_broken_exif_costs_the_orientation_not_the_image():
     data = bytearray(pictures.encode(pictures.pixels(1), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff"))
     assert decode(bytes(data), size=32).shape == (32, 32, 3)
