@@ -12,8 +12,8 @@ from launch.package import Package
 from launch.storage import Access
 from pipeline.settings import Settings, UsageError
 
-REPORT = "report.html"
-RESULTS = (REPORT, "predictions.csv", "metrics.json", "run.json")  # what a person reads; the tables stay there
+REPORT, RUN = "report.html", "run.json"
+RESULTS = (REPORT, "predictions.csv", "metrics.json", RUN)  # what a person reads; the tables stay there
 
 
 @dataclass(frozen=True)

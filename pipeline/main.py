@@ -6,12 +6,11 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
-from pipeline import interrupt, results, stages, store
+from pipeline import interrupt, results, stages, store, summary
 from pipeline.features import ModelError
 from pipeline.settings import UsageError, from_args
 from pipeline.stages import RunError
@@ -37,27 +36,9 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         interrupt.cancel_jobs()
         return _fail(130, "stopped; what was extracted is kept, run again")
-    sys.stdout.write(summary(record))
+    report = f"{record['settings']['output']}/{results.REPORT}"
+    sys.stdout.write(f"{summary.words(record)}report      {report}\n")
     return 0
-
-
-def summary(record: dict[str, Any]) -> str:
-    """The five lines and the report's place that a run ends with."""
-    counts, tested = record["counts"], record["accuracy"] is not None
-    skipped = ", ".join(f"{number} {name}" for name, number in record["skipped_names"].items())
-    lines = {
-        "images": f"{counts['listed']:,}: {counts['extracted']:,} extracted, {counts['known']:,} already known",
-        "classes": f"{record['classes']:,}",
-        "rejected": f"{counts['rejected']:,}" + (f"; skipped as no images: {skipped}" if skipped else ""),
-        "components": f"{record['components']:,} of {record['model']['features']:,} features, "
-        f"{record['variance_kept']:.1%} of the variance",
-        "accuracy": f"{record['accuracy']:.1%} of {record['test_images']:,} test images, "
-        f"macro F1 {record['macro_f1']:.3f}"
-        if tested
-        else record["notes"][0],
-        "report": f"{record['settings']['output']}/{results.REPORT}",
-    }
-    return "".join(f"{name:<12}{text}\n" for name, text in lines.items())
 
 
 def _cause(error: Exception) -> str:

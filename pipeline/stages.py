@@ -27,6 +27,7 @@ from pipeline.features import Model
 from pipeline.images import Census, Listed
 from pipeline.settings import Settings, UsageError
 from pipeline.split import Splitter
+from pipeline.summary import unchanged
 
 log = logging.getLogger("pipeline")
 
@@ -67,8 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if last and _stands(last, settings, asked=asked, listed=listed):
         results.discard(output)
         log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
-        counts = last["counts"]
-        return {**last, "counts": {**counts, "extracted": 0, "known": counts["extracted"] + counts["known"]}}
+        return unchanged(last)
 
     with _timed(seconds, "start Spark"):
         spark = (session or starter.submit(_start_spark, model)).result()

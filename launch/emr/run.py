@@ -13,13 +13,14 @@ from typing import Any
 import boto3
 
 from launch import model, package, storage, submit, transfer
-from launch.emr import aws, cost, follow, request, wheelhouse
+from launch.emr import aws, cost, follow, logs, request, wheelhouse
 from launch.emr.aws import AwsError, EmrError
 from launch.emr.follow import Clients, Step
 from launch.emr.order import CACHE, OUT, ROOT, Order
 from launch.emr.request import Artifacts
 from launch.storage import Access
 from launch.transfer import Shipment
+from pipeline import summary
 
 RECORD = "emr.json"
 
@@ -50,6 +51,7 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     storage.put(wheelhouse.BOOTSTRAP, artifacts.bootstrap, access)
 
     clients = Clients(emr=aws.client("emr", order.cluster.region), s3=aws.client("s3", order.cluster.region))
+    last = _record(clients.s3, shipment.settings.output)
     wanted = spark_step(order, shipment)
     step = _start(order, artifacts, wanted, clients=clients)
     show(f"step {step.step} on cluster {step.cluster}; logs come to {order.cluster.logs}{step.cluster}/")
@@ -58,6 +60,9 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     if not _attend(order, clients, step, deadline_s=deadline_s, show=show):
         return 130
     report = transfer.bring_back(shipment, order.settings.output, default=OUT, access=access)
+    done = _record(clients.s3, shipment.settings.output)
+    if last.get("run") == done["run"]:
+        done = summary.unchanged(done)
     record = {
         "cluster": step.cluster,
         "step": step.step,
@@ -69,7 +74,7 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
         "wheelhouse": wheels.sha256,
     }
     (report.parent / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    show(f"report      {os.path.relpath(report)}")
+    sys.stdout.write(f"{summary.words(done)}report      {os.path.relpath(report)}\n")
     return 0
 
 
@@ -174,6 +179,12 @@ def _settle(order: Order, clients: Clients, step: Step, *, started: datetime, sh
     if not order.in_lab:
         show(f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon")
     return {"minutes": round(minutes, 2), "usd": round(usd, 4)}
+
+
+def _record(s3: Any, output: str) -> dict[str, Any]:
+    """The job's own record of the run whose results lie at `output`; empty where there is none."""
+    found: dict[str, Any] = json.loads(logs.read(s3, f"{output}/{transfer.RUN}") or "{}")
+    return found
 
 
 def _check_packages(order: Order, wheels: wheelhouse.Wheelhouse) -> None:

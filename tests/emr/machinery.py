@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 
@@ -16,6 +17,23 @@ from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 def moto_clusters():
     """moto's own clusters. Its server takes every request for EMR to be for us-east-1."""
     return emr_backends[ACCOUNT]["us-east-1"].clusters
+
+
+def job_record(run):
+    """The record that the job leaves in run.json, as far as the end of a run tells of it."""
+    return {
+        "run": run,
+        "counts": {"listed": 6, "extracted": 5, "known": 0, "rejected": 1},
+        "skipped_names": {"Thumbs.db": 1},
+        "classes": 2,
+        "components": 3,
+        "variance_kept": 0.957,
+        "accuracy": 0.75,
+        "macro_f1": 0.733,
+        "test_images": 4,
+        "notes": [],
+        "model": {"features": 1280},
+    }
 
 
 class Machinery:
@@ -59,8 +77,10 @@ class Machinery:
         self.log(name, step.id, self.stderr)
         if self.ending == "COMPLETED" and self.results:
             bucket, _, prefix = settings.output.removeprefix("s3://").partition("/")
-            for result in ("report.html", "predictions.csv", "metrics.json", "run.json"):
-                self.s3.put_object(Bucket=bucket, Key=f"{prefix}/{result}", Body=f"{result} of {prefix}".encode())
+            contents = {name: f"{name} of {prefix}" for name in ("report.html", "predictions.csv", "metrics.json")}
+            contents["run.json"] = json.dumps(job_record(step.id))
+            for result, content in contents.items():
+                self.s3.put_object(Bucket=bucket, Key=f"{prefix}/{result}", Body=content.encode())
         step.state = self.ending
         if not cluster.keep_job_flow_alive_when_no_steps:
             cluster.terminate()

@@ -21,6 +21,15 @@ from tests.emr.machinery import Machinery, moto_clusters
 ROOT = Path(__file__).parents[2]
 
 
+ENDING = """\
+images      6: 5 extracted, 0 already known
+classes     2
+rejected    1; skipped as no images: 1 Thumbs.db
+components  3 of 1,280 features, 95.7% of the variance
+accuracy    75.0% of 4 test images, macro F1 0.733
+"""
+
+
 def clusters():
     found = boto3.client("emr", region_name=REGION).list_clusters()["Clusters"]
     return {cluster["Id"]: cluster["Status"]["State"] for cluster in found}
@@ -36,8 +45,10 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
         code, out, error = launch(*run_args)
     assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/images/fruits: 6 sent")
     assert out.startswith("estimate    $0.")
-    for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s", "cost        $0.", "report      "):
+    for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s", "cost        $0."):
         assert words in out
+    report = os.path.relpath(tmp_path / "here" / "report.html")
+    assert out.endswith(f"{ENDING}report      {report}\n"), "the job's own words, as `make run` ends with them"
     assert (tmp_path / "here" / "report.html").read_text() == "report.html of results/here"
     assert list(clusters().values()) == ["TERMINATED"]
 
@@ -91,9 +102,28 @@ def planned_request(text):
 def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
     with Machinery():
         assert launch(*run_args)[0] == 0
-        code, _, error = launch(*run_args)
+        code, out, error = launch(*run_args)
     assert code == 0
     assert error.splitlines()[-1].endswith("0 sent")
+    assert ENDING in out
+
+
+def test_results_that_stand_are_not_said_to_be_extracted_again(ready, launch, run_args):
+    with Machinery():
+        assert launch(*run_args)[0] == 0
+    with Machinery(results=False):
+        code, out, _ = launch(*run_args)
+    assert code == 0
+    assert "images      6: 0 extracted, 5 already known\n" in out
+
+
+def test_results_that_stay_in_the_bucket_are_summed_up_here_too(ready, launch, run_args, tmp_path):
+    with Machinery():
+        code, out, _ = launch(*run_args, "--output", f"s3://{BUCKET}/results/there")
+    assert code == 0
+    report = tmp_path / "out" / "there" / "report.html"
+    assert out.endswith(f"{ENDING}report      {os.path.relpath(report)}\n")
+    assert {path.name for path in report.parent.iterdir()} == {"report.html", "emr.json"}
 
 
 def test_a_failed_step_is_one_line_and_leaves_no_cluster(ready, launch, run_args):
