@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
         )
         parser.set_defaults(command=lambda parsed: _guarded(command, parsed))
         parser.add_argument(
-            "--target", choices=["emr", LAB], default="emr", help="Amazon EMR (emr), or the lab's endpoint (emr-lab)"
+            "--target", choices=["emr", LAB], default="emr", help="Amazon EMR (emr), or the free rehearsal (emr-lab)"
         )
         parser.add_argument("--region", default=REGION, metavar="REGION", help=f"of cluster and bucket ({REGION})")
         return parser
@@ -116,7 +116,7 @@ def _run(parsed: argparse.Namespace) -> int:
     wanted = order.preflight(wanted)
     found = order.amount(wanted)
     expected = order.estimate(wanted, found)
-    sys.stdout.write(cost.words(expected))
+    sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
     cost.check(expected, max_usd=wanted.max_usd)
     if not (parsed.yes or wanted.in_lab or _agrees("run it?")):
         return 2
@@ -134,7 +134,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     sys.stdout.write(plan.text(wanted))
     if not local:
         sys.stdout.write(f"# The estimate, for {PLANNED_IMAGES:,} photographs: a plan does not look into the bucket\n")
-    sys.stdout.write(cost.words(expected))
+    sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
     cost.check(expected, max_usd=wanted.max_usd)
     return 0
 

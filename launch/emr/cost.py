@@ -17,6 +17,7 @@ from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
 PRICES = Path(__file__).parent / "prices.toml"
 BENCH = Path(__file__).parents[2] / "bench" / "results.md"
 HOURS_A_MONTH = 730
+FREE = "nothing, the rehearsal is free"
 
 # Rules of the estimate. The first three are assumptions that only a run on Amazon can better.
 START_S = 480  # from the request to the first step: machines, bootstrap action, applications
@@ -205,16 +206,25 @@ def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: da
     return seconds / 3600 * a_node
 
 
-def words(found: Estimate) -> str:
-    """The estimate as a user reads it."""
+def words(found: Estimate, *, in_lab: bool) -> str:
+    """The estimate as a user reads it; of a rehearsal it says that nothing of it is billed."""
+    what = f"${found.usd:.2f}: {found.minutes:.0f} minutes of {found.nodes} at ${found.hour_usd:.2f} an hour"
     lines = [
-        f"estimate    ${found.usd:.2f}: {found.minutes:.0f} minutes of {found.nodes} at ${found.hour_usd:.2f} an hour",
+        f"estimate    {FREE}; on AWS the same run would cost {what}" if in_lab else f"estimate    {what}",
         f"images      {found.images:,}, about {found.images_s:,.0f} a second",
     ]
     if found.storage_usd >= 0.005:
-        lines.append(f"storage     ${found.storage_usd:.2f} a month while the photographs are in the bucket")
+        there = " on AWS" * in_lab
+        lines.append(f"storage     ${found.storage_usd:.2f} a month{there} while the photographs are in the bucket")
     heads = ["based on", *[""] * len(found.basis)]
     return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, found.basis, strict=False)]) + "\n"
+
+
+def words_after(usd: float, *, minutes: float, in_lab: bool) -> str:
+    """What a run came to, as a user reads it."""
+    if in_lab:
+        return f"cost        {FREE}; on AWS these {minutes:.0f} minutes would cost ${usd:.2f} at list prices\n"
+    return f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon\n"
 
 
 def _of_run(path: Path) -> Rate | None:

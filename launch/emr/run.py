@@ -63,6 +63,7 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     done = _record(clients.s3, shipment.settings.output)
     if last.get("run") == done["run"]:
         done = summary.unchanged(done)
+    actual = _settle(order, clients, step, started=started, show=show)
     record = {
         "cluster": step.cluster,
         "step": step.step,
@@ -70,11 +71,13 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
         "release": order.release.label,
         "nodes": agreed.nodes,
         "estimated": agreed.as_json(),
-        "actual": _settle(order, clients, step, started=started, show=show),
+        "actual": actual,
+        "billed": not order.in_lab,
         "wheelhouse": wheels.sha256,
     }
     (report.parent / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    sys.stdout.write(f"{summary.words(done)}report      {os.path.relpath(report)}\n")
+    came_to = cost.words_after(actual["usd"], minutes=actual["minutes"], in_lab=order.in_lab)
+    sys.stdout.write(f"{summary.words(done)}{came_to}report      {os.path.relpath(report)}\n")
     return 0
 
 
@@ -176,8 +179,6 @@ def _settle(order: Order, clients: Clients, step: Step, *, started: datetime, sh
         usd = cost.actual_usd(order.cluster, instances, now=now)
         minutes = (now - started).total_seconds() / 60
         show(f"cluster {step.cluster} is {state.lower()}")
-    if not order.in_lab:
-        show(f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon")
     return {"minutes": round(minutes, 2), "usd": round(usd, 4)}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -45,16 +46,22 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
         code, out, error = launch(*run_args)
     assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/images/fruits: 6 sent")
     assert out.startswith("estimate    $0.")
-    for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s", "cost        $0."):
+    for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s"):
         assert words in out
-    report = os.path.relpath(tmp_path / "here" / "report.html")
-    assert out.endswith(f"{ENDING}report      {report}\n"), "the job's own words, as `make run` ends with them"
+    said, after, end = out.partition(ENDING)
+    assert after, "the job's own words, as `make run` ends with them"
+    assert re.fullmatch(
+        r"cost        \$0\.\d\d at list prices in \d+ minutes; the bill comes from Amazon", end.splitlines()[0]
+    )
+    assert end.splitlines()[1:] == [f"report      {os.path.relpath(tmp_path / 'here' / 'report.html')}"]
+    assert "free" not in said + end
     assert (tmp_path / "here" / "report.html").read_text() == "report.html of results/here"
     assert list(clusters().values()) == ["TERMINATED"]
 
     record = json.loads((tmp_path / "here" / "emr.json").read_text())
     assert record["estimated"]["usd"] > 0.1
     assert record["actual"]["usd"] > 0
+    assert record["billed"] is True
     assert record["release"] == "emr-spark-8.1.0"
     assert record["nodes"] == "3 x m5.xlarge"
     assert datetime.fromisoformat(record["started"])
@@ -122,7 +129,8 @@ def test_results_that_stay_in_the_bucket_are_summed_up_here_too(ready, launch, r
         code, out, _ = launch(*run_args, "--output", f"s3://{BUCKET}/results/there")
     assert code == 0
     report = tmp_path / "out" / "there" / "report.html"
-    assert out.endswith(f"{ENDING}report      {os.path.relpath(report)}\n")
+    assert ENDING in out
+    assert out.endswith(f"\nreport      {os.path.relpath(report)}\n")
     assert {path.name for path in report.parent.iterdir()} == {"report.html", "emr.json"}
 
 
@@ -350,6 +358,18 @@ def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path
     found = planned_request(out)
     assert found["LogUri"] == "s3://emrlab/logs/"
     assert "Ec2SubnetId" not in found["Instances"]
+    assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
+
+
+def test_a_rehearsal_says_that_it_is_free(ready, launch, run_args, tmp_path, monkeypatch):
+    put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
+    with Machinery():
+        code, out, _ = launch(*run_args, "--target", "emr-lab")
+    assert code == 0
+    assert out.startswith("estimate    nothing, the rehearsal is free; on AWS the same run would cost $0.")
+    assert f"{ENDING}cost        nothing, the rehearsal is free; on AWS these " in out
+    record = json.loads((tmp_path / "here" / "emr.json").read_text())
+    assert record["billed"] is False
 
 
 def test_the_labs_plan_without_docker_is_one_line(launch, photos, tmp_path, monkeypatch):
