@@ -75,7 +75,9 @@ class _Object:
     etag: str
 
 
-def mirror(folder: Path, uri: str, access: Access, *, live: bool, out: TextIO = sys.stderr) -> Mirrored:
+def mirror(
+    folder: Path, uri: str, access: Access, *, live: bool, prune: bool = True, out: TextIO = sys.stderr
+) -> Mirrored:
     """Make the objects below `uri` those of `folder`, byte for byte; what is there with the same content stays.
 
     Hidden files stay behind: they are no photographs. One LIST and the files' MD5 tell what is there, so that an upload
@@ -83,9 +85,10 @@ def mirror(folder: Path, uri: str, access: Access, *, live: bool, out: TextIO = 
 
     Args:
         folder: local folder; links in it are followed.
-        uri: an `s3://` prefix of its own: objects below it that the folder does not have are removed.
+        uri: an `s3://` prefix of its own.
         access: the S3.
         live: redraw one line of progress, for a terminal, instead of a line every ten seconds.
+        prune: remove the objects below `uri` that the folder does not have.
         out: where progress is shown.
 
     Raises:
@@ -114,7 +117,7 @@ def mirror(folder: Path, uri: str, access: Access, *, live: bool, out: TextIO = 
     _each(alike, compare, words=f"compared with {uri}", live=live, out=out)
     missing = {name: size for name, size in sizes.items() if name not in same}
     _each(missing, send, words=f"sent to {uri}", live=live, out=out)
-    gone = sorted(there.keys() - here.keys())
+    gone = sorted(there.keys() - here.keys()) if prune else []
     try:
         obstore.delete(opened, gone)
     except (BaseError, OSError) as error:

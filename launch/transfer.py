@@ -44,11 +44,25 @@ def check(settings: Settings) -> None:
             raise UsageError(f"{flag} {location} has no name; choose a folder in it")
 
 
-def send(settings: Settings, package: Package, model: Path, *, bucket: str, access: Access) -> Shipment:
-    """Bring package, model and photographs to `bucket` (`s3://name`), where they are not there yet.
+def in_bucket(settings: Settings, bucket: str) -> Settings:
+    """The settings with the places in `bucket` (`s3://name`) for which folders of this machine stand.
 
-    A folder `photos` goes to images/photos, and is what the job reads; a folder `out/run` for the results stands for
-    results/run. Package and model lie below artifacts/, each under a name that stands for its content.
+    A folder `photos` goes to images/photos, and is what the job reads; the results meant for `out/run` to results/run.
+    """
+    source, target = (
+        location if _is_remote(location) else f"{bucket}/{folder}/{Path(location).name}"
+        for location, folder in ((settings.input, "images"), (settings.output, "results"))
+    )
+    return replace(settings, input=source, output=target)
+
+
+def send(
+    settings: Settings, package: Package, model: Path, *, bucket: str, access: Access, prune: bool = True
+) -> Shipment:
+    """Bring package, model and photographs to their places in `bucket`, where they are not there yet.
+
+    Package and model lie below artifacts/, each under a name that stands for its content. With `prune` the place of the
+    photographs becomes the folder's mirror: objects there that the folder has not got are removed.
 
     Raises:
         StorageError: something cannot be sent.
@@ -58,15 +72,12 @@ def send(settings: Settings, package: Package, model: Path, *, bucket: str, acce
     built = f"{bucket}/artifacts/models/{sha256(model.read_bytes()).hexdigest()[:12]}/{model.name}"
     for path, uri in ((package.archive, archive), (package.main, main), (model, built)):
         storage.put(path, uri, access)
-    source, target = settings.input, settings.output
-    if not _is_remote(source):
-        source = f"{bucket}/images/{Path(source).name}"
-        done = storage.mirror(Path(settings.input), source, access, live=settings.live)
+    there = in_bucket(settings, bucket)
+    if not _is_remote(settings.input):
+        done = storage.mirror(Path(settings.input), there.input, access, live=settings.live, prune=prune)
         removed = f", {done.removed:,} removed" * bool(done.removed)
-        sys.stderr.write(f"{done.files:,} files in {source}: {done.sent:,} sent{removed}\n")
-    if not _is_remote(target):
-        target = f"{bucket}/results/{Path(target).name}"
-    return Shipment(archive, main, replace(settings, input=source, output=target, model=built))
+        sys.stderr.write(f"{done.files:,} files in {there.input}: {done.sent:,} sent{removed}\n")
+    return Shipment(archive, main, replace(there, model=built))
 
 
 def bring_back(shipment: Shipment, output: str, *, default: Path, access: Access) -> Path:

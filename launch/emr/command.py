@@ -114,7 +114,9 @@ def _run(parsed: argparse.Namespace) -> int:
     wanted = _order(parsed)
     order.check(wanted)
     wanted = order.preflight(wanted)
-    found = order.amount(wanted)
+    if besides := order.others(wanted):
+        sys.stderr.write(f"warning: {order.remark(wanted, besides)}\n")
+    found = order.amount(wanted, besides)
     expected = order.estimate(wanted, found)
     sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
     cost.check(expected, max_usd=wanted.max_usd)
@@ -129,7 +131,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     wanted = _order(parsed)
     order.check(wanted)
     local = not wanted.settings.input.startswith("s3://")
-    found = order.amount(wanted) if local else order.Amount(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
+    found = order.amount(wanted, {}) if local else order.Amount(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
     expected = order.estimate(wanted, found)
     sys.stdout.write(plan.text(wanted))
     if not local:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,8 +119,40 @@ def preflight(order: Order) -> Order:
     return replace(order, cluster=replace(cluster, subnet=str(subnets[0]["SubnetId"])))
 
 
-def amount(order: Order) -> Amount:
-    """What is to be extracted: counted in the folder, or listed in the bucket.
+def others(order: Order) -> dict[str, int]:
+    """Name and size of the objects in the folder's place in the bucket that the folder has not got.
+
+    They are the user's, so they stay, and take part in the run. In the lab, whose place is the folder's mirror, and of
+    photographs that are in S3 already there are none.
+
+    Raises:
+        ClientError, BotoCoreError: the bucket cannot be listed.
+    """
+    source = order.settings.input
+    if order.in_lab or source.startswith("s3://"):
+        return {}
+    here = {path.relative_to(source).as_posix() for path in storage.files(Path(source))}
+    there = _listed(order, _place(order))
+    # What is hidden is no photograph, and what is empty marks a folder.
+    return {
+        name: size
+        for name, size in there.items()
+        if size and name not in here and not name.rpartition("/")[2].startswith(".")
+    }
+
+
+def remark(order: Order, besides: Mapping[str, int]) -> str:
+    """What a user must know of the `others`, and can do about them."""
+    source, place = order.settings.input, _place(order)
+    remove = shlex.join(["aws", "s3", "sync", "--delete", source, place])
+    return (
+        f"{place} holds {len(besides):,} objects that {source} has not got, like {min(besides)}; "
+        f"they stay and take part in the run. If they should not: {remove}, or give the folder another name"
+    )
+
+
+def amount(order: Order, besides: Mapping[str, int]) -> Amount:
+    """What is to be extracted: counted in the folder, with the `others` that lie beside it, or listed in the bucket.
 
     Raises:
         UsageError: there is nothing.
@@ -127,15 +160,12 @@ def amount(order: Order) -> Amount:
     """
     source = order.settings.input
     if source.startswith("s3://"):
-        bucket, _, prefix = source.removeprefix("s3://").partition("/")
-        s3 = aws.client("s3", order.cluster.region)
-        listed = aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{prefix}/")
-        sizes = [int(each["Size"]) for each in listed]
-        if not sizes:
+        listed = _listed(order, source)
+        if not listed:
             raise UsageError(f"--input {source} holds nothing; bring photographs there, or give a folder")
-        return Amount(images=len(sizes), size_bytes=sum(sizes), uploads=0)
+        return Amount(images=len(listed), size_bytes=sum(listed.values()), uploads=0)
     sizes = [path.stat().st_size for path in storage.files(Path(source))]
-    return Amount(images=len(sizes), size_bytes=sum(sizes), uploads=len(sizes))
+    return Amount(images=len(sizes) + len(besides), size_bytes=sum(sizes) + sum(besides.values()), uploads=len(sizes))
 
 
 def estimate(order: Order, found: Amount) -> cost.Estimate:
@@ -153,6 +183,18 @@ def estimate(order: Order, found: Amount) -> cost.Estimate:
         uploads=found.uploads,
         running=bool(order.existing),
     )
+
+
+def _place(order: Order) -> str:
+    return transfer.in_bucket(order.settings, f"s3://{order.cluster.bucket}").input
+
+
+def _listed(order: Order, uri: str) -> dict[str, int]:
+    """Sizes in bytes of the objects below `uri`, by their names there."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    s3 = aws.client("s3", order.cluster.region)
+    found = aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{prefix}/")
+    return {each["Key"].removeprefix(f"{prefix}/"): int(each["Size"]) for each in found}
 
 
 def _existing(order: Order) -> Cluster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from launch import package
+from launch import package, transfer
 from launch.emr import policies, request, run, wheelhouse
 from launch.emr.order import CACHE, Order
 from launch.transfer import Shipment
@@ -32,13 +32,9 @@ def document(order: Order) -> dict[str, object]:
 
 def _shipment(order: Order) -> Shipment:
     """Where transfer.send would bring everything."""
-    bucket, source, target = f"s3://{order.cluster.bucket}", order.settings.input, order.settings.output
+    bucket = f"s3://{order.cluster.bucket}"
     built = package.build(CACHE)
     place = f"{bucket}/artifacts/package/{built.sha256[:12]}"
-    if not source.startswith("s3://"):
-        source = f"{bucket}/images/{source.rpartition('/')[2]}"
-    if not target.startswith("s3://"):
-        target = f"{bucket}/results/{target.rpartition('/')[2]}"
     model = f"{bucket}/artifacts/models/SHA256/{order.model}-{order.image_size}.tflite"
-    settings = replace(order.settings, input=source, output=target, model=model)
+    settings = replace(transfer.in_bucket(order.settings, bucket), model=model)
     return Shipment(f"{place}/{built.archive.name}", f"{place}/{built.main.name}", settings)

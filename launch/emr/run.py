@@ -45,7 +45,9 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     )
     wheels = wheelhouse.build(CACHE, machine=_machine(order), python=order.release.python)
     _check_packages(order, wheels)
-    shipment = transfer.send(order.settings, package.build(CACHE), built.path, bucket=bucket, access=access)
+    shipment = transfer.send(
+        order.settings, package.build(CACHE), built.path, bucket=bucket, access=access, prune=order.in_lab
+    )
     artifacts = artifact_uris(order.cluster.bucket, wheels.sha256)
     storage.put(wheels.path, artifacts.wheelhouse, access)
     storage.put(wheelhouse.BOOTSTRAP, artifacts.bootstrap, access)

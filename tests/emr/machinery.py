@@ -36,6 +36,29 @@ def job_record(run):
     }
 
 
+# What of it a run ends with.
+ENDING = """\
+images      6: 5 extracted, 0 already known
+classes     2
+rejected    1; skipped as no images: 1 Thumbs.db
+components  3 of 1,280 features, 95.7% of the variance
+accuracy    75.0% of 4 test images, macro F1 0.733
+"""
+
+
+def keys(prefix):
+    """The names in the bucket that begin so."""
+    s3 = boto3.client("s3", region_name=REGION)
+    return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
+
+
+def put(*names):
+    """Objects of a user's own in images/fruits; a name with a slash at its end is the console's mark of a folder."""
+    s3 = boto3.client("s3", region_name=REGION)
+    for name in names:
+        s3.put_object(Bucket=BUCKET, Key=f"images/fruits/{name}", Body=b"" if name.endswith("/") else b"theirs")
+
+
 class Machinery:
     """What Amazon does with the clusters of moto, on a thread: bootstrap, step, logs, results, end."""
 

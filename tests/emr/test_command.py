@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from datetime import datetime
@@ -13,32 +12,17 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from launch.cluster import LabError
-from launch.emr import aws, follow, request, wheelhouse
+from launch.emr import aws, follow, wheelhouse
 from launch.emr.aws import EmrError
 from tests.emr.conftest import BUCKET, REGION
-from tests.emr.machinery import Machinery, moto_clusters
+from tests.emr.machinery import ENDING, Machinery, keys, moto_clusters, put
 
 ROOT = Path(__file__).parents[2]
-
-
-ENDING = """\
-images      6: 5 extracted, 0 already known
-classes     2
-rejected    1; skipped as no images: 1 Thumbs.db
-components  3 of 1,280 features, 95.7% of the variance
-accuracy    75.0% of 4 test images, macro F1 0.733
-"""
 
 
 def clusters():
     found = boto3.client("emr", region_name=REGION).list_clusters()["Clusters"]
     return {cluster["Id"]: cluster["Status"]["State"] for cluster in found}
-
-
-def keys(prefix):
-    s3 = boto3.client("s3", region_name=REGION)
-    return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
 
 def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_args, tmp_path):
@@ -77,35 +61,6 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
     assert stored == wheelhouse.BOOTSTRAP.read_bytes()
 
 
-def test_a_plan_is_what_a_run_asks_for(ready, launch, run_args, monkeypatch):
-    sent = []
-    take = request.run_job_flow
-
-    def keep(*given, **more):
-        sent.append(take(*given, **more))
-        return sent[-1]
-
-    monkeypatch.setattr(request, "run_job_flow", keep)
-    with Machinery():
-        assert launch(*run_args)[0] == 0
-    (asked,) = sent
-    planned = planned_request(launch("emr-plan", *run_args[1:])[1])
-    both = [json.dumps(each, sort_keys=True) for each in (planned, asked)]
-    subnet = asked["Instances"]["Ec2SubnetId"]
-    model = next(arg for arg in asked["Steps"][0]["HadoopJarStep"]["Args"] if arg.endswith(".tflite"))
-    for name, what in (("SUBNET", subnet), (f"s3://{BUCKET}/artifacts/models/SHA256/lite0-224.tflite", model)):
-        both[0] = both[0].replace(name, what)
-    wheels = asked["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
-    known = planned["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
-    both[0] = both[0].replace(known[0], wheels[0]).replace(known[1], wheels[1])
-    assert both[0] == both[1]
-
-
-def planned_request(text):
-    """The JSON below the first heading of emr-plan."""
-    return json.JSONDecoder().raw_decode(text.partition("\n")[2])[0]
-
-
 def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
     with Machinery():
         assert launch(*run_args)[0] == 0
@@ -113,6 +68,21 @@ def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
     assert code == 0
     assert error.splitlines()[-1].endswith("0 sent")
     assert ENDING in out
+
+
+def test_what_else_lies_in_the_users_bucket_is_said_before_the_price_and_stays(ready, launch, run_args, photos):
+    put("Kiwi/", "Kiwi/.DS_Store", "Kiwi/0 9.jpg", "Lime/0.jpg")
+    with Machinery():
+        code, out, error = launch(*run_args)
+    assert code == 0
+    assert error.splitlines()[0] == (
+        f"warning: s3://{BUCKET}/images/fruits holds 2 objects that {photos} has not got, like Kiwi/0 9.jpg; they stay "
+        f"and take part in the run. If they should not: aws s3 sync --delete {photos} s3://{BUCKET}/images/fruits, "
+        "or give the folder another name"
+    )
+    assert "images      8," in out, "6 of the folder, and these"
+    assert error.splitlines()[-1] == f"6 files in s3://{BUCKET}/images/fruits: 6 sent"
+    assert {"images/fruits/Kiwi/0 9.jpg", "images/fruits/Lime/0.jpg"} <= set(keys("images/fruits/"))
 
 
 def test_results_that_stand_are_not_said_to_be_extracted_again(ready, launch, run_args):
@@ -322,62 +292,6 @@ def test_only_what_carries_the_tag_is_ended(ready, launch):
         assert f"CLUSTER={theirs[0]} was not started by emrlab; it is left alone" in error
 
 
-def test_a_plan_needs_no_credentials_and_no_network(launch, photos, monkeypatch):
-    def closed(*_, **__):
-        raise AssertionError("a plan calls nothing")
-
-    monkeypatch.setattr(socket.socket, "connect", closed)
-    monkeypatch.setattr(socket, "getaddrinfo", closed)
-    code, out, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
-    assert (code, error) == (0, "")
-    assert planned_request(out)["Instances"]["Ec2SubnetId"] == "SUBNET"
-    for words in ("AmazonEMRServicePolicy_v2", "elasticmapreduce:RunJobFlow", "estimate    $0.", "images      6,"):
-        assert words in out
-
-
-def test_a_plan_for_photographs_in_a_bucket_says_what_it_assumes(launch):
-    code, out, _ = launch(
-        "emr-plan", "--bucket", "mine", "--input", "s3://mine/images/x", "--output", "s3://mine/results/x"
-    )
-    assert code == 0
-    assert "for 10,000 photographs: a plan does not look into the bucket" in out
-
-
-def put_docker_on_path(monkeypatch, folder, *lines):
-    folder.mkdir()
-    docker = folder / "docker"
-    docker.write_text("\n".join(["#!/bin/sh", *lines]))
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-
-
-def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path, monkeypatch):
-    put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
-    code, out, _ = launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
-    assert code == 0
-    found = planned_request(out)
-    assert found["LogUri"] == "s3://emrlab/logs/"
-    assert "Ec2SubnetId" not in found["Instances"]
-    assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
-
-
-def test_a_rehearsal_says_that_it_is_free(ready, launch, run_args, tmp_path, monkeypatch):
-    put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
-    with Machinery():
-        code, out, _ = launch(*run_args, "--target", "emr-lab")
-    assert code == 0
-    assert out.startswith("estimate    nothing, the rehearsal is free; on AWS the same run would cost $0.")
-    assert f"{ENDING}cost        nothing, the rehearsal is free; on AWS these " in out
-    record = json.loads((tmp_path / "here" / "emr.json").read_text())
-    assert record["billed"] is False
-
-
-def test_the_labs_plan_without_docker_is_one_line(launch, photos, tmp_path, monkeypatch):
-    put_docker_on_path(monkeypatch, tmp_path / "bin", "echo Is the docker daemon running? >&2", "exit 1")
-    with pytest.raises(LabError, match=r"Is the docker daemon running.*make doctor"):
-        launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
-
-
 def test_without_a_bucket_one_line_says_what_to_give(launch, photos):
     code, _, error = launch("emr-plan", "--input", str(photos), "--output", "out/run")
     assert code == 2
@@ -389,39 +303,6 @@ def test_without_credentials_one_line_says_what_to_do(launch, photos):
     assert code == 1
     assert error.startswith("error: no AWS credentials; run aws configure, or set AWS_ACCESS_KEY_ID")
     assert len(error.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (("--release", "emr-6.9.0"), "RELEASE=emr-6.9.0 is not in releases.toml; choose one of emr-spark-8.1.0"),
-        (("--instance-type", "m5.large"), "INSTANCE_TYPE=m5.large is not known; choose one of m5.xlarge"),
-        (("--region", "ap-south-1"), "REGION=ap-south-1 has no prices"),
-        (("--bucket", "s3://mine"), "BUCKET=s3://mine is no valid name"),
-        (("--input", "nowhere"), "no such folder"),
-        (("--workers", "0"), "--workers: '0' is no number of nodes"),
-        (("--conf", "spark.executor.memory=40g"), "above YARN's limit of 12288 MB a container on m5.xlarge"),
-    ],
-)
-def test_a_mistake_is_told_before_anything_is_asked(launch, photos, more, words):
-    given = {"--bucket": "mine", "--input": str(photos), "--output": "out/run"} | {more[0]: more[1]}
-    try:
-        code, _, error = launch("emr-plan", *[arg for pair in given.items() for arg in pair])
-    except Exception as other:  # noqa: BLE001 - launch/__main__.py puts these into one line
-        code, error = 2, f"error: {other}\n"
-    assert code == 2
-    assert words in error
-    assert len(error.splitlines()) == 1
-
-
-def test_a_release_out_of_support_is_warned_about(launch, photos, monkeypatch):
-    table = (ROOT / "releases.toml").read_text().replace("2029-09-07", "2020-09-07")
-    path = photos.parent / "releases.toml"
-    path.write_text(table)
-    monkeypatch.setattr("launch.emr.release.TABLE", path)
-    code, _, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
-    assert code == 0
-    assert error == ("warning: emr-spark-8.1.0 is out of standard support since 2020-09-07; Amazon may refuse it\n")
 
 
 @pytest.mark.parametrize("name", ["emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down", "emr-setup"])

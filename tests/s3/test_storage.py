@@ -28,8 +28,9 @@ def access(server, bucket, monkeypatch):
 
 @pytest.fixture
 def mirror(bucket, access):
-    def call(folder, out=None):
-        return storage.mirror(folder, f"s3://{bucket.name}/images/set", access, live=False, out=out or io.StringIO())
+    def call(folder, out=None, **more):
+        uri = f"s3://{bucket.name}/images/set"
+        return storage.mirror(folder, uri, access, live=False, out=out or io.StringIO(), **more)
 
     return call
 
@@ -73,6 +74,14 @@ def test_only_what_is_new_or_changed_is_sent_and_what_is_gone_is_removed(mirror,
     assert body(bucket, "Kiwi/1.jpg") == b"kiwi/1.jpg"
     assert "Lime/0.jpg" not in there(bucket)
     assert there(bucket, "images/set-2/"), "what lies beside the prefix is not touched"
+
+
+def test_without_pruning_what_is_gone_stays(mirror, folder, bucket):
+    first = mirror(folder)
+    (folder / "Lime" / "0.jpg").unlink()
+    (folder / "Kiwi" / "1.jpg").write_bytes(b"another")
+    assert mirror(folder, prune=False) == Mirrored(first.files - 1, 1, 0)
+    assert (body(bucket, "Lime/0.jpg"), body(bucket, "Kiwi/1.jpg")) == (b"Lime/0.jpg", b"another")
 
 
 def test_more_than_a_thousand_files(mirror, tmp_path, bucket):
