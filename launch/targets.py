@@ -82,6 +82,18 @@ def lab(shape: Executors, given: Mapping[str, str] | None = None, *, verbose: bo
     return _override([*own, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE], given or {})
 
 
+def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str, region: str) -> list[Setting]:
+    """The settings of a run on Amazon EMR, whose logs go to `bucket` (a name); `given` overrides.
+
+    YARN, S3A and HDFS are as EMR sets them.
+    """
+    own = (
+        Setting("spark.executorEnv.AWS_REGION", region, "the job's own client reads no other place for it"),
+        Setting("spark.eventLog.dir", f"s3://{bucket}/spark-events", "HDFS ends with the cluster"),
+    )
+    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE], given or {})
+
+
 def s3a() -> tuple[Setting, ...]:
     """S3A's settings, the same wherever the job runs; in their file the reason is the comment above each."""
     settings, reason = [], list[str]()

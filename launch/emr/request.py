@@ -12,10 +12,8 @@ from typing import Any
 
 from lab import sizing
 from launch import cluster as docker
-from launch import targets
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
 from launch.emr.wheelhouse import architecture
-from launch.targets import Setting
 
 IDLE_S = 600
 ROOT_GB = 20  # the system, EMR's applications and the job's 0.4 GB of packages
@@ -141,21 +139,6 @@ def executors(cluster: Cluster, given: Mapping[str, str]) -> sizing.Executors:
     wanted = docker.executors(docker.Nodes(cluster.workers, node), given)
     sizing.check(wanted, node, workers=cluster.workers)
     return wanted
-
-
-def settings(cluster: Cluster, given: Mapping[str, str]) -> list[Setting]:
-    """Spark's settings on EMR: the lab's without what is the lab's own. YARN, S3A and HDFS are as EMR sets them.
-
-    Raises:
-        SizingError, LabError: as `executors`.
-    """
-    own = {setting.key for setting in targets.LAB} | {"spark.cores.max"}
-    shared = [setting for setting in targets.lab(executors(cluster, given), given) if setting.key not in own]
-    return [
-        Setting("spark.executorEnv.AWS_REGION", cluster.region, "the job's own client reads no other place for it"),
-        Setting("spark.eventLog.dir", f"s3://{cluster.bucket}/spark-events", "HDFS ends with the cluster"),
-        *shared,
-    ]
 
 
 def security_configuration(kms_key: str) -> dict[str, Any]:

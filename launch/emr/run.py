@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from launch import model, package, storage, submit, transfer
+from launch import model, package, storage, submit, targets, transfer
 from launch.emr import aws, cost, follow, logs, request, wheelhouse
 from launch.emr.aws import AwsError, EmrError
 from launch.emr.follow import Clients, Step
@@ -94,8 +94,13 @@ def artifact_uris(bucket: str, sha256: str) -> Artifacts:
 
 
 def spark_step(order: Order, shipment: Shipment) -> dict[str, Any]:
-    """The step: the one argument list of spark-submit."""
-    conf = request.settings(order.cluster, order.given)
+    """The step: the one argument list of spark-submit.
+
+    Raises:
+        SizingError, LabError: as `request.executors`.
+    """
+    wanted, given = order.cluster, order.given
+    conf = targets.emr(request.executors(wanted, given), given, bucket=wanted.bucket, region=wanted.region)
     arguments = submit.arguments(shipment.archive, shipment.main, settings=shipment.settings, conf=conf)
     return request.spark_step(arguments, keep=order.cluster.keep or bool(order.existing))
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from lab import sizing
-from launch import submit
+from launch import submit, targets
 from launch.emr import request
 from launch.emr.request import Artifacts, Cluster
 from pipeline.settings import Settings, from_args
@@ -37,9 +37,16 @@ CASES = {
 }
 
 
+def settings(cluster, given=None):
+    given = given or {}
+    shape = request.executors(cluster, given)
+    return targets.emr(shape, given, bucket=cluster.bucket, region=cluster.region)
+
+
 def asked(cluster):
-    conf = request.settings(cluster, {})
-    arguments = submit.arguments("s3://bucket/pipeline.zip", "s3://bucket/main.py", settings=SETTINGS, conf=conf)
+    arguments = submit.arguments(
+        "s3://bucket/pipeline.zip", "s3://bucket/main.py", settings=SETTINGS, conf=settings(cluster)
+    )
     step = request.spark_step(arguments, keep=cluster.keep)
     return request.run_job_flow(cluster, ARTIFACTS, python="3.11", step=step)
 
@@ -106,8 +113,8 @@ def test_each_release_gets_applications_that_it_has(label):
 
 def test_spot_falls_back_and_never_carries_hdfs_or_the_driver():
     fleets = {fleet["InstanceFleetType"]: fleet for fleet in asked(CASES["spot"])["Instances"]["InstanceFleets"]}
-    targets = {name: (fleet["TargetOnDemandCapacity"], fleet["TargetSpotCapacity"]) for name, fleet in fleets.items()}
-    assert targets == {"MASTER": (1, 0), "CORE": (1, 0), "TASK": (0, 3)}
+    capacity = {name: (fleet["TargetOnDemandCapacity"], fleet["TargetSpotCapacity"]) for name, fleet in fleets.items()}
+    assert capacity == {"MASTER": (1, 0), "CORE": (1, 0), "TASK": (0, 3)}
     spot = fleets["TASK"]["LaunchSpecifications"]["SpotSpecification"]
     assert spot["TimeoutAction"] == "SWITCH_TO_ON_DEMAND"
     types = [each["InstanceType"] for each in fleets["TASK"]["InstanceTypeConfigs"]]
@@ -116,7 +123,7 @@ def test_spot_falls_back_and_never_carries_hdfs_or_the_driver():
 
 
 def test_the_executors_are_those_that_two_m5_xlarge_hold():
-    conf = {setting.key: setting.value for setting in request.settings(ONE_SHOT, {})}
+    conf = {setting.key: setting.value for setting in settings(ONE_SHOT)}
     assert {key: conf[f"spark.executor.{key}"] for key in ("instances", "cores", "memory", "memoryOverhead")} == {
         "instances": "2",
         "cores": "4",
@@ -130,16 +137,16 @@ def test_the_executors_are_those_that_two_m5_xlarge_hold():
 
 
 def test_what_is_the_labs_own_does_not_go_to_emr():
-    keys = {setting.key for setting in request.settings(ONE_SHOT, {})}
+    keys = {setting.key for setting in settings(ONE_SHOT)}
     assert not keys & {"spark.master", "spark.driver.host", "spark.cores.max"}
     assert not [key for key in keys if "fs.s3" in key], "S3A is EMR's own"
 
 
 def test_a_given_setting_is_heeded_and_held_against_yarn():
-    conf = {s.key: s.value for s in request.settings(ONE_SHOT, {"spark.executor.memory": "5g"})}
+    conf = {s.key: s.value for s in settings(ONE_SHOT, {"spark.executor.memory": "5g"})}
     assert conf["spark.executor.memory"] == "5g"
     with pytest.raises(sizing.SizingError, match=r"makes containers of 12288 MB|above YARN"):
-        request.settings(ONE_SHOT, {"spark.executor.memory": "6g"})
+        settings(ONE_SHOT, {"spark.executor.memory": "6g"})
 
 
 def test_every_setting_carries_its_reason_and_the_job_its_settings():

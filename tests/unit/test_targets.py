@@ -17,7 +17,13 @@ def values(settings):
     return found
 
 
-@pytest.mark.parametrize("settings", [targets.local(["s3://b/x"]), targets.lab(SHAPE)], ids=["local", "lab"])
+def emr(given=None):
+    return targets.emr(SHAPE, given, bucket="photos-of-mine", region="eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "settings", [targets.local(["s3://b/x"]), targets.lab(SHAPE), emr()], ids=["local", "lab", "emr"]
+)
 def test_every_setting_has_a_reason(settings):
     assert all(setting.reason.strip() and setting.value.strip() for setting in settings)
 
@@ -49,7 +55,18 @@ def test_everything_that_is_no_matter_of_place_is_the_same_in_both():
     assert {key for key in both if here[key] != there[key]} == {"spark.master", "spark.sql.shuffle.partitions"}
 
 
-@pytest.mark.parametrize("table", [lambda given: targets.local([], given), lambda given: targets.lab(SHAPE, given)])
+def test_emr_differs_from_the_lab_in_master_region_and_logs_alone():
+    there, lab = values(emr()), values(targets.lab(SHAPE))
+    assert lab.keys() - there.keys() == {"spark.master", "spark.cores.max"}, "YARN is EMR's, and counts instances"
+    assert {key: value for key, value in there.items() if lab.get(key) != value} == {
+        "spark.executorEnv.AWS_REGION": "eu-west-1",
+        "spark.eventLog.dir": "s3://photos-of-mine/spark-events",
+    }
+
+
+@pytest.mark.parametrize(
+    "table", [lambda given: targets.local([], given), lambda given: targets.lab(SHAPE, given), emr]
+)
 def test_what_is_given_overrides_and_says_so(table):
     found = table({"spark.driver.memory": "2g", "spark.speculation": "true"})
     assert values(found)["spark.driver.memory"] == "2g"
