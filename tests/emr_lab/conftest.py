@@ -52,11 +52,13 @@ def step(name: str, *args: str) -> dict[str, Any]:
     return {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": run}
 
 
-def spark_step(name: str, script: str, *args: str, mode: str = "client", memory: str = "1g") -> dict[str, Any]:
-    """A step that submits a script to two small executors."""
+def spark_step(
+    name: str, script: str, *args: str, mode: str = "client", memory: str = "1g", once: bool = False
+) -> dict[str, Any]:
+    """A step that submits a script to two small executors; `once`: a task that fails is not tried again."""
     shape = ["--deploy-mode", mode, "--num-executors", "2", "--executor-cores", "1", "--executor-memory", memory]
-    static = ["--conf", "spark.dynamicAllocation.enabled=false"]
-    return step(name, "spark-submit", *shape, *static, script, *args)
+    conf = ["--conf", "spark.dynamicAllocation.enabled=false", *["--conf", "spark.task.maxFailures=1"] * once]
+    return step(name, "spark-submit", *shape, *conf, script, *args)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Rehearsal:
     def emr(self) -> Any:
         """A client of the endpoint, wherever it is published now."""
         return self._client("emr", "emr:5000")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The AWS_* variables by which the laptop reaches the lab's S3."""
+        return {
+            "AWS_ENDPOINT_URL_S3": f"http://{compose('port', 'minio', '9000').strip()}",
+            "AWS_ACCESS_KEY_ID": self.keys["DATA_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": self.keys["DATA_SECRET_ACCESS_KEY"],
+            "AWS_REGION": "eu-west-3",
+        }
 
     @cached_property
     def s3(self) -> Any:
@@ -170,7 +182,7 @@ def rehearsal(request) -> Iterator[Rehearsal]:
             patch.setenv(name, value)
         try:
             subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
-            compose("build", *(name for name in SERVICES if name not in {"init", "core-1", "core-2"}), timeout_s=UP_S)
+            compose("build", timeout_s=UP_S)
             compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
             yield Rehearsal(credentials.read(credentials.ENV_FILE))
         finally:

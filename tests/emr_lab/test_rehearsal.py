@@ -23,7 +23,7 @@ MARK = "/opt/mark"
 def scripts(rehearsal: Rehearsal) -> dict[str, str]:
     """URIs of what the jobs need."""
     rehearsal.put("images/text.txt", TEXT)
-    names = ("word_count.py", "tell.py")
+    names = ("word_count.py", "tell.py", "hog.py")
     return {name: rehearsal.put(f"artifacts/{name}", (HERE / name).read_bytes()) for name in names}
 
 
@@ -38,6 +38,7 @@ def cluster(rehearsal: Rehearsal, scripts) -> Iterator[str]:
         spark_step("tell", scripts["tell.py"], MARK),
         spark_step("denied", *counting, f"s3://{BUCKET}/images/not-allowed"),
         spark_step("too big", *counting, f"s3://{BUCKET}/results/big", memory="100g"),
+        spark_step("hog", scripts["hog.py"], "3", once=True),
         step("hdfs", "bash", "-c", "echo hello | hadoop fs -put - /tmp-hello && hadoop fs -cat /tmp-hello"),
         keep=True,
         BootstrapActions=[{"Name": "mark", "ScriptBootstrapAction": {"Path": mark, "Args": ["a fruit"]}}],
@@ -102,6 +103,14 @@ def test_an_executor_that_does_not_fit_is_refused_by_yarn(rehearsal: Rehearsal, 
     failed = rehearsal.step(cluster, "too big")
     assert failed["Status"]["State"] == "FAILED"
     assert "above the max threshold" in failed["Status"]["FailureDetails"]["Message"]
+
+
+def test_a_container_over_its_memory_is_killed_by_yarn(rehearsal: Rehearsal, cluster):
+    failed = rehearsal.step(cluster, "hog")
+    assert failed["Status"]["State"] == "FAILED"
+    said = rehearsal.log(f"{cluster}/steps/{failed['Id']}/stdout")
+    assert "Container killed by YARN for exceeding physical memory limits" in said
+    assert "memory" in failed["Status"]["FailureDetails"]["Message"]
 
 
 def test_hdfs(rehearsal: Rehearsal, cluster):

@@ -1,34 +1,28 @@
-"""The image job through `launch emr-run --target emr-lab`: from the bootstrap action to the report."""
+"""The sample in every world: this machine's own Spark, the lab's, and EMR as the lab rehearses it."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
-from tests import pictures
-from tests.emr_lab.conftest import ROOT, STEP_S, Rehearsal
+import pytest
+
+from pipeline import store
+from tests import contract
+from tests.emr_lab.conftest import BUCKET, ROOT, STEP_S, Rehearsal, compose
+
+SAMPLE = ROOT / "data" / "sample"
+STANDALONE = ("master", "worker-1", "worker-2")
 
 
-def test_the_job_from_bootstrap_action_to_report(rehearsal: Rehearsal, keras_file, tmp_path):
-    pictures.write_set(tmp_path / "photos", classes=3, views=8)
-    arguments = ["--target", "emr-lab", "--input", str(tmp_path / "photos"), "--output", str(tmp_path / "report")]
+def launch(command: str, target: str, output: Path, model: Path, *more: str) -> str:
+    """What `python -m launch COMMAND` on the sample says, as a user types it."""
+    flags = ["--target", target, "--input", str(SAMPLE), "--output", str(output), "--model", str(model)]
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "launch",
-            "emr-run",
-            *arguments,
-            "--model",
-            str(keras_file),
-            "--image-size",
-            "32",
-            "--yes",
-        ],
+        [sys.executable, "-m", "launch", command, *flags, "--image-size", "32", *more],
         cwd=ROOT,
-        env=os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -36,11 +30,50 @@ def test_the_job_from_bootstrap_action_to_report(rehearsal: Rehearsal, keras_fil
         timeout=2 * STEP_S,
     )
     assert ran.returncode == 0, ran.stdout
-    assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
-    record = json.loads((tmp_path / "report" / "emr.json").read_text())
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def rehearsed(rehearsal: Rehearsal, keras_file, tmp_path_factory) -> Path:
+    """The folder that a whole `emr-run` left here; its results are in the lab, under the folder's name."""
+    folder = tmp_path_factory.mktemp("out") / "rehearsed"
+    said = launch("emr-run", "emr-lab", folder, keras_file, "--yes")
+    assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in said
+    assert said.count("images      240: 240 extracted, 0 already known\n") == 1
+    return folder
+
+
+def test_from_the_bootstrap_action_to_the_report(rehearsal: Rehearsal, rehearsed):
+    assert (rehearsed / "report.html").stat().st_size > 10_000
+    record = json.loads((rehearsed / "emr.json").read_text())
+    assert record["billed"] is False
     found = rehearsal.emr.describe_cluster(ClusterId=record["cluster"])["Cluster"]
     assert found["Status"]["State"] == "TERMINATED"
     assert found["Status"]["StateChangeReason"]["Code"] == "ALL_STEPS_COMPLETED"
     assert {"Key": "emrlab-wheelhouse", "Value": record["wheelhouse"]} in found["Tags"]
     step = rehearsal.emr.describe_step(ClusterId=record["cluster"], StepId=record["step"])["Step"]
     assert step["Status"]["State"] == "COMPLETED"
+
+
+def test_the_same_results_by_the_same_package(rehearsal: Rehearsal, rehearsed, keras_file, tmp_path, monkeypatch):
+    launch("run", "local", tmp_path / "local", keras_file)
+    compose("up", "--detach", "--wait", *STANDALONE)
+    try:
+        launch("run", "lab", tmp_path / "standalone", keras_file)
+    finally:
+        compose("stop", *STANDALONE)
+
+    for name, value in rehearsal.environment.items():
+        monkeypatch.setenv(name, value)
+    store.open_store.cache_clear()
+    listed = len(list(SAMPLE.rglob("*.jpg")))
+    local = contract.check(str(tmp_path / "local"), listed=listed)
+    assert local.run["cluster"]["master"].startswith("local")
+    for name, master in (("standalone", "spark://"), (rehearsed.name, "yarn")):
+        there = contract.check(f"s3://{BUCKET}/results/{name}", listed=listed)
+        assert there.run["cluster"]["master"].startswith(master)
+        contract.assert_same(local, there)
+        assert there.metrics == local.metrics
+        for part in ("package", "extraction"):
+            assert there.run["asked"][part] == local.run["asked"][part]
+        assert there.run["model"] == local.run["model"]

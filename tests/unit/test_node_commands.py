@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.timeout(60)
 
 
-COMMANDS = Path(__file__).parents[2] / "docker" / "emr-node" / "bin"
+COMMANDS = Path(__file__).parents[2] / "docker" / "node" / "emr" / "bin"
 
 
 @pytest.mark.parametrize("flags", [["-n"], ["-u", "root", "-E"], ["--user", "root"], ["-u", "root", "A=b"], []])
