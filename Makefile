@@ -4,6 +4,7 @@
 	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-emr lint bench bench-lab sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
+LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 # The lab itself needs Docker and the standard library of any Python from 3.11 on.
 LAB := $(or $(PYTHON),python3) -m lab
 TARGET ?= lab
@@ -113,8 +114,9 @@ sample: setup ## draw data/sample anew
 pictures: setup ## draw docs/*.svg anew from compose.yaml
 	@$(PYTHON_VENV) docs/draw.py
 
-lock: setup ## resolve requirements.lock anew from pyproject.toml
-	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml --group laptop --group test --output-file requirements.lock
+lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, those of the images from their *.in
+	@$(LOCK) pyproject.toml --group laptop --group test --output-file requirements.lock
+	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
 
 distclean: ## remove what was set up and made outside Docker: .venv, .cache, out
 	@rm -rf .venv .cache out
