@@ -16,7 +16,8 @@ _FETCH = (
     'shift; exec "$file" "$@"'
 )
 _TRACEBACK = "Traceback (most recent call last):"
-_TELLING = re.compile(r"^\s*(?:Caused by: )?(?:error: .+|[\w.$]*(?:Error|Exception)\b.*)$", re.IGNORECASE)
+# Py4J puts a Java exception on a line of its own, after ": ".
+_TELLING = re.compile(r"^\s*(?:Caused by: |: )?(?:error: .+|[\w.$]*(?:Error|Exception)\b.*)$", re.IGNORECASE)
 
 
 class CommandError(Exception):
@@ -62,7 +63,7 @@ def failure(code: int, *, stdout: str, stderr: str, log: str | None) -> dict[str
     In client mode Spark gives a Python driver's stderr out as stdout; that of Java and of a shell stays where it is.
     """
     told = stdout if _TRACEBACK in stdout else stderr
-    telling = [line.strip() for line in told.splitlines() if _TELLING.match(line)]
+    telling = [line.strip().removeprefix(": ") for line in told.splitlines() if _TELLING.match(line)]
     message = telling[-1][:500] if telling else f"The step's process ended with exit code {code}."
     details = {"Reason": "Unknown Error.", "Message": message}
     return details if log is None else {**details, "LogFile": f"{log}/{'stdout' if told is stdout else 'stderr'}.gz"}

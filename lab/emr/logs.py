@@ -21,6 +21,8 @@ from lab.emr.nodes import Node, NodeError
 # Below /var/log of a node, as EMR has them there.
 STEPS, BOOTSTRAP_ACTIONS, CONTAINERS = "hadoop/steps/", "bootstrap-actions/", "hadoop-yarn/containers/"
 OF_PROCESSES = (STEPS, BOOTSTRAP_ACTIONS)
+# A Python driver's traceback with Java's stack in it begins some 20 kB before its end.
+TAIL_BYTES = 100_000
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Growing:
             self._offset += len(new)
             # Members of one gzip file follow each other.
             self._compressed += gzip.compress(new, mtime=0)
-            self.tail = (self.tail + new)[-10_000:]
+            self.tail = (self.tail + new)[-TAIL_BYTES:]
             self._bucket.put(self._name, self._compressed)
 
 

@@ -33,6 +33,17 @@ def test_step_whose_python_driver_speaks_in_stdout(lab: Fake):
     }
 
 
+def test_step_whose_cause_is_java_s_behind_a_long_stack(lab: Fake):
+    raised = "Traceback (most recent call last):\npy4j.protocol.Py4JJavaError: An error occurred while calling x."
+    cause = "java.lang.IllegalArgumentException: above the max threshold"
+    script = f"echo '{raised}\n: {cause}'; yes '\tat org.apache.spark.X' | head -n 1000; exit 1"
+    cluster = lab.start(step("fails", script))
+    lab.wait(cluster, "TERMINATED")
+    found = lab.step(cluster, "fails")["Status"]["FailureDetails"]
+    assert found["Message"] == cause
+    assert found["LogFile"].endswith("/stdout.gz")
+
+
 def test_step_that_fails_and_cancels_the_others(lab: Fake):
     cluster = lab.start(step("fails", "exit 1", "CANCEL_AND_WAIT"), step("after", "exit 0"), keep=True)
     lab.wait_step(cluster, "after", "CANCELLED")
