@@ -82,7 +82,6 @@ def classify(spark: SparkSession, labels: Sequence[str], *, reduced: str, model:
     ]
     train_images = sum(count for (_, side), count in sides.items() if side == "train")
     counts = {"train_images": train_images, "test_images": sum(sides.values()) - train_images}
-    names = F.array(*[F.lit(label) for label in labels])
     if len(trained) < 2:
         found = ", ".join(trained) or "none"
         notes.insert(0, f"no classifier: it needs training images of two classes, and there is {found}")
@@ -98,7 +97,7 @@ def classify(spark: SparkSession, labels: Sequence[str], *, reduced: str, model:
     if not tested:
         notes.insert(0, "no accuracy: no image is left to test on; add images or a Test folder")
     vectors = rows.withColumn("vector", array_to_vector(F.col("pca"))).withColumn(
-        "target", (F.array_position(names, F.col("label")) - 1).cast("double")
+        "target", results.label_index(labels).cast("double")
     )
     regression = LogisticRegression(
         featuresCol="vector",
@@ -114,7 +113,7 @@ def classify(spark: SparkSession, labels: Sequence[str], *, reduced: str, model:
         "path",
         "label",
         "split",
-        F.element_at(names, (F.col("prediction") + 1).cast("int")).alias("prediction"),
+        F.element_at(F.array(*map(F.lit, labels)), (F.col("prediction") + 1).cast("int")).alias("prediction"),
         F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
     ).write.mode("overwrite").parquet(store.spark_path(predictions))
     return Scores(labels, _confusion(read_predictions(spark, predictions), labels), **counts, notes=notes)

@@ -57,14 +57,13 @@ def find(spark: SparkSession, output: str, labels: Sequence[str], *, key: str, p
     if not places:
         return Known(0, [], listing, [])
 
-    position = F.array_position(F.array(*[F.lit(label) for label in labels]), F.col("label")) - 1
     index = (
         spark.read.schema(results.spark_schema(results.FEATURES_SCHEMA))
         .parquet(*[store.spark_path(f"{folder}/{name}") for name, folder in places.items()])
         .select(
             "path",
             "etag",
-            (F.col("label_index") == position).alias("current"),
+            (F.col("label_index") == results.label_index(labels)).alias("current"),
             F.col("_metadata.file_name").alias("file"),
         )
     )

@@ -17,6 +17,8 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyspark.sql import Column
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -75,6 +77,12 @@ CLASSIFIER = "model/classifier"
 CONTRACT = (LABELS, FEATURES, REJECTED, "model", REDUCED, PREDICTIONS, PREDICTIONS_CSV, VARIANCE, METRICS, REPORT, RUN)
 _LISTING = "listing"
 _PLAN = "publish.json"
+
+
+def label_index(labels: Sequence[str]) -> Column:
+    """The place, from 0, that the column `label` has in `labels`."""
+    # By its name: the function itself takes no column as the value in Spark 3.5.
+    return F.call_function("array_position", F.array(*map(F.lit, labels)), F.col("label")) - 1
 
 
 def staging(output: str) -> str:
