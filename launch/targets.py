@@ -59,6 +59,11 @@ CLUSTER = (
     Setting("spark.driver.memory", "1g", "the driver holds names and counts; images and features never enter it"),
     Setting("spark.pyspark.python", PYTHON, "the job's own packages, at the same place on every node"),
     Setting("spark.pyspark.driver.python", PYTHON, "the same for the driver"),
+    Setting(
+        "spark.locality.wait",
+        "0s",
+        "a free slot takes any task: names come cheap from another node, waiting 3 s for those near by left it idle",
+    ),
     Setting("spark.eventLog.enabled", "true", "the history server shows the job when it has ended"),
 )
 LAB = (
