@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.features import Runtime
 from pipeline.images import decode
+from pipeline.runtime import Runtime
 
 
 def share(model: str, files: list[str]) -> int:

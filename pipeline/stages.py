@@ -35,6 +35,8 @@ LISTING_ROWS = 50_000
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
 TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
+# The modules that make the features of one image: a change of theirs makes new ones.
+EXTRACTION = ("images.py", "runtime.py", "features.py")
 
 
 class RunError(Exception):
@@ -89,8 +91,11 @@ def run(settings: Settings) -> dict[str, Any]:
     with _timed(seconds, "reduce"):
         reduction = _reduce(spark, files, settings, splitter=splitter, slots=slots)
     with _timed(seconds, "classify"):
-        scores = _classify(spark, labels, staging=staging, images=counts["extracted"] + counts["known"])
-    metrics, kept = scores.metrics(), reduction.components.shape[1]
+        kept = reduction.components.shape[1]
+        scores = _classify(
+            spark, labels, staging=staging, images=counts["extracted"] + counts["known"], components=kept
+        )
+    metrics = scores.metrics()
     record: dict[str, Any] = {
         "run": name,
         "started": started.isoformat(timespec="seconds"),
@@ -177,7 +182,7 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
         if name.name.endswith((".py", ".html"))
     }
     package = sha256(b"".join(sources[name] for name in sorted(sources)))
-    extraction = sha256(model.sha256.encode() + sources["images.py"] + sources["features.py"])
+    extraction = sha256(model.sha256.encode() + b"".join(sources[name] for name in EXTRACTION))
     return {
         "input": settings.input,
         "listing": f"{census.fingerprint:032x}",
@@ -291,11 +296,16 @@ def _reduce(
     return reduction
 
 
-def _classify(spark: SparkSession, labels: list[str], *, staging: str, images: int) -> classify.Scores:
+def _classify(spark: SparkSession, labels: list[str], *, staging: str, images: int, components: int) -> classify.Scores:
     """Fit, predict, score; every image must come out again in each of the three tables."""
     reduced, predictions = f"{staging}/{results.REDUCED}", f"{staging}/{results.PREDICTIONS}"
     scores = classify.classify(
-        spark, labels, reduced=reduced, model=f"{staging}/{results.CLASSIFIER}", predictions=predictions
+        spark,
+        labels,
+        reduced=reduced,
+        components=components,
+        model=f"{staging}/{results.CLASSIFIER}",
+        predictions=predictions,
     )
     store.write_json(f"{staging}/{results.METRICS}", scores.metrics())
     store.write_json(f"{staging}/{results.LABELS}", labels)
