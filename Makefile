@@ -88,7 +88,7 @@ emr-up: ## start the rehearsal: YARN, HDFS and an EMR endpoint in Docker; then m
 	@$(LAB) emr-up
 
 test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; no network beyond the package registries
-	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 tests/emr $(ARGS)
+	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 tests/emr --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-lab: setup ## the tests against a lab of their own: Docker, some minutes
 	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from launch import model
-from tests import pictures
+from tests import networks, pictures
 
 SIZE = 32
+MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
 # What a shell starts in the background is deaf to Ctrl-C, and so is all that it starts: the tests' jobs shall hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,30 +29,14 @@ def no_aws_of_the_developer(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def keras_file(tmp_path_factory) -> Path:
-    """A user's model: 32 x 32 RGB in, 24 features out, its weights drawn from a seed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-
-    keras.utils.set_random_seed(11)
-    net = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(16, 5, strides=2, activation="relu"),
-            keras.layers.Conv2D(24, 3, strides=2, activation="relu"),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-    )
-    path = tmp_path_factory.mktemp("keras") / "small.keras"
-    net.save(path)
-    return path
+def keras_file() -> Path:
+    """A user's model: 32 x 32 RGB in, 24 features out."""
+    return networks.save("small", seed=11, hidden=[(16, 5, 2)], size=SIZE, features=24)
 
 
 @pytest.fixture(scope="session")
 def small_model(keras_file, tmp_path_factory) -> Path:
-    """The same as a LiteRT file."""
-    folder = tmp_path_factory.mktemp("model")
-    shown = folder / "shown.png"
+    """The same as a LiteRT file, where the command line keeps them."""
+    shown = tmp_path_factory.mktemp("model") / "shown.png"
     shown.write_bytes(pictures.encode(pictures.pixels(1), "PNG"))
-    return model.build(str(keras_file), weights=None, image_size=SIZE, cache=folder, images=[shown]).path
+    return model.build(str(keras_file), weights=None, image_size=SIZE, cache=MODELS, images=[shown]).path

@@ -16,7 +16,7 @@ import pytest
 from lab import docker
 from launch import cluster
 from pipeline import store
-from tests import pictures
+from tests import networks, pictures
 from tests.lab import commands
 
 UP_S = 1500  # with the images' build, on a machine that has none
@@ -77,24 +77,9 @@ def results_of_the_lab(lab, monkeypatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory) -> list[str]:
+def model() -> list[str]:
     """Flags for a model that takes some 10 ms an image: there is time to disturb its run; 24 features."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-
-    keras.utils.set_random_seed(12)
-    layers = [keras.layers.Conv2D(64, 3, padding="same", activation="relu") for _ in range(4)]
-    net = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            keras.layers.Rescaling(1 / 255),
-            *layers,
-            keras.layers.Conv2D(24, 3, strides=2, activation="relu"),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-    )
-    path = tmp_path_factory.mktemp("keras") / "slow.keras"
-    net.save(path)
+    path = networks.save("slow", seed=12, hidden=[(64, 3, 1)] * 4, size=32, features=24)
     return ["--model", str(path), "--image-size", "32"]
 
 
