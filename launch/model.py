@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from launch import lite0
+from launch import lite0, quantize
 from launch.lite0 import ModelError
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["BuiltModel", "ModelError", "build"]
 
 APPLICATIONS = {"efficientnetb0": "EfficientNetB0", "vgg16": "VGG16"}
+INT8 = "lite0-int8"
+NAMES = ("lite0", INT8, *APPLICATIONS)
 PARITY_LIMIT = 1e-3
+# An int8 model's features are others than its source's; pointing elsewhere than this they would be of no use.
+INT8_COSINE = 0.9
 PARITY_IMAGES = 16
 DOWNLOAD_STALL_S = 60.0
 
@@ -64,7 +68,7 @@ def build(model: str, *, weights: Path | None, image_size: int, cache: Path, ima
     """Build a model's LiteRT file, or find the one that the same inputs gave before.
 
     Args:
-        model: `lite0`, `efficientnetb0`, `vgg16`, or the path of a `.keras` file.
+        model: one of NAMES, or the path of a `.keras` file.
         weights: file in place of the ImageNet weights; None for a `.keras` file, which holds its own.
         image_size: S, pixels a side.
         cache: folder of built files, created if need be.
@@ -82,7 +86,7 @@ def build(model: str, *, weights: Path | None, image_size: int, cache: Path, ima
     pictures = _read_pictures(images, image_size=image_size)
     with _silence_tensorflow():
         net = _load_source(model, source=source, image_size=image_size)
-        content = _convert(net, name=name)
+        content = _convert(net, name=name, image_size=image_size)
         parity = _compare(net, content, pictures=pictures, name=name)
     built = BuiltModel(path=path, features=int(net.outputs[0].shape[-1]), parity=parity, reused=False)
     _save(built, content)
@@ -95,13 +99,12 @@ def _locate_source(model: str, *, weights: Path | None) -> Path | None:
         if weights is not None:
             raise ModelError(f"--weights {weights} and {model} exclude each other: a .keras file holds its own weights")
         source: Path | None = Path(model)
-    elif model == "lite0":
+    elif model in {"lite0", INT8}:
         source = weights or lite0.checkpoint()
     elif model in APPLICATIONS:
         source = weights
     else:
-        choices = ", ".join(["lite0", *APPLICATIONS])
-        raise ModelError(f"unknown model {model!r}: choose {choices} or give the path of a .keras file")
+        raise ModelError(f"unknown model {model!r}: choose {', '.join(NAMES)} or give the path of a .keras file")
     if source is not None and not source.is_file():
         flag = "--model" if model.endswith(".keras") else "--weights"
         raise ModelError(f"{flag} {source}: no such file; check the path")
@@ -115,6 +118,8 @@ def _hash_build(model: str, *, source: Path | None, image_size: int) -> str:
     )
     for file in (Path(__file__), Path(lite0.__file__)):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
+    if model == INT8:
+        digest.update(quantize.digest())
     try:
         digest.update(b"imagenet" if source is None else hashlib.sha256(source.read_bytes()).digest())
     except OSError as error:
@@ -205,7 +210,7 @@ def _load_source(model: str, *, source: Path | None, image_size: int) -> keras.M
     keras.utils.clear_session()  # numbers in layers' names start anew: the same inputs give the same bytes
     if model in APPLICATIONS or source is None:
         return _load_application(model, weights=source, image_size=image_size)
-    if model == "lite0":
+    if model in {"lite0", INT8}:
         return lite0.load(source, image_size=image_size)
     return _load_users_model(source, image_size=image_size)
 
@@ -284,11 +289,13 @@ def _load_users_model(path: Path, *, image_size: int) -> keras.Model:
     return keras.Model(image, keras.ops.cast(features, "float32"))
 
 
-def _convert(net: keras.Model, *, name: str) -> bytes:
+def _convert(net: keras.Model, *, name: str, image_size: int) -> bytes:
     import tensorflow as tf  # noqa: PLC0415
     from tensorflow.lite.python.convert_phase import ConverterError  # noqa: PLC0415
 
     try:
+        if name == INT8:
+            return quantize.convert(net, image_size=image_size)
         # Never from_concrete_functions: in TensorFlow 2.21 it loses the weights without a word.
         return bytes(tf.lite.TFLiteConverter.from_keras_model(net).convert())
     except (ConverterError, tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
@@ -306,6 +313,15 @@ def _compare(net: keras.Model, content: bytes, *, pictures: NDArray[np.uint8], n
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{name}'s LiteRT file does not run: {_brief(error)}; use plain Keras layers") from error
     parity = float(np.max(np.abs(found - wanted))) / scale
+    if name == INT8:
+        lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(wanted, axis=-1)
+        cosine = float(np.min(np.sum(found * wanted, axis=-1) / lengths))
+        if not cosine >= INT8_COSINE:
+            raise ModelError(
+                f"{name}'s features point elsewhere than lite0's, cosine {cosine:.2f}, below {INT8_COSINE}: not kept; "
+                "take lite0"
+            )
+        return parity
     if not parity <= PARITY_LIMIT:  # not `>`: NaN must fail too
         raise ModelError(
             f"{name} in LiteRT is off by {parity:.1e} of its features' scale, above {PARITY_LIMIT}: not kept"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from launch import model
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """`--model`, `--weights`, `--image-size` and `--conf`."""
     parser.add_argument(
-        "--model", default="lite0", metavar="MODEL", help="lite0 (default), efficientnetb0, vgg16 or FILE.keras"
+        "--model", default="lite0", metavar="MODEL", help=f"{', '.join(model.NAMES)} or FILE.keras (lite0)"
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16, for want of internet"

@@ -144,7 +144,7 @@ def test_a_broken_record_is_passed_over(tmp_path, bench):
 
 @pytest.mark.parametrize(
     ("model", "size", "factor"),
-    [("lite0", 200, 1 / 4), ("vgg16", 100, 0.41 / 15.5), ("mine.keras", 100, 0.41 / 15.5)],
+    [("lite0", 200, 1 / 4), ("lite0-int8", 100, 1), ("vgg16", 100, 0.41 / 15.5), ("mine.keras", 100, 0.41 / 15.5)],
 )
 def test_what_was_not_measured_is_scaled_by_pixels_and_work(bench, model, size, factor):
     found = cost.rate(model, size, runs=[], bench=bench)

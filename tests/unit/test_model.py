@@ -89,6 +89,29 @@ def test_a_built_file_takes_rgb_bytes_in_any_batch(lite0: BuiltModel, pixels: ND
         assert (run(lite0.path, image[None])[0] == together[index]).all()
 
 
+def test_integers_give_other_features_that_point_the_same_way(
+    lite0: BuiltModel, images: list[Path], cache: Path, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(folder: Path) -> BuiltModel:
+        return build("lite0-int8", weights=None, image_size=SIZE, cache=folder, images=images)
+
+    built = once(cache)
+    assert built.path.name.startswith(f"lite0-int8-{SIZE}-")
+    assert built.path.stat().st_size < lite0.path.stat().st_size / 3
+    ours, theirs = run(built.path, pixels), run(lite0.path, pixels)
+    assert ours.dtype == np.float32
+    cosine = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() > 0.95
+    assert built.parity > model.PARITY_LIMIT
+
+    content, honest = built.path.read_bytes(), model._run
+    monkeypatch.setattr("launch.quantize.convert", lambda *_, **__: content)
+    monkeypatch.setattr(model, "_run", lambda *args, **options: honest(*args, **options)[:, ::-1])
+    with pytest.raises(ModelError, match=r"^lite0-int8's features point elsewhere than lite0's, cosine 0\.\d\d, below"):
+        once(cache / "elsewhere")
+    assert not (cache / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
 def test_a_file_that_disagrees_with_its_source_is_not_kept(
     users_model: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
@@ -243,7 +266,7 @@ def test_weights_of_another_network_are_refused(keras: Any, images: list[Path], 
         ("vgg16", Path("missing.h5"), r"^--weights missing\.h5: no such file; check the path$"),
         ("missing.keras", None, r"^--model missing\.keras: no such file; check the path$"),
         ("missing.keras", Path("w.h5"), r"^--weights w\.h5 and missing\.keras exclude each other"),
-        ("resnet50", None, r"^unknown model 'resnet50': choose lite0, efficientnetb0, vgg16 or"),
+        ("resnet50", None, r"^unknown model 'resnet50': choose lite0, lite0-int8, efficientnetb0, vgg16 or"),
         ("lite0", None, r"^none of 0 pictures decodes"),
     ],
 )
