@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-emr lint bench bench-lab sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -102,11 +102,14 @@ test-emr: setup ## the tests against a rehearsal cluster of their own: YARN, HDF
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-bench: setup ## speed and memory beside peers on this machine; writes bench/results.md
+bench: setup ## speed and memory on this machine, and what a run on EMR will take and cost; writes bench/results.md
 	@$(PYTHON_VENV) -m bench
 
 bench-lab: setup ## the lab beside local Spark on the same cores; the lab must be up; writes bench/lab.md
 	@$(PYTHON_VENV) -m bench.lab
+
+bench-peers: setup ## how others do the same job, Ray Data, Daft and the usual notebook, beside ours; writes bench/peers.md
+	@$(PYTHON_VENV) -m bench.peers
 
 sample: setup ## draw data/sample anew
 	@$(PYTHON_VENV) -m data.draw
@@ -114,9 +117,9 @@ sample: setup ## draw data/sample anew
 pictures: setup ## draw docs/*.svg anew from compose.yaml
 	@$(PYTHON_VENV) docs/draw.py
 
-lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, those of the images from their *.in
+lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, the others from their *.in
 	@$(LOCK) pyproject.toml --group laptop --group test --output-file requirements.lock
-	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
 
 distclean: ## remove what was set up and made outside Docker: .venv, .cache, out
 	@rm -rf .venv .cache out

@@ -1,7 +1,8 @@
 """Speed and memory on this machine, each figure beside a peer measured in the same run: `make bench`.
 
 Takes a quarter of an hour; nothing else should run meanwhile. What drifts with the machine is measured in pairs, ours
-between two runs of the peer, and the median of the ratios counts. Writes bench/results.md.
+between two runs of the peer, and the median of the ratios counts. Writes bench/results.md, with what a run on Amazon
+EMR will take and cost at that rate.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from bench import job, photos, startup
+from bench import costs, job, photos, startup
 from launch import java, model, submit, targets
 
 ROOT = Path(__file__).parent.parent
@@ -44,9 +45,10 @@ def main() -> None:
     """Measure, print and write the table."""
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder))
-    table = render(figures)
-    RESULTS.write_text(table)
-    sys.stdout.write(table)
+    RESULTS.write_text(render(figures))
+    with RESULTS.open("a") as results:
+        results.write(costs.table())
+    sys.stdout.write(RESULTS.read_text())
 
 
 def measure(folder: Path) -> list[Figure]:

@@ -31,7 +31,7 @@ class Ran:
         return self.wall_s - sum(self.stages_s[stage] for stage in ("reduce", "classify", "report"))
 
 
-def run(photos: Path, output: Path) -> Ran:
+def run(photos: Path, output: Path, *, model: str = "lite0") -> Ran:
     """`python -m launch run`; the model file must be built.
 
     Raises:
@@ -40,7 +40,10 @@ def run(photos: Path, output: Path) -> Ran:
     command = [sys.executable, "-m", "launch", "run", "--input", str(photos), "--output", str(output)]
     started, peaks = time.monotonic(), dict[int, float]()
     with subprocess.Popen(
-        [*command, "--image-size", str(IMAGE_SIZE)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--model", model, "--image-size", str(IMAGE_SIZE)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         while process.poll() is None:
             for pid in _driver(process.pid):

@@ -16,10 +16,11 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A row of releases.toml."""
+    """A row of releases.toml; `spark_hadoop_cloud` only where that is not Spark's own version."""
 
     label: str
     spark: str
+    spark_hadoop_cloud: str | None = None
     hadoop: str
     scala: str
     python: str

@@ -79,15 +79,10 @@ def measure(spark: SparkSession, files: Sequence[str], *, target: str, tasks: in
 
     Args:
         spark: the session.
-        files: URIs of feature files.
+        files: URIs of feature files, one at least.
         target: location for the partial sums; nobody needs them afterwards.
         tasks: as many as there are task slots: what a task sends does not grow with its images.
-
-    Raises:
-        UsageError: there are no files.
     """
-    if not files:
-        raise UsageError("--input: no image gave features, so there is nothing to reduce; see the rejected ones")
     _over(spark, files, partial(_measure_files, target=target), tasks=tasks)
     return functools.reduce(
         merge, (_unpack(store.read(f"{target}/{number}")) for number in range(min(tasks, len(files))))

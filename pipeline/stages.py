@@ -271,13 +271,16 @@ def _count(census: Census, *, features: int, known_images: int, rejections: Reje
 
 def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: Rejections) -> None:
     limit = settings.rejected_limit(counts["listed"])
+    if not counts["rejected"]:
+        return
+    first = rejections.first[0]
+    which = f"first {first.path}: {first.message}; all stand in {results.staging(settings.output)}/{results.REJECTED}"
+    if counts["rejected"] == counts["listed"]:
+        raise UsageError(f"--input {settings.input}: none of {counts['listed']} images gives features, {which}")
     if counts["rejected"] > limit:
-        first = rejections.first[0]
         raise RunError(
             f"{counts['rejected']} of {counts['listed']} images are rejected, over the limit of {limit} "
-            f"(--max-rejected), first {first.path}: {first.message}; "
-            f"all stand in {results.staging(settings.output)}/{results.REJECTED}, "
-            "the features of the others are kept for the next run"
+            f"(--max-rejected), {which}, the features of the others are kept for the next run"
         )
 
 

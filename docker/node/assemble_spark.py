@@ -31,8 +31,6 @@ NETTY, ROCKSDB = {
     "x86_64": ("linux-x86_64", "linux64.so"),
     "aarch64": ("linux-aarch_64", "linux-aarch64.so"),
 }[platform.machine()]
-# spark-hadoop-cloud was not published with Spark 3.5.6; from 3.5.5 to 3.5.8 its classes are the same bytes.
-CLOUD = {"3.5.6": "3.5.7"}
 
 
 def unpack(archive: Path, home: Path) -> None:
@@ -86,7 +84,7 @@ def main(folder: str) -> None:
     for jar in (home / "jars").glob("hadoop-*.jar"):
         jar.unlink()
     versions = {name: release[name] for name in ("hadoop", "scala", "spark")}
-    versions["spark"] = CLOUD.get(versions["spark"], versions["spark"])
+    versions["spark"] = release.get("spark_hadoop_cloud", release["spark"])
     for modules in ("hadoop.xml", "s3a.xml"):
         add_jars(home, modules=HERE / modules, versions=versions)
     compileall.compile_dir(home / "python", quiet=1, workers=0)

@@ -26,8 +26,7 @@ CLUSTER_SHARE = 0.85  # of the rate of as many local cores, with photographs in 
 FIXED_S = 90  # Spark's start, the listing, the report
 AFTER_SHARE = 0.25  # of the extraction's time, for scaler, PCA and classifier
 # Multiply-adds of one image at 224 pixels, in 10^9, from the papers: what is not measured is scaled by them. A model of
-# one's own is taken for the heaviest. int8 counts as
-# float32 until a run has measured it: not every m5 has a processor with VNNI.
+# one's own is taken for the heaviest. int8 counts as float32 until a run has measured it: not every m5 has VNNI.
 GIGA_MACS = {"lite0": 0.41, "lite0-int8": 0.41, "efficientnetb0": 0.39, "vgg16": 15.5}
 MEASURED_IMAGES = 1000  # a run of fewer measures how Spark starts
 

@@ -1,12 +1,14 @@
 """Money: the table, the estimate reckoned by hand, the limit, the instances' hours."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bench import costs
 from lab import sizing
 from launch.emr import cost
 from launch.emr.cost import CostError, Rate
@@ -175,3 +177,13 @@ def test_the_instances_hours_by_the_second_and_a_minute_at_least():
     a_node = cost.hour_usd(CLUSTER) / 3
     found = cost.actual_usd(CLUSTER, instances, now=start + timedelta(hours=1))
     assert found == pytest.approx((0.5 + 1 / 60 + 1) * a_node)
+
+
+def test_the_benchmark_says_what_a_run_will_cost():
+    figure = r"([0-9,]+) min, \$([0-9.,]+) \|"
+    rows = re.findall(rf"^\| ([0-9,]+) \| {figure} {figure}$", costs.table(), re.MULTILINE)
+    figures = [[float(figure.replace(",", "")) for figure in row] for row in rows]
+    assert [row[0] for row in figures] == list(costs.IMAGES)
+    assert all(small <= large for row in figures for small, large in ((row[1], row[3]), (row[2], row[4])))
+    assert figures == sorted(figures)
+    assert figures[0][2] < figures[-1][2]

@@ -183,7 +183,9 @@ def test_nothing_but_rejected_images_is_said(run, tmp_path, capsys):
     (tmp_path / "photos" / "Kiwi").mkdir(parents=True)
     (tmp_path / "photos" / "Kiwi" / "0.jpg").write_bytes(b"no")
     assert run() == 2
-    assert "no image gave features" in capsys.readouterr().err
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: --input {tmp_path}/photos: none of 1 images gives features, first Kiwi/0.jpg: ")
+    assert error.endswith(f"all stand in {tmp_path}/out/{results.INCOMPLETE}/{results.REJECTED}")
 
 
 def test_one_class_only_is_said(run, tmp_path, capsys):
