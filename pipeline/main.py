@@ -12,8 +12,7 @@ from pyspark.errors import PySparkException
 
 from pipeline import interrupt, results, stages, store, summary
 from pipeline.features import ModelError
-from pipeline.settings import UsageError, from_args
-from pipeline.stages import RunError
+from pipeline.settings import RunError, UsageError, from_args
 
 log = logging.getLogger("pipeline")
 

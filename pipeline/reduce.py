@@ -13,13 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark import Broadcast
-from pyspark.ml.common import _py2java  # the one way to hand vectors to the JVM; ML's own models use it
-from pyspark.ml.feature import PCAModel, StandardScalerModel
-from pyspark.ml.linalg import DenseMatrix, DenseVector
 from pyspark.sql import SparkSession
 
 from pipeline import results, store
-from pipeline.settings import UsageError
+from pipeline.settings import UsageError, check_components
 from pipeline.split import Splitter
 from pipeline.worker import settle
 
@@ -121,21 +118,13 @@ def fit(sums: Moments, *, components: int | None, variance: float) -> Reduction:
     return Reduction(sums.mean, deviation, chosen * signs, ratios)
 
 
-def check_components(components: int | None, *, images: int, features: int) -> None:
-    """Refuse more components than the data can have.
-
-    Raises:
-        UsageError: k > min(n, d).
-    """
-    if components is not None and components > min(images, features):
-        raise UsageError(
-            f"--components {components}: {images} images of {features} features have at most "
-            f"{min(images, features)}; give that or fewer, or --variance"
-        )
-
-
 def save(spark: SparkSession, reduction: Reduction, *, scaler: str, pca: str) -> None:
     """Write both as standard Spark ML models, which `StandardScalerModel.load` and `PCAModel.load` open."""
+    # The workers import this module too, and have no use for Spark ML with pandas and SciPy: half a second.
+    from pyspark.ml.common import _py2java  # noqa: PLC0415 - the one way to hand vectors to the JVM, as ML's own models
+    from pyspark.ml.feature import PCAModel, StandardScalerModel  # noqa: PLC0415
+    from pyspark.ml.linalg import DenseMatrix, DenseVector  # noqa: PLC0415
+
     context, jvm = spark.sparkContext, spark._jvm
     assert jvm is not None  # noqa: S101 - a session has its JVM
 

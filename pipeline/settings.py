@@ -21,6 +21,10 @@ class UsageError(Exception):
     """A mistake of the user: one line with the flag, the value and the fix. Exit code 2."""
 
 
+class RunError(Exception):
+    """The run failed: one line with the cause. What was extracted is kept for the next run. Exit code 1."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage text above it."""
 
@@ -156,6 +160,19 @@ def location(text: str, *, flag: str) -> str:
     if not text:
         raise UsageError(f"{flag} is empty; write s3://bucket/prefix or a folder")
     return str(Path(text).expanduser().resolve())
+
+
+def check_components(components: int | None, *, images: int, features: int) -> None:
+    """Refuse more components than the data can have.
+
+    Raises:
+        UsageError: k > min(n, d).
+    """
+    if components is not None and components > min(images, features):
+        raise UsageError(
+            f"--components {components}: {images} images of {features} features have at most "
+            f"{min(images, features)}; give that or fewer, or --variance"
+        )
 
 
 def _components(text: str) -> int:

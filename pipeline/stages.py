@@ -16,18 +16,20 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files as package_files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import classify, exhibits, features, images, interrupt, known, progress, reduce, report, results, store
-from pipeline.exhibits import Rejections
+from pipeline import features, images, interrupt, known, progress, results, store
 from pipeline.features import Model
 from pipeline.images import Census, Listed
-from pipeline.settings import Settings, UsageError
+from pipeline.settings import RunError, Settings, UsageError, check_components
 from pipeline.split import Splitter
 from pipeline.summary import unchanged
+
+if TYPE_CHECKING:
+    from pipeline.exhibits import Rejections
 
 log = logging.getLogger("pipeline")
 
@@ -37,10 +39,6 @@ TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
 # The modules that make the features of one image: a change of theirs makes new ones.
 EXTRACTION = ("images.py", "runtime.py", "features.py")
-
-
-class RunError(Exception):
-    """The run failed: one line with the cause. What was extracted is kept for the next run."""
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -65,7 +63,7 @@ def run(settings: Settings) -> dict[str, Any]:
         session = None if last else starter.submit(_start_spark, model)
         _list(listing, settings, splitter)
     listed = census.labels.total()
-    reduce.check_components(settings.components, images=listed, features=model.features)
+    check_components(settings.components, images=listed, features=model.features)
     asked = _asked(settings, model=model, census=census)
     if last and _stands(last, settings, asked=asked, listed=listed):
         results.discard(output)
@@ -73,7 +71,11 @@ def run(settings: Settings) -> dict[str, Any]:
         return unchanged(last)
 
     with _timed(seconds, "start Spark"):
-        spark = (session or starter.submit(_start_spark, model)).result()
+        session = session or starter.submit(_start_spark, model)
+        # Spark ML brings pandas and SciPy: half a second that Spark's start hides, and a run with nothing new saves.
+        from pipeline import analysis, exhibits  # noqa: PLC0415
+
+        spark = session.result()
         slots = spark.sparkContext.defaultParallelism
     labels = sorted(census.labels)
     name = secrets.token_hex(4)
@@ -89,10 +91,10 @@ def run(settings: Settings) -> dict[str, Any]:
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
     _check_rejected(settings, counts=counts, rejections=rejections)
     with _timed(seconds, "reduce"):
-        reduction = _reduce(spark, files, settings, splitter=splitter, slots=slots)
+        reduction = analysis.reduce_features(spark, files, settings, splitter=splitter, slots=slots)
     with _timed(seconds, "classify"):
         kept = reduction.components.shape[1]
-        scores = _classify(
+        scores = analysis.classify_images(
             spark, labels, staging=staging, images=counts["extracted"] + counts["known"], components=kept
         )
     metrics = scores.metrics()
@@ -114,10 +116,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "cluster": {"master": spark.sparkContext.master, "slots": slots},
     }
     with _timed(seconds, "report"):
-        content = exhibits.gather(
-            spark, settings, record=record, scores=scores, reduction=reduction, rejections=rejections
-        )
-        store.write(f"{staging}/{results.REPORT}", report.render(content).encode())
+        analysis.write_report(spark, settings, record=record, scores=scores, reduction=reduction, rejections=rejections)
     with _timed(seconds, "publish"):
         published = results.publish(output, record, kept=found.published)
         _sweep(spark, staging)
@@ -282,47 +281,6 @@ def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: R
             f"{counts['rejected']} of {counts['listed']} images are rejected, over the limit of {limit} "
             f"(--max-rejected), {which}, the features of the others are kept for the next run"
         )
-
-
-def _reduce(
-    spark: SparkSession, files: list[str], settings: Settings, *, splitter: Splitter, slots: int
-) -> reduce.Reduction:
-    staging = results.staging(settings.output)
-    sums = reduce.measure(spark, files, target=f"{staging}/sums", tasks=slots)
-    reduction = reduce.fit(sums, components=settings.components, variance=settings.variance)
-    scaler, pca = (store.spark_path(f"{staging}/{name}") for name in (results.SCALER, results.PCA))
-    reduce.save(spark, reduction, scaler=scaler, pca=pca)
-    reduce.project(spark, files, reduction, splitter=splitter, target=f"{staging}/{results.REDUCED}", tasks=4 * slots)
-    cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
-    variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
-    store.write_json(f"{staging}/{results.VARIANCE}", variance)
-    return reduction
-
-
-def _classify(spark: SparkSession, labels: list[str], *, staging: str, images: int, components: int) -> classify.Scores:
-    """Fit, predict, score; every image must come out again in each of the three tables."""
-    reduced, predictions = f"{staging}/{results.REDUCED}", f"{staging}/{results.PREDICTIONS}"
-    scores = classify.classify(
-        spark,
-        labels,
-        reduced=reduced,
-        components=components,
-        model=f"{staging}/{results.CLASSIFIER}",
-        predictions=predictions,
-    )
-    store.write_json(f"{staging}/{results.METRICS}", scores.metrics())
-    store.write_json(f"{staging}/{results.LABELS}", labels)
-    rows = {
-        results.REDUCED: results.count_rows([f"{reduced}/{name}" for name in results.parquet_files(reduced)]),
-        results.PREDICTIONS: results.count_rows(
-            [f"{predictions}/{name}" for name in results.parquet_files(predictions)]
-        ),
-        results.PREDICTIONS_CSV: classify.write_csv(predictions, f"{staging}/{results.PREDICTIONS_CSV}"),
-    }
-    for name, there in rows.items():
-        if there != images:
-            raise RunError(f"{name} has {there} rows for {images} images; run again")
-    return scores
 
 
 def _sweep(spark: SparkSession, staging: str) -> None:
