@@ -84,6 +84,18 @@ def test_the_readme_names_only_make_targets_that_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/emr.md", "docs/emr-lab.md"])
+def test_a_page_names_only_variables_that_make_knows(page):
+    makefile = (ROOT / "Makefile").read_text()
+    known = set(re.findall(r"\$\(([A-Z_0-9]+)\)|[ ,]([A-Z_0-9]+),\$\(", makefile))
+    known = {name for pair in known for name in pair} | set(
+        re.findall(r"^export (.*)$", makefile, re.MULTILINE)[0].split()
+    )
+    commands = re.findall(r"make [a-z][a-z-]*[^`\n]*", (ROOT / page).read_text())
+    named = {name for command in commands for name in re.findall(r"\b([A-Z][A-Z_0-9]+)=", command)}
+    assert named <= known | {"PYTHON"}, f"{named - known} in {page}"
+
+
 def test_the_readme_has_what_doctor_says():
     table = "".join(f"| {says} | {fix} |\n" for says, fix in doctor.table())
     assert table in (ROOT / "README.md").read_text()
