@@ -64,6 +64,11 @@ CLUSTER = (
         "0s",
         "a free slot takes any task: names come cheap from another node, waiting 3 s for those near by left it idle",
     ),
+    Setting(
+        "spark.network.timeout",
+        "60s",
+        "an executor whose node has gone without a word is given up after one minute instead of two",
+    ),
     Setting("spark.eventLog.enabled", "true", "the history server shows the job when it has ended"),
 )
 LAB = (
