@@ -69,6 +69,7 @@ CLUSTER = (
         "60s",
         "an executor whose node has gone without a word is given up after one minute instead of two",
     ),
+    Setting("spark.network.timeoutInterval", "10s", "and that minute is looked for every 10 s instead of every 60 s"),
     Setting("spark.eventLog.enabled", "true", "the history server shows the job when it has ended"),
 )
 LAB = (
