@@ -86,8 +86,8 @@ def build(model: str, *, weights: Path | None, image_size: int, cache: Path, ima
     pictures = _read_pictures(images, image_size=image_size)
     with _silence_tensorflow():
         net = _load_source(model, source=source, image_size=image_size)
-        content = _convert(net, name=name, image_size=image_size)
-        parity = _compare(net, content, pictures=pictures, name=name)
+        content = _convert(net, name=name, integers=model == INT8)
+        parity = _compare(net, content, pictures=pictures, name=name, integers=model == INT8)
     built = BuiltModel(path=path, features=int(net.outputs[0].shape[-1]), parity=parity, reused=False)
     _save(built, content)
     return built
@@ -289,20 +289,20 @@ def _load_users_model(path: Path, *, image_size: int) -> keras.Model:
     return keras.Model(image, keras.ops.cast(features, "float32"))
 
 
-def _convert(net: keras.Model, *, name: str, image_size: int) -> bytes:
+def _convert(net: keras.Model, *, name: str, integers: bool) -> bytes:
     import tensorflow as tf  # noqa: PLC0415
     from tensorflow.lite.python.convert_phase import ConverterError  # noqa: PLC0415
 
     try:
-        if name == INT8:
-            return quantize.convert(net, image_size=image_size)
+        if integers:
+            return quantize.convert(net)
         # Never from_concrete_functions: in TensorFlow 2.21 it loses the weights without a word.
         return bytes(tf.lite.TFLiteConverter.from_keras_model(net).convert())
     except (ConverterError, tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
         raise ModelError(f"{name} cannot be converted to LiteRT: {_brief(error)}; use plain Keras layers") from error
 
 
-def _compare(net: keras.Model, content: bytes, *, pictures: NDArray[np.uint8], name: str) -> float:
+def _compare(net: keras.Model, content: bytes, *, pictures: NDArray[np.uint8], name: str, integers: bool) -> float:
     """Run LiteRT and Keras on the same pictures; return the difference as `BuiltModel.parity` defines it."""
     wanted = np.asarray(net.predict(pictures, batch_size=PARITY_IMAGES, verbose=0))
     scale = float(np.max(np.abs(wanted)))
@@ -313,7 +313,7 @@ def _compare(net: keras.Model, content: bytes, *, pictures: NDArray[np.uint8], n
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{name}'s LiteRT file does not run: {_brief(error)}; use plain Keras layers") from error
     parity = float(np.max(np.abs(found - wanted))) / scale
-    if name == INT8:
+    if integers:
         lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(wanted, axis=-1)
         cosine = float(np.min(np.sum(found * wanted, axis=-1) / lengths))
         if not cosine >= INT8_COSINE:

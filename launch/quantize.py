@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
 
-def convert(net: keras.Model, *, image_size: int) -> bytes:
-    """The LiteRT file; may raise what TensorFlow's converter raises."""
+def convert(net: keras.Model) -> bytes:
+    """The LiteRT file of a model that takes uint8 (n, s, s, 3); may raise what TensorFlow's converter raises."""
     import tensorflow as tf  # noqa: PLC0415 - five seconds that only a build pays
+
+    size = net.inputs[0].shape[1:3]
 
     def pictures() -> Iterator[list[NDArray[np.uint8]]]:
         for path in _files():
             with Image.open(path) as picture:
-                yield [np.asarray(picture.convert("RGB").resize((image_size, image_size)))[None]]
+                yield [np.asarray(picture.convert("RGB").resize(size))[None]]
 
     converter: Any = tf.lite.TFLiteConverter.from_keras_model(net)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -275,7 +275,9 @@ def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: R
     first = rejections.first[0]
     which = f"first {first.path}: {first.message}; all stand in {results.staging(settings.output)}/{results.REJECTED}"
     if counts["rejected"] == counts["listed"]:
-        raise UsageError(f"--input {settings.input}: none of {counts['listed']} images gives features, {which}")
+        message = f"--input {settings.input}: none of {counts['listed']} images gives features, {which}"
+        # What could not be fetched may be there the next time: that is no mistake of the user.
+        raise RunError(f"{message}; run again") if counts["unreachable"] else UsageError(message)
     if counts["rejected"] > limit:
         raise RunError(
             f"{counts['rejected']} of {counts['listed']} images are rejected, over the limit of {limit} "

@@ -2,7 +2,7 @@
 
 Each way starts from nothing and ends with the features of all photographs in parquet, by the same network. Rounds in
 turns, the median of the ratios counts. Takes a quarter of an hour, nothing else should run meanwhile; writes
-bench/peers.md.
+bench/peers.md and the picture beside it.
 """
 
 from __future__ import annotations

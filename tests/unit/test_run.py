@@ -17,7 +17,10 @@ from pyspark.sql import functions as F  # noqa: N812
 from sklearn.metrics import f1_score
 
 from pipeline import main as job
-from pipeline import results, store
+from pipeline import results, stages, store
+from pipeline.exhibits import Rejections
+from pipeline.report import Rejection
+from pipeline.settings import RunError, UsageError, from_args
 from tests import contract, pictures
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -186,6 +189,15 @@ def test_nothing_but_rejected_images_is_said(run, tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: --input {tmp_path}/photos: none of 1 images gives features, first Kiwi/0.jpg: ")
     assert error.endswith(f"all stand in {tmp_path}/out/{results.INCOMPLETE}/{results.REJECTED}")
+
+
+@pytest.mark.parametrize(("unreachable", "kind"), [(0, UsageError), (1, RunError)])
+def test_images_that_could_not_be_fetched_are_no_mistake_of_the_user(tmp_path, unreachable, kind):
+    settings = from_args(["--input", str(tmp_path), "--output", "s3://b/out", "--model", "m.tflite"])
+    first = Rejection(path="Kiwi/0.jpg", size=1, stage="fetch", error="E", message="no answer")
+    counts = {"listed": 2, "rejected": 2, "unreachable": unreachable}
+    with pytest.raises(kind, match=r"none of 2 images gives features, first Kiwi/0\.jpg: no answer"):
+        stages._check_rejected(settings, counts=counts, rejections=Rejections(2, unreachable, [first]))
 
 
 def test_one_class_only_is_said(run, tmp_path, capsys):
