@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.images import decode
+from pipeline.decoding import decode
 from pipeline.runtime import Runtime
 
 

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from pipeline import images, results, store
+from pipeline import decoding, results, store
 from pipeline.classify import Scores, read_predictions
 from pipeline.reduce import Reduction
 from pipeline.report import Content, Example, Rejection, Setting
@@ -87,8 +87,8 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
     for row in read_predictions(spark, predictions).orderBy(*order).limit(EXAMPLES).collect():
         try:
             data = bytes(obstore.get(store.open_store(source), row["path"]).bytes())
-            rgb = images.decode(data, size=THUMBNAIL)
-        except (*store.StoreError, images.UndecodableError):
+            rgb = decoding.decode(data, size=THUMBNAIL)
+        except (*store.StoreError, decoding.UndecodableError):
             continue  # it has gone or changed since its features were made; the report does without it
         sink = io.BytesIO()
         Pillow.fromarray(rgb).save(sink, "JPEG", quality=80)

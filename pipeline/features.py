@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pyspark import Accumulator, TaskContext
 from pyspark.sql import SparkSession
 
-from pipeline import images, results, store
-from pipeline.images import Listed, Loaded, Rejected
+from pipeline import loading, results, store
+from pipeline.images import Listed
+from pipeline.loading import Loaded, Rejected
 from pipeline.runtime import Runtime
 from pipeline.worker import settle
 
@@ -104,7 +105,7 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
                 rejected.append(Rejected(image.image, "infer", "NotFinite", "the model gives no finite features"))
 
     waiting: list[Loaded] = []
-    for outcome in images.load(listed, task.source, size=task.model.size):
+    for outcome in loading.load(listed, task.source, size=task.model.size):
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images import decode
+from pipeline.decoding import decode
 from pipeline.runtime import Runtime
 
 
