@@ -7,6 +7,7 @@ which the services' volumes are mounted:
     root/user, root/password    for MINIO_ROOT_USER_FILE and MINIO_ROOT_PASSWORD_FILE
     init/env                    every key under its name in `.env`, for bucket.py
     job/env, history/env        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the one user
+    emr/env                     those of the job, and the laptop's as they are in `.env`: by them its requests are known
 
 No key is printed, stands on a command line or in an environment that `docker inspect` shows. The standard library is
 all it needs.
@@ -107,6 +108,7 @@ def hand_out(keys: Mapping[str, str], folder: Path, *, uid: int = READER_UID) ->
         "init/env": _lines(keys),
         "job/env": _aws_lines(keys, "job"),
         "history/env": _aws_lines(keys, "history"),
+        "emr/env": _aws_lines(keys, "job") + _lines({name: keys[name] for name in keys if name.startswith("DATA_")}),
     }
     for name, content in files.items():
         path = folder / name

@@ -59,6 +59,8 @@ SCRIPT_RUNNER = re.compile(r"s3://[a-z0-9.-]*elasticmapreduce/libs/script-runner
 MOST_STEPS = 256  # pending or running on a cluster, and in one request
 MOST_BOOTSTRAP_ACTIONS = 16
 LONGEST_STRING = 10_280
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-plan-tags-restrictions.html
+MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
 IDLE_TIMEOUT_S = (60, 604_800)
 DEFAULT_IDLE_TIMEOUT_S = 3600
 
@@ -190,8 +192,21 @@ def idle_timeout_s(policy: Mapping[str, Any]) -> int:
 
 
 def tags(given: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Tags by their keys."""
-    return {str(tag.get("Key", "")): str(tag.get("Value", "")) for tag in given}
+    """Tags by their keys.
+
+    Raises:
+        ValidationException: more than EMR takes, a key that is empty or too long, or a value that is too long.
+    """
+    found = {tag.get("Key", ""): tag.get("Value", "") for tag in given}
+    if len(found) > MOST_TAGS:
+        raise ValidationException(f"A cluster has at most {MOST_TAGS} tags, not {len(found)}.")
+    for key, value in found.items():
+        if not 1 <= len(key) <= LONGEST_TAG_KEY or len(value) > LONGEST_TAG_VALUE:
+            raise ValidationException(
+                f"The tag '{key[:LONGEST_TAG_KEY]}' is not valid: a key has 1 to {LONGEST_TAG_KEY} characters, "
+                f"a value {LONGEST_TAG_VALUE} at most."
+            )
+    return found
 
 
 def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
@@ -263,9 +278,10 @@ def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
 
 def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
-    count, kind = int(instances.get("InstanceCount", 1)), instances.get("MasterInstanceType")
+    count, kind = instances.get("InstanceCount", 1), instances.get("MasterInstanceType")
     if not kind:
         raise ValidationException("Instances must have InstanceGroups, InstanceFleets or MasterInstanceType.")
+    _positive(count, "InstanceCount")
     groups = [{"InstanceRole": "MASTER", "InstanceType": kind, "InstanceCount": 1}]
     if count > 1:
         core = instances.get("SlaveInstanceType", kind)
@@ -275,12 +291,13 @@ def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _group(request: Mapping[str, Any]) -> Collection:
     _refuse_of_nodes(request)
+    _positive(request["InstanceCount"], f"InstanceCount of {request['InstanceRole']}")
     return Collection(
         id=new_id("ig"),
         role=request["InstanceRole"],
         instance_type=request["InstanceType"],
         spot=request.get("Market") == "SPOT",
-        count=int(request["InstanceCount"]),
+        count=request["InstanceCount"],
         request=dict(request),
     )
 
@@ -293,15 +310,23 @@ def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
     for each in types:
         _refuse_of_nodes(each)
     chosen = next((each for each in types if each["InstanceType"] == ours), types[0])
-    on_demand, spot = int(request.get("TargetOnDemandCapacity", 0)), int(request.get("TargetSpotCapacity", 0))
+    on_demand, spot = request.get("TargetOnDemandCapacity", 0), request.get("TargetSpotCapacity", 0)
+    weight, role = chosen.get("WeightedCapacity", 1), request["InstanceFleetType"]
+    _positive(on_demand + spot, f"TargetOnDemandCapacity and TargetSpotCapacity of {role}")
+    _positive(weight, f"WeightedCapacity of {role}")
     return Collection(
         id=new_id("if"),
-        role=request["InstanceFleetType"],
+        role=role,
         instance_type=chosen["InstanceType"],
         spot=not on_demand,
-        count=-(-(on_demand + spot) // int(chosen.get("WeightedCapacity", 1))),
+        count=-(-(on_demand + spot) // weight),
         request=dict(request),
     )
+
+
+def _positive(number: int, what: str) -> None:
+    if number < 1:
+        raise ValidationException(f"{what} must be 1 or greater, not {number}.")
 
 
 def _refuse_of_nodes(request: Mapping[str, Any]) -> None:

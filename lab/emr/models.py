@@ -181,9 +181,16 @@ class LabBackend(ElasticMapReduceBackend):
             return [views.bootstrap_action(each) for each in actions]
 
     def add_tags(self, cluster_id: str, tags: dict[str, str]) -> None:
-        """Add the tags to the cluster's."""
+        """Add the tags to the cluster's.
+
+        Raises:
+            ValidationException: it would have more than EMR takes.
+        """
         with self.lab.change():
-            self._cluster(cluster_id).tags.update(tags)
+            cluster = self._cluster(cluster_id)
+            if len(cluster.tags.keys() | tags.keys()) > admission.MOST_TAGS:
+                raise ValidationException(f"A cluster has at most {admission.MOST_TAGS} tags.")
+            cluster.tags.update(tags)
 
     def remove_tags(self, cluster_id: str, tag_keys: Sequence[str]) -> None:
         """Remove the tags of these keys."""

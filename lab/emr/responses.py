@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
+import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.model import OperationNotFoundError
-from botocore.validate import ParamValidator
 from moto.core.request import Request
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import get_service_model
-from moto.emr.exceptions import InvalidRequestException, ValidationException
+from moto.emr.exceptions import InvalidRequestException
 from moto.emr.responses import ElasticMapReduceResponse
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
+from lab.emr import admission, shapes, signature
 from lab.emr.admission import NotImplementedHere
 from lab.emr.models import LabBackend
 from lab.emr.service import Lab
@@ -31,7 +33,19 @@ OPERATIONS = frozenset({
 # fmt: on
 PAGE = 50
 ACCOUNT = "123456789012"
-_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/")
+CONTENT_TYPE = "application/x-amz-json-1.1"
+TARGET = "ElasticMapReduce."
+BODY_BYTES = 4 * 1024 * 1024
+
+_LOG = logging.getLogger(__name__)
+
+
+class RefusalError(Exception):
+    """A request that comes to no operation: its code, and one line with the cause."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class LabResponse(ElasticMapReduceResponse):
@@ -40,6 +54,8 @@ class LabResponse(ElasticMapReduceResponse):
     def __init__(self, lab: Lab) -> None:
         super().__init__()
         self.lab = lab
+        self.signed_for = self.operation = ""
+        self.asked: dict[str, Any] = {}
 
     @property
     def backend(self) -> LabBackend:
@@ -48,8 +64,11 @@ class LabResponse(ElasticMapReduceResponse):
 
     def get_region_from_url(self, request: Any, full_url: str) -> str:  # noqa: ARG002 - moto's
         """Of the signature: the lab's address names none."""
-        scope = _SCOPE.match(request.headers.get("Authorization", ""))
-        return scope["region"] if scope else self.default_region
+        return self.signed_for
+
+    def _get_action(self) -> str:
+        """Of the header alone: moto's own looks for `Action=` in the body's texts first."""
+        return self.operation
 
     def get_current_account(self) -> str:
         """The lab has one account, whatever the key."""
@@ -58,35 +77,43 @@ class LabResponse(ElasticMapReduceResponse):
     def answer(self, request: Request) -> Response:
         """Do what the request asks for; an error is one of EMR's, or says what the lab has not."""
         try:
+            self._admit(request)
             status, headers, body = self._dispatch(request)
-        except (OperationNotFoundError, UnicodeDecodeError, ValueError):
-            error = {
-                "__type": "UnknownOperationException",
-                "message": "this is Amazon EMR's JSON API only",
-            }
-            return Response(json.dumps(error), status=400, content_type="application/x-amz-json-1.1")
+        except (RefusalError, signature.SignatureError) as refusal:
+            return error(refusal.code, str(refusal), status=400)
+        except Exception:  # noqa: BLE001 - whatever it is: Amazon's clients read no page of HTML
+            _LOG.exception("%s", request.headers.get("X-Amz-Target", "a request")[:100])
+            return error("InternalServerException", "The lab failed; make logs SERVICE=emr tells why.", status=500)
         return Response(body, status=status, headers=headers)
 
-    def call_action(self) -> Any:
-        """Refuse what is not EMR's to do, what is not whole, and what the lab has not; else as moto."""
-        operation = str(self._get_action())
-        refusal = self._refusal(operation)
-        if refusal is not None:
-            return self.serialized(ActionResult(refusal))
-        self.asked = json.loads(self.body or "{}")
-        return super().call_action()
+    def _admit(self, request: Request) -> None:
+        """Whose the request is, what it asks for, and whether it is whole.
 
-    def _refusal(self, operation: str) -> Exception | None:
-        scope = _SCOPE.match(self.headers.get("Authorization", ""))
-        if scope is None or scope["service"] != "elasticmapreduce":
-            return InvalidRequestException("The request must be signed for elasticmapreduce (Signature Version 4).")
-        model = get_service_model("emr").operation_model(operation)
-        if operation not in OPERATIONS:
-            return NotImplementedHere(f"{operation} is not in the lab; docs/emr-lab.md lists what is")
-        found = ParamValidator().validate(json.loads(self.body or "{}"), model.input_shape)
-        if found.has_errors():
-            return ValidationException(" ".join(found.generate_report().split()))
-        return None
+        Raises:
+            RefusalError, SignatureError: nobody's that the lab knows, or nothing that it can read.
+        """
+        request.max_content_length = BODY_BYTES
+        try:
+            body = request.get_data()
+        except RequestEntityTooLarge:
+            raise RefusalError("ValidationException", f"The request has more than {BODY_BYTES} bytes.") from None
+        keys, now = self.lab.keys, datetime.now(UTC)
+        self.signed_for = signature.check(request, body, keys, now=now)
+        target = request.headers.get("X-Amz-Target", "")
+        self.operation = target.removeprefix(TARGET)
+        try:
+            model = get_service_model("emr").operation_model(self.operation)
+        except OperationNotFoundError:
+            model = None
+        if model is None or not target.startswith(TARGET) or request.mimetype != CONTENT_TYPE or request.path != "/":
+            raise RefusalError("UnknownOperationException", "this is Amazon EMR's JSON API only")
+        if self.operation not in OPERATIONS:
+            raise RefusalError(
+                NotImplementedHere.code, f"{self.operation} is not in the lab; docs/emr-lab.md lists what is"
+            )
+        self.asked = _object(body)
+        if wrong := shapes.problem(self.asked, model.input_shape):
+            raise RefusalError("ValidationException", wrong)
 
     # What differs from moto's: requests as they came, and pages of what the lab remembers.
 
@@ -106,6 +133,11 @@ class LabResponse(ElasticMapReduceResponse):
         """CancelSteps; both options of StepCancellationOption end the process alike."""
         found = self.backend.cancel_steps(self.asked["ClusterId"], self.asked["StepIds"])
         return ActionResult({"CancelStepsInfoList": found})
+
+    def add_tags(self) -> ActionResult:
+        """AddTags."""
+        self.backend.add_tags(self.asked["ResourceId"], admission.tags(self.asked["Tags"]))
+        return EmptyResult()
 
     def modify_cluster(self) -> ActionResult:
         """ModifyCluster."""
@@ -177,3 +209,23 @@ class LabResponse(ElasticMapReduceResponse):
         start = ids.index(marker) if marker else 0
         page = {key: found[start : start + PAGE]}
         return ActionResult({**page, "Marker": ids[start + PAGE]} if start + PAGE < len(ids) else page)
+
+
+def error(code: str, message: str, *, status: int) -> Response:
+    """An error as EMR words it."""
+    content = json.dumps({"__type": code, "message": message})
+    return Response(content, status=status, content_type=CONTENT_TYPE)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}", parse_constant=_no_number)
+    except (ValueError, RecursionError):  # not UTF-8; no JSON; too deep
+        raise RefusalError("SerializationException", "The body is no JSON that EMR takes.") from None
+    if not isinstance(found, dict):
+        raise RefusalError("SerializationException", "Start of structure or map found where not expected.")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)

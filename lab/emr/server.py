@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -26,19 +27,24 @@ from lab.emr.admission import Offer
 from lab.emr.life import resume
 from lab.emr.nodes import Node, Yarn
 from lab.emr.records import Store
-from lab.emr.responses import LabResponse
+from lab.emr.responses import LabResponse, error
 from lab.emr.service import Lab
 
 PORT = 5000
 STATE = Path("/var/lib/emr/state.json")
 CORES = tuple(f"core-{number}" for number in range(1, sizing.WORKERS + 1))
+# By which it is reached: through its port on this machine, or from a container of the lab.
+NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "emr"})
+SILENCE_S = 60
 RESOURCE_MANAGER = "http://primary:8088"
 
 _LOG = logging.getLogger(__name__)
 
 
 class Handler(WSGIRequestHandler):
-    """Says nothing of requests that went well."""
+    """Says nothing of requests that went well; one that does not come to its end is given up."""
+
+    timeout = SILENCE_S
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """A line for what the service could not answer."""
@@ -51,16 +57,32 @@ def serve(lab: Lab, *, address: str, port: int) -> BaseWSGIServer:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
-        if request.method == "POST":
-            return LabResponse(lab).answer(request)(environ, start_response)
-        with lab.lock:
-            having = [each.id for each in lab.store.clusters.values() if each.ended_s is None]
-        content = json.dumps({"release": lab.offer.release.label, "clusters": having})
-        return Response(f"{content}\n", content_type="application/json")(environ, start_response)
+        answer = _refusal(request) or (LabResponse(lab).answer(request) if request.method == "POST" else _state(lab))
+        return answer(environ, start_response)
 
     server = make_server(address, port, application, threaded=True, request_handler=Handler)
     resume(lab)
     return server
+
+
+def _refusal(request: Request) -> Response | None:
+    """Of what a web page made a browser ask: under a name of its own that leads here, or from its own place."""
+    host = re.sub(r":[0-9]*$", "", request.headers.get("Host", "")).lower()
+    if host not in NAMES:
+        return error("InvalidRequestException", f"the lab's EMR is not called {host[:100]!r}", status=421)
+    if "Origin" in request.headers:
+        return error("AccessDeniedException", "the lab's EMR answers no web page", status=403)
+    if request.method not in {"GET", "HEAD", "POST"}:
+        return error("UnknownOperationException", "this is Amazon EMR's JSON API only", status=405)
+    return None
+
+
+def _state(lab: Lab) -> Response:
+    """Which release it is, and which cluster has the nodes."""
+    with lab.lock:
+        having = [each.id for each in lab.store.clusters.values() if each.ended_s is None]
+    content = json.dumps({"release": lab.offer.release.label, "clusters": having})
+    return Response(f"{content}\n", content_type="application/json")
 
 
 def the_lab(*, state: Path = STATE, credentials: Path = controller.CREDENTIALS) -> Lab:
@@ -68,7 +90,7 @@ def the_lab(*, state: Path = STATE, credentials: Path = controller.CREDENTIALS) 
 
     Raises:
         ReleaseError, SizingError: RELEASE or INSTANCE_TYPE is not known.
-        OSError, ValueError: the key or the state cannot be read.
+        OSError, ValueError, KeyError: the keys or the state cannot be read.
     """
     label = os.environ.get("RELEASE", "default")
     kind = sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge"))
@@ -90,6 +112,7 @@ def the_lab(*, state: Path = STATE, credentials: Path = controller.CREDENTIALS) 
             ),
         ),
         store=Store(state),
+        keys={key["DATA_ACCESS_KEY_ID"]: key["DATA_SECRET_ACCESS_KEY"]},
     )
     lab.store.load(now_s=lab.clock())
     return lab

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ class Lab:
         yarn: the ResourceManager on the primary.
         s3: client for the logs.
         store: what is remembered; only to be read and changed under `lock`.
+        keys: secrets of those who may ask for clusters, by their access key ids.
         clock: seconds since 1970.
         tick_s: between two looks of a cluster's thread.
     """
@@ -33,6 +34,7 @@ class Lab:
     yarn: Yarn
     s3: Any
     store: Store
+    keys: Mapping[str, str] = field(repr=False)
     clock: Callable[[], float] = time.time
     tick_s: float = 0.5
     lock: threading.RLock = field(default_factory=threading.RLock)

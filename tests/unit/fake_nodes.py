@@ -224,6 +224,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
             yarn=Yarn(_url(servers["yarn"])),
             s3=FolderS3(root / "s3"),
             store=Store(root / "state.json"),
+            keys={"test": "test"},
             clock=clock,
             tick_s=0.02,
         )

@@ -91,7 +91,7 @@ def test_each_service_is_handed_its_own(env_file, tmp_path):
     for _ in range(2):  # as at every start
         credentials.hand_out(keys, folder, uid=os.getuid())
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    assert set(files) == {"root/user", "root/password", "init/env", "job/env", "history/env"}
+    assert set(files) == {"root/user", "root/password", "init/env", "job/env", "history/env", "emr/env"}
     assert all(mode(path) == 0o400 for path in files.values())
     assert files["root/password"].read_text() == keys["MINIO_ROOT_PASSWORD"]
     assert credentials.read(files["init/env"]) == keys
@@ -100,6 +100,8 @@ def test_each_service_is_handed_its_own(env_file, tmp_path):
             "AWS_ACCESS_KEY_ID": keys[f"{user.upper()}_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": keys[f"{user.upper()}_SECRET_ACCESS_KEY"],
         }
+    laptop = {name: value for name, value in keys.items() if name.startswith("DATA_")}
+    assert credentials.read(files["emr/env"]) == credentials.read(files["job/env"]) | laptop
 
 
 def test_the_container_runs_the_file_alone_and_says_nothing(env_file, tmp_path):
