@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base up run down logs shell doctor \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
+.PHONY: help setup demo base up run down logs shell doctor sbom \
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -12,6 +12,7 @@ INPUT ?= data/sample
 MODEL ?= lite0
 OUTPUT ?= out/$(TARGET)
 RELEASE ?=
+S3_SERVER ?=
 INSTANCE_TYPE ?=
 SERVICE ?=
 ARGS ?=
@@ -25,10 +26,10 @@ OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
 OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" --max-usd "$(MAX_USD)" \
 	$(addprefix --release ,$(RELEASE)) $(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes)
 
-export RELEASE INSTANCE_TYPE S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT
+export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT
 
 help: ## this help
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 	@sh setup.sh
@@ -39,7 +40,7 @@ demo: setup ## the whole job on the sample photographs, no Docker; ends with out
 base: ## the base image: pulled, or made here where no registry answers; with this machine's CA certificates
 	@sh docker/base
 
-up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14.0] [INSTANCE_TYPE=r5.xlarge] [S3_PORT=0]
+up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14.0] [INSTANCE_TYPE=r5.xlarge] [S3_SERVER=versitygw] [S3_PORT=0]
 	@$(LAB) up
 
 run: setup ## the job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"]; TARGET=local without Docker
@@ -56,6 +57,9 @@ shell: ## a shell on the lab's master
 
 doctor: ## what this machine lacks, and the fix
 	@$(LAB) doctor
+
+sbom: ## what is in the lab's images, package by package: CycloneDX documents in out/sbom; after make up
+	@$(LAB) sbom
 
 clean: ## remove the lab with its data, and the keys where no other lab needs them; say what was removed
 	@$(LAB) clean
@@ -94,7 +98,10 @@ test-lab: setup ## the tests against a lab of their own: Docker, some minutes
 	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)
 
 test-releases: setup ## the same results on every other release of releases.toml: Docker, some minutes each
-	@$(PYTHON_VENV) -m tests.lab.releases
+	@$(PYTHON_VENV) -m tests.lab.variants RELEASE
+
+test-s3-servers: setup ## the same results and rights on the other S3 server of docker/s3: Docker, some minutes
+	@$(PYTHON_VENV) -m tests.lab.variants S3_SERVER
 
 test-emr: setup ## the tests against a rehearsal cluster of their own: YARN, HDFS, the EMR endpoint
 	@$(PYTHON_VENV) -m pytest tests/emr_lab $(ARGS)
@@ -117,9 +124,10 @@ sample: setup ## draw data/sample anew
 pictures: setup ## draw docs/*.svg anew from compose.yaml
 	@$(PYTHON_VENV) docs/draw.py
 
-lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, the others from their *.in
+lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, the others from their *.in, the jars' hashes
 	@$(LOCK) pyproject.toml --group laptop --group test --output-file requirements.lock
 	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+	@$(PYTHON_VENV) -m launch.jars
 
 distclean: ## remove what was set up and made outside Docker: .venv, .cache, out
 	@rm -rf .venv .cache out

@@ -1,14 +1,15 @@
-"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `logs`, `shell`, `doctor`."""
+"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `logs`, `shell`, `sbom`, `doctor`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lab import credentials, docker, doctor, releases, sizing
+from lab import credentials, docker, doctor, releases, sbom, sizing
 from lab.up import LabError, up
 
 
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     shell = commands.add_parser("shell", help="a shell on the master", allow_abbrev=False)
     shell.set_defaults(command=_shell)
 
+    listed = commands.add_parser("sbom", help="what is in the lab's images, as CycloneDX documents", allow_abbrev=False)
+    listed.set_defaults(command=_sbom)
+
     examined = commands.add_parser("doctor", help="what is missing on this machine, and the fix", allow_abbrev=False)
     examined.set_defaults(command=_doctor)
     return parser
@@ -130,6 +134,15 @@ def _shell(_: argparse.Namespace) -> int:
     if not any(service.name == "master" and service.state == "running" for service in docker.services()):
         raise LabError("the lab is not running; start it: make up")
     return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=docker.ROOT)
+
+
+def _sbom(_: argparse.Namespace) -> int:
+    _need_daemon()
+    written = sbom.write()
+    if not written:
+        raise LabError("no image of the lab is built; build them: make up")
+    sys.stdout.write("".join(f"{os.path.relpath(path)}\n" for path in written))
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:

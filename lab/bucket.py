@@ -1,9 +1,9 @@
 """Makes the S3 server ready: the bucket, the users with their policies, the prefix of the event logs.
 
-Runs in the container `init` whenever the lab starts, and changes nothing that is already so: `python3 bucket.py`, with
-the keys in /run/credentials/env, the policies in the folder `policies` beside the one this file lies in, and the server
-and region in AWS_ENDPOINT_URL_S3 and AWS_REGION. A policy that changed replaces the old one; users of keys that are no
-longer in use are removed.
+Runs in the container `init` whenever the lab starts, and changes nothing that is already so: `python -m lab.bucket`,
+with the keys in /run/credentials/env, the policies in the folder `policies` beside the one this file lies in, the
+server and region in AWS_ENDPOINT_URL_S3 and AWS_REGION, and in S3_SERVER what kind of server it is. A policy that
+changed replaces the old one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
-from minio import Minio, MinioAdmin
-from minio.credentials.providers import StaticProvider
+from minio import Minio
 from minio.error import MinioAdminException, MinioException
+
+from lab import s3_users
 
 BUCKET = "emrlab"
 EVENT_LOGS = "spark-events/"
@@ -30,6 +31,7 @@ POLICIES = Path(__file__).parent.parent / "policies"
 CREDENTIALS = Path("/run/credentials/env")
 DEADLINE_S = 60
 ANSWER_TIMEOUT_S = 10
+REFUSALS = (MinioException, MinioAdminException, s3_users.RefusedError)
 
 
 def policy(name: str, *, bucket: str, folder: Path = POLICIES) -> dict[str, Any]:
@@ -55,44 +57,47 @@ def granted(user: str, *, bucket: str, folder: Path = POLICIES) -> dict[str, Any
     return {"Version": "2012-10-17", "Statement": of_s3}
 
 
-def prepare(keys: Mapping[str, str], *, endpoint: str, region: str) -> None:
+def prepare(keys: Mapping[str, str], *, endpoint: str, region: str, kind: str = "minio") -> None:
     """Bring the server to the state that the lab needs.
 
     Args:
         keys: as credentials.py names them.
         endpoint: address of the server, like http://minio:9000.
         region: of the bucket.
+        kind: of server, a name in s3_users.GRANT.
 
     Raises:
-        MinioException, MinioAdminException: the server refuses.
+        MinioException, MinioAdminException, RefusedError: the server refuses.
         urllib3.exceptions.HTTPError: it does not answer.
     """
-    address = urlsplit(endpoint)
     root, password = keys["MINIO_ROOT_USER"], keys["MINIO_ROOT_PASSWORD"]
     http = urllib3.PoolManager(timeout=ANSWER_TIMEOUT_S, retries=False)
-    secure = address.scheme == "https"
-    server = Minio(address.netloc, access_key=root, secret_key=password, region=region, secure=secure, http_client=http)
-    if not server.bucket_exists(BUCKET):
-        server.make_bucket(BUCKET, location=region)
-    # Spark's event log and the history server want the folder to be there.
-    server.put_object(BUCKET, EVENT_LOGS, io.BytesIO(b""), length=0)
-
-    admin = MinioAdmin(
-        endpoint=address.netloc,
-        credentials=StaticProvider(root, password),
+    address = urlsplit(endpoint)
+    client = Minio(
+        address.netloc,
+        access_key=root,
+        secret_key=password,
         region=region,
-        secure=secure,
+        secure=address.scheme == "https",
         http_client=http,
     )
+    if not client.bucket_exists(BUCKET):
+        client.make_bucket(BUCKET, location=region)
+    # Spark's event log and the history server want the folder to be there.
+    client.put_object(BUCKET, EVENT_LOGS, io.BytesIO(b""), length=0)
+
     key_id = "_ACCESS_KEY_ID"
-    users = {name.removesuffix(key_id).lower(): keys[name] for name in keys if name.endswith(key_id)}
-    for name, user in users.items():
-        admin.policy_add(name, policy=granted(name, bucket=BUCKET))
-        admin.user_add(user, keys[f"{name.upper()}_SECRET_ACCESS_KEY"])
-        admin.policy_set(name, user=user)
-    for user in json.loads(admin.user_list()):
-        if user.split("-")[0] in users and user not in users.values():
-            admin.user_remove(user)
+    users = [
+        s3_users.User(
+            name=name,
+            key_id=keys[f"{name.upper()}{key_id}"],
+            secret=keys[f"{name.upper()}_SECRET_ACCESS_KEY"],
+            statements=granted(name, bucket=BUCKET)["Statement"],
+        )
+        for name in (each.removesuffix(key_id).lower() for each in keys if each.endswith(key_id))
+    ]
+    server = s3_users.Server(address=endpoint, region=region, root=root, password=password, http=http)
+    s3_users.GRANT[kind](server, users, bucket=BUCKET)
 
 
 def main() -> int:
@@ -105,8 +110,8 @@ def main() -> int:
     end = time.monotonic() + DEADLINE_S
     while True:
         try:
-            prepare(keys, endpoint=endpoint, region=region)
-        except (urllib3.exceptions.HTTPError, MinioException, MinioAdminException, OSError) as error:
+            prepare(keys, endpoint=endpoint, region=region, kind=os.environ.get("S3_SERVER", "minio"))
+        except (*REFUSALS, urllib3.exceptions.HTTPError, OSError) as error:
             # Root may do everything: what is denied is another root.
             if re.search("InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied", str(error)):
                 return _fail(f"{endpoint} still has the keys of an older .env; stop the lab and start it again")

@@ -20,12 +20,14 @@ class Release:
 
     label: str
     spark: str
+    pyspark_sha256: str
     spark_hadoop_cloud: str | None = None
     hadoop: str
     scala: str
     python: str
     java: int
     support_ends: date
+    advisory: str | None = None
 
 
 def find(label: str | None = None) -> Release:
@@ -42,8 +44,10 @@ def find(label: str | None = None) -> Release:
     return Release(label=wanted, **table[wanted])
 
 
-def warning(release: Release, *, today: date) -> str | None:
-    """A line on a release that EMR no longer supports, or None."""
-    if today <= release.support_ends:
-        return None
-    return f"{release.label} is out of EMR's standard support since {release.support_ends}; choose a newer RELEASE"
+def warnings(release: Release, *, today: date) -> list[str]:
+    """A line each on what speaks against a release: EMR no longer supports it, it has a known hole."""
+    lines = [f"{release.label}: {release.advisory}"] if release.advisory else []
+    if today > release.support_ends:
+        ended = release.support_ends
+        lines.append(f"{release.label} is out of EMR's standard support since {ended}; choose a newer RELEASE")
+    return lines

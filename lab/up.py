@@ -42,7 +42,7 @@ def up(*, release: str | None, instance_type: str | None, rehearsal: bool = Fals
     """
     chosen = releases.find(release or docker.setting("RELEASE"))
     asked = sizing.instance(instance_type or docker.setting("INSTANCE_TYPE") or "m5.xlarge")
-    if line := releases.warning(chosen, today=datetime.now(UTC).date()):
+    for line in releases.warnings(chosen, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
     found = doctor.daemon()
     if isinstance(found, doctor.Finding):
@@ -109,7 +109,7 @@ def _refuse(findings: Iterable[doctor.Finding]) -> None:
 
 def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon) -> None:
     """Bring the images up to date: in view where one is missing, else without a word, for there is little to do."""
-    missing = [image for image in sorted({service["image"] for service in services.values()}) if not _is_there(image)]
+    missing = [image for image in sorted({service["image"] for service in services.values()}) if not docker.has(image)]
     if missing:
         _refuse(doctor.building(daemon))
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
@@ -119,14 +119,6 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
     built = sorted(name for name, service in services.items() if service.get("build"))
     docker.compose("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
-
-
-def _is_there(image: str) -> bool:
-    try:
-        docker.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
-    except docker.DockerError:
-        return False
-    return True
 
 
 def _every(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -183,13 +175,13 @@ def _why(said: str, ending: set[str]) -> str:
 
 def _version(service: str, release: releases.Release) -> str:
     if service == "minio":
-        return _minio()
+        return _s3_server()
     if service in {"primary", "core-1", "core-2"}:
         return f"Spark {release.spark}, Hadoop {release.hadoop}"
     return "" if service == "emr" else f"Spark {release.spark}"
 
 
-def _minio() -> str:
-    said = docker.compose("exec", "-T", "minio", "minio", "--version")
-    found = re.search(r"RELEASE\.\S+", said)
+def _s3_server() -> str:
+    said = docker.compose("exec", "-T", "minio", "sh", "-c", '"$S3_SERVER" --version')
+    found = re.search(r"RELEASE\.\S+|\bv\d+\.\S+", said)
     return found[0] if found else docker.telling_line(said)

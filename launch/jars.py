@@ -1,15 +1,26 @@
-"""The jars that Spark from PyPI lacks for s3://, fetched once by the Ivy that Spark brings along."""
+"""The jars that Spark from PyPI lacks for s3://, fetched once by the Ivy that Spark brings along.
+
+`python -m launch.jars`, a part of `make lock`, writes jars.lock: the hashes of these jars and of those that the images
+fetch, for every release.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from launch import java
+from launch import jar_hashes, java
 
+ROOT = Path(__file__).parent.parent
 WANTED = Path(__file__).parent / "s3a.xml"
+IN_IMAGES = (ROOT / "docker" / "node" / "hadoop.xml", ROOT / "docker" / "node" / "emr" / "daemons.xml")
 TIMEOUT_S = 600
 
 
@@ -24,30 +35,67 @@ def s3a_jars(cache: Path) -> list[Path]:
         JarsError: they cannot be fetched.
         JavaError: there is no Java to fetch them with.
     """
-    release = java.release()
-    versions = [f"-D{name}={release[name]}" for name in ("hadoop", "spark", "scala")]
-    folder = cache / "jars" / sha256(WANTED.read_bytes() + " ".join(versions).encode()).hexdigest()[:12]
+    versions = _versions(java.release())
+    key = WANTED.read_bytes() + jar_hashes.LOCK.read_bytes() + " ".join(versions).encode()
+    folder = cache / "jars" / sha256(key).hexdigest()[:12]
     if not folder.is_dir():
         half = folder.with_suffix(".half")
         shutil.rmtree(half, ignore_errors=True)
-        _fetch(half, versions=versions, cache=cache)
+        _fetch(half, WANTED, versions=versions, cache=cache)
+        try:
+            jar_hashes.check(sorted(half.glob("*.jar")), jar_hashes.LOCK)
+        except jar_hashes.HashError as error:
+            shutil.rmtree(half)
+            shutil.rmtree(cache / "ivy", ignore_errors=True)  # what it was fetched into
+            raise JarsError(f"the jars for s3:// are refused: {error}") from error
         half.replace(folder)
     return sorted(folder.glob("*.jar"))
 
 
-def _fetch(folder: Path, *, versions: list[str], cache: Path) -> None:
+def lock() -> None:
+    """Write jars.lock anew, from jars that are fetched anew.
+
+    Raises:
+        JarsError: they cannot be fetched.
+        JavaError: there is no Java to fetch them with.
+    """
+    table = tomllib.loads((ROOT / "releases.toml").read_text())
+    hashes = dict[str, str]()
+    with tempfile.TemporaryDirectory() as work:
+        for label, release in table.items():
+            for wanted in (WANTED, *IN_IMAGES) if label != "default" else ():
+                folder = Path(work) / label / wanted.stem
+                _fetch(folder, wanted, versions=_versions(release), cache=Path(work))
+                hashes |= jar_hashes.digests(folder.glob("*.jar"))
+    jar_hashes.LOCK.write_text("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)))
+
+
+def _versions(release: Mapping[str, Any]) -> list[str]:
+    """Java's flags for the versions that the modules' files leave open."""
+    spark = release.get("spark_hadoop_cloud", release["spark"])
+    return [f"-Dhadoop={release['hadoop']}", f"-Dspark={spark}", f"-Dscala={release['scala']}"]
+
+
+def _fetch(folder: Path, wanted: Path, *, versions: list[str], cache: Path) -> None:
     (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
-    command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(WANTED), "-warn"]
-    places = ["-cache", str(cache / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision].[ext]"]
+    command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(wanted), "-warn"]
+    places = ["-cache", str(cache / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision](-[classifier]).[ext]"]
     try:
         ran = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise JarsError(
             f"the jars for s3:// did not arrive from Maven Central in {TIMEOUT_S} s; check the network, run again"
         ) from error
-    if ran.returncode or not list(folder.glob("hadoop-aws-*.jar")):
+    if ran.returncode or not list(folder.glob("hadoop-*.jar")):
         said = (ran.stdout + ran.stderr).splitlines()
         cause = next((line.strip() for line in said if "not found" in line or "Exception" in line), "no word from Ivy")
         raise JarsError(
             f"the jars for s3:// cannot be fetched from Maven Central: {cause}; check the network, run again"
         )
+
+
+if __name__ == "__main__":
+    try:
+        lock()
+    except (JarsError, java.JavaError) as error:
+        sys.exit(f"error: {error}")

@@ -1,4 +1,5 @@
-"""Lays out Spark as on a node of EMR: `python3 assemble_spark.py FOLDER`, with the archive and release.json beside it.
+"""Lays out Spark as on a node of EMR: `python3 assemble_spark.py FOLDER`, with the archive, release.json, jars.lock
+and the modules beside it.
 
 The archive is PyPI's pyspark, in which Spark lies as it is distributed. Below FOLDER, the SPARK_HOME, come `bin`,
 `sbin`, `jars` and `python`. The jars of Hadoop's client are the release's, and those for s3:// are added.
@@ -11,12 +12,16 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import jar_hashes
 
 HERE = Path(__file__).parent
 # Where the parts of the archive go.
@@ -63,9 +68,18 @@ def strip_rocksdb(home: Path) -> None:
 def add_jars(home: Path, *, modules: Path, versions: dict[str, str]) -> None:
     """Fetch what `modules` lists into `jars`, by the Ivy that Spark brings along."""
     (ivy,) = (home / "jars").glob("ivy-*.jar")
+    with tempfile.TemporaryDirectory() as fetched:
+        fetch_jars(Path(fetched), ivy=ivy, modules=modules, versions=versions)
+        for jar in Path(fetched).iterdir():
+            shutil.move(jar, home / "jars" / jar.name)
+
+
+def fetch_jars(folder: Path, *, ivy: Path, modules: Path, versions: dict[str, str]) -> None:
+    """Fetch what `modules` lists into `folder`, and hold it to jars.lock."""
     java = ["java", *proxy(), *(f"-D{name}={version}" for name, version in versions.items()), "-cp", str(ivy)]
-    places = ["-cache", str(HERE / "ivy"), "-retrieve", f"{home}/jars/[artifact]-[revision].[ext]"]
+    places = ["-cache", str(HERE / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision](-[classifier]).[ext]"]
     subprocess.run([*java, "org.apache.ivy.Main", "-ivy", str(modules), "-warn", *places], check=True)
+    jar_hashes.check(folder.glob("*.jar"), HERE / "jars.lock")
 
 
 def proxy() -> list[str]:

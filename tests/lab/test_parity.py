@@ -1,11 +1,13 @@
 """The same job on this machine's own Spark and in the lab, whatever release it is: the same bytes, the same results."""
 
+import json
 import os
 import re
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests import contract
 from tests.lab import commands
@@ -65,3 +67,42 @@ def test_what_a_node_brings_for_the_job_is_the_lock(undisturbed):
     }
     assert not [name for name in installed if name.startswith(("pyspark", "tensorflow", "keras", "pip=="))]
     assert {name.split("==")[0] for name in installed} >= {"ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow"}
+
+
+WRITE = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+for _ in range(2):  # the second takes the place of the first
+    spark.range(0, 1000, 1, 4).write.mode("overwrite").parquet("s3://emrlab/results/committed")
+assert spark.read.parquet("s3://emrlab/results/committed").count() == 1000
+"""
+
+
+def test_spark_commits_by_uploads_that_are_finished_at_its_end(lab):
+    """The magic committer: no renaming in S3, and nothing of a task that fails is ever seen."""
+    submit = "cat >/tmp/write.py && spark-submit --master 'local[2]' /tmp/write.py"
+    commands.execute("master", "sh", "-c", submit, stdin=WRITE)
+    client = commands.s3("DATA")
+    names = commands.sizes(client, "results/committed/")
+    told = json.loads(client.get_object(Bucket=commands.BUCKET, Key="results/committed/_SUCCESS")["Body"].read())
+    assert told["committer"] == "magic"
+    assert sorted(name.rpartition("/")[2] for name in told["filenames"]) == sorted(
+        name for name in names if name.endswith(".parquet")
+    )
+    assert not [name for name in names if "magic" in name]
+
+
+def test_an_object_is_made_once_and_replaced_only_as_it_was_read(lab):
+    """Conditional writes, by which one run at a time holds an output."""
+    client = commands.s3("JOB")
+    place = {"Bucket": commands.BUCKET, "Key": "results/held"}
+    etag = client.put_object(**place, Body=b"1", IfNoneMatch="*")["ETag"]
+    try:
+        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"another"'}):
+            with pytest.raises(ClientError) as caught:
+                client.put_object(**place, Body=b"2", **condition)
+            assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
+        client.put_object(**place, Body=b"3", IfMatch=etag)
+        assert client.get_object(**place)["Body"].read() == b"3"
+    finally:
+        client.delete_object(**place)

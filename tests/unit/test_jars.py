@@ -1,12 +1,17 @@
 """The jars for s3:// are fetched once, or their lack is one line."""
 
+import hashlib
+import re
 import subprocess
+import tomllib
 from pathlib import Path
+from string import Template
 
 import pytest
 
-from launch import jars, java
+from launch import jar_hashes, jars, java
 
+ROOT = Path(__file__).parents[2]
 SAID = """
 :: problems summary ::
 		Host maven.example not found. url=https://maven.example/hadoop-aws.pom
@@ -32,6 +37,16 @@ def ivy(monkeypatch):
 
     monkeypatch.setattr(java, "find", lambda: Path("/java"))
     return behave
+
+
+@pytest.fixture(autouse=True)
+def lock(monkeypatch, tmp_path):
+    """jars.lock for what `ivy` brings; its path."""
+    path = tmp_path / "jars.lock"
+    digest = hashlib.sha256(b"x").hexdigest()
+    path.write_text(f"{digest}  hadoop-aws-3.4.2.jar\n{digest}  s3-2.29.52.jar\n")
+    monkeypatch.setattr(jar_hashes, "LOCK", path)
+    return path
 
 
 def test_the_jars_are_fetched_once_in_the_releases_versions(ivy, tmp_path):
@@ -63,3 +78,39 @@ def test_an_answer_that_does_not_come_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(java, "find", lambda: Path("/java"))
     with pytest.raises(jars.JarsError, match="did not arrive from Maven Central in 600 s; check the network"):
         jars.s3a_jars(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("s3-2.29.52.jar", "s3-2.29.51.jar", "s3-2.29.52.jar is not in jars.lock; make lock writes it anew"),
+        (r"[0-9a-f]{64}", "0" * 64, "hadoop-aws-3.4.2.jar has the SHA-256 2d711642"),
+    ],
+)
+def test_a_jar_that_is_not_the_locked_one_is_refused_and_not_kept(ivy, lock, tmp_path, before, after, words):
+    good = lock.read_text()
+    lock.write_text(re.sub(before, after, good))
+    asked = ivy(["hadoop-aws-3.4.2.jar", "s3-2.29.52.jar"])
+    (tmp_path / "ivy").mkdir()
+    with pytest.raises(jars.JarsError, match=f"the jars for s3:// are refused: {words}"):
+        jars.s3a_jars(tmp_path)
+    assert not list((tmp_path / "jars").iterdir())
+    assert not (tmp_path / "ivy").exists(), "what was fetched is fetched anew"
+    lock.write_text(good)
+    assert len(jars.s3a_jars(tmp_path)) == 2
+    assert len(asked) == 2
+
+
+def test_the_lock_has_what_every_release_asks_for():
+    """Ivy itself is asked by `make lock`; here: each module that the files name, in each release's version."""
+    locked = {line.split()[1] for line in (ROOT / "launch" / "jars.lock").read_text().splitlines()}
+    table = tomllib.loads((ROOT / "releases.toml").read_text())
+    for label, release in table.items():
+        if label == "default":
+            continue
+        versions = {"hadoop": release["hadoop"], "scala": release["scala"]}
+        versions["spark"] = release.get("spark_hadoop_cloud", release["spark"])
+        for wanted in (jars.WANTED, *jars.IN_IMAGES):
+            text = Template(wanted.read_text()).substitute(versions)
+            for name, revision in re.findall(r'name="([^"]+)" rev="([^"]+)"', text):
+                assert f"{name}-{revision}.jar" in locked, label

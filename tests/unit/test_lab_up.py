@@ -120,11 +120,16 @@ def test_a_mistake_is_one_line_and_exit_code_two(machine, capsys, args, line):
 
 
 def test_a_release_out_of_support_is_warned_of():
-    release = releases.find("emr-7.13.0")
-    assert releases.warning(release, today=release.support_ends) is None
-    assert releases.warning(release, today=date(2030, 1, 1)) == (
-        "emr-7.13.0 is out of EMR's standard support since 2028-04-20; choose a newer RELEASE"
-    )
+    release = releases.find("emr-7.14.0")
+    assert releases.warnings(release, today=release.support_ends) == []
+    assert releases.warnings(release, today=date(2030, 1, 1)) == [
+        "emr-7.14.0 is out of EMR's standard support since 2028-09-08; choose a newer RELEASE"
+    ]
+
+
+def test_a_release_with_a_known_hole_is_warned_of(machine, capsys):
+    assert cli.main(["up", "--release", "emr-7.13.0"]) == 0
+    assert "warning: emr-7.13.0: its Spark 3.5.6 has CVE-2025-54920: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["up", "down", "clean", "logs", "shell"])

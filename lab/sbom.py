@@ -1,0 +1,24 @@
+"""The software bill of materials of the lab's images: CycloneDX documents, by Syft (docker/sbom)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab import docker
+
+FOLDER = docker.ROOT / "out" / "sbom"
+BUILD_TIMEOUT_S = 3600
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """A document for every image of compose.yaml that is built here; their paths, none where no image is.
+
+    Raises:
+        DockerError: Docker or Syft fails.
+    """
+    services = docker.written({"COMPOSE_PROFILES": "*"})["services"]
+    images = [image for image in sorted({service["image"] for service in services.values()}) if docker.has(image)]
+    for image in images:
+        command = ["docker", "buildx", "build", "--file", "docker/sbom/Dockerfile", "--build-arg", f"IMAGE={image}"]
+        docker.run([*command, "--output", f"type=local,dest={folder}", "."], timeout_s=BUILD_TIMEOUT_S, shown=True)
+    return [folder / f"{image.replace('/', '-').replace(':', '-')}.cdx.json" for image in images]
