@@ -144,15 +144,6 @@ def written(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     return found
 
 
-def has(image: str) -> bool:
-    """Whether the image is on this machine."""
-    try:
-        run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
-    except DockerError:
-        return False
-    return True
-
-
 def finishing(services: Mapping[str, Any]) -> set[str]:
     """Those of the `written` services that end when their work is done: others wait for their completion."""
     waited = [pair for service in services.values() for pair in (service.get("depends_on") or {}).items()]

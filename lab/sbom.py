@@ -11,13 +11,13 @@ BUILD_TIMEOUT_S = 3600
 
 
 def write(folder: Path = FOLDER) -> list[Path]:
-    """A document for every image of compose.yaml that is built here; their paths, none where no image is.
+    """A document for every image of the lab that is here, of whatever release; their paths, none where none is.
 
     Raises:
         DockerError: Docker or Syft fails.
     """
-    services = docker.written({"COMPOSE_PROFILES": "*"})["services"]
-    images = [image for image in sorted({service["image"] for service in services.values()}) if docker.has(image)]
+    asked = ["docker", "image", "ls", "--filter", "reference=emrlab/*", "--format", "{{.Repository}}:{{.Tag}}"]
+    images = sorted(docker.run(asked).split())
     for image in images:
         command = ["docker", "buildx", "build", "--file", "docker/sbom/Dockerfile", "--build-arg", f"IMAGE={image}"]
         docker.run([*command, "--output", f"type=local,dest={folder}", "."], timeout_s=BUILD_TIMEOUT_S, shown=True)

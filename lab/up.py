@@ -109,7 +109,7 @@ def _refuse(findings: Iterable[doctor.Finding]) -> None:
 
 def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon) -> None:
     """Bring the images up to date: in view where one is missing, else without a word, for there is little to do."""
-    missing = [image for image in sorted({service["image"] for service in services.values()}) if not docker.has(image)]
+    missing = [image for image in sorted({service["image"] for service in services.values()}) if not _is_there(image)]
     if missing:
         _refuse(doctor.building(daemon))
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
@@ -119,6 +119,14 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
     built = sorted(name for name, service in services.items() if service.get("build"))
     docker.compose("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
+
+
+def _is_there(image: str) -> bool:
+    try:
+        docker.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    except docker.DockerError:
+        return False
+    return True
 
 
 def _every(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -345,3 +345,15 @@ def test_help_reads_well_at_eighty_columns(command, capsys, monkeypatch):
         cli.main([command, "--help"])
     assert caught.value.code == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_bill_of_materials_of_every_image(machine, capsys):
+    machine.write({"image ls": "emrlab/spark:x\nemrlab/minio:latest", "buildx build": ""})
+    assert cli.main(["sbom"]) == 0
+    assert capsys.readouterr().out == ("out/sbom/emrlab-minio-latest.cdx.json\nout/sbom/emrlab-spark-x.cdx.json\n")
+    assert len([call for call in machine.calls() if "IMAGE=emrlab/" in call]) == 2
+
+
+def test_no_image_has_no_bill_of_materials(machine, capsys):
+    machine.write({"image ls": ""})
+    assert failed(capsys, "sbom") == (1, "error: no image of the lab is built; build them: make up\n")
