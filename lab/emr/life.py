@@ -168,6 +168,10 @@ class Life:
         self.steps.start()
         with self.lab.lock:
             self._settle()
+            is_idle = self._is_idle_for_too_long()
+        if is_idle:
+            self._look_at_applications()  # one may have begun since the last look at the nodes
+            self._end_if_idle()
 
     def _look_at_nodes(self) -> None:
         for node in self.nodes:
@@ -176,12 +180,16 @@ class Life:
                 self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")
                 raise EndingError
         if not self.cluster.active():
-            busy = any(True for _ in self._applications())
-            with self.lab.change():
-                if busy:
-                    self.cluster.idle_since_s = None
-                elif self.cluster.idle_since_s is None:
-                    self.cluster.idle_since_s = self.lab.clock()
+            self._look_at_applications()
+
+    def _look_at_applications(self) -> None:
+        """A cluster is idle while it has no step and YARN no application."""
+        busy = any(True for _ in self._applications())
+        with self.lab.change():
+            if busy:
+                self.cluster.idle_since_s = None
+            elif self.cluster.idle_since_s is None and not self.cluster.active():
+                self.cluster.idle_since_s = self.lab.clock()
 
     def _role(self, node: Node) -> str:
         return "master" if node is self.primary else "slave"
@@ -202,15 +210,23 @@ class Life:
             with self.lab.change():
                 end(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
             return
-        idle_s = self.lab.clock() - (cluster.idle_since_s or self.lab.clock())
         if cluster.state == "RUNNING":
             how = "" if last is None else f" after last step {last.state.lower()}"
             with self.lab.change():
                 cluster.state, cluster.message = "WAITING", f"Cluster ready{how}."
-        elif cluster.idle_timeout_s is not None and idle_s >= cluster.idle_timeout_s and not cluster.protected:
-            with self.lab.change():
-                message = f"Auto-termination: the cluster was idle for {cluster.idle_timeout_s} seconds"
-                end(cluster, "ALL_STEPS_COMPLETED", message)
+
+    def _is_idle_for_too_long(self) -> bool:
+        """Whether the auto-termination policy ends it. Under the lock."""
+        cluster = self.cluster
+        if cluster.idle_timeout_s is None or cluster.idle_since_s is None or cluster.protected or cluster.active():
+            return False
+        return self.lab.clock() - cluster.idle_since_s >= cluster.idle_timeout_s
+
+    def _end_if_idle(self) -> None:
+        with self.lab.change():
+            if self._is_idle_for_too_long():
+                message = f"Auto-termination: the cluster was idle for {self.cluster.idle_timeout_s} seconds"
+                end(self.cluster, "ALL_STEPS_COMPLETED", message)
 
     def _end(self) -> None:
         """Stop what runs, bring the last logs, leave the nodes empty."""

@@ -72,6 +72,11 @@ def inspect() -> dict[str, Any]:
     return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
 
 
+def health(service: str) -> str:
+    """What its health check last found: starting, healthy or unhealthy."""
+    return str(inspect()[service]["State"]["Health"]["Status"])
+
+
 def keys() -> dict[str, str]:
     """The variables of `.env`."""
     lines = (ROOT / ".env").read_text().splitlines()

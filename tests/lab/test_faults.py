@@ -32,6 +32,8 @@ def mended():
     """Whatever was done to the lab, it is whole again for the next test."""
     yield
     commands.compose("unpause", "minio", check=False)
+    # A server that was paused is unhealthy until it is asked again, and Compose waits for no service that is.
+    commands.wait_until(lambda: commands.health("minio") == "healthy", "healthy server")
     commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "worker-1", "worker-2", "history")
 
 

@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from launch import cluster
+from launch import attend, cluster
 from tests import contract, pictures
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
@@ -127,8 +129,30 @@ def test_a_killed_laptop_process_ends_the_job_too(begun):
     assert "run.json" not in commands.sizes(commands.s3("DATA"), "results/killed/")
 
 
-def test_a_second_run_does_not_wait_for_ever(begun, photos, model, tmp_path):
-    begun("first")
+@pytest.fixture
+def somebodys_application(lab):
+    """An application that has all cores of the lab until the test ends."""
+    script = "import time\nfrom pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate()\ntime.sleep(3600)\n"
+    commands.execute("master", "sh", "-c", "cat > /tmp/holds_cores.py", stdin=script)
+    attended = ["python3", "-c", Path(attend.__file__).read_text(), "spark-submit", "/tmp/holds_cores.py"]  # noqa: S108
+    holder = subprocess.Popen(
+        cluster.exec_command("master", attended),
+        cwd=commands.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    nodes = cluster.find().nodes
+    cores = nodes.count * nodes.each.vcpu
+    commands.wait_until(
+        lambda: any(each["cores"] == cores for each in commands.active_applications()), "application with all cores"
+    )
+    yield
+    holder.communicate()  # closes its stdin, at which the application ends
+    commands.wait_until(lambda: not commands.active_applications(), "end of the application", timeout_s=60)
+
+
+def test_a_second_run_does_not_wait_for_ever(somebodys_application, photos, model, tmp_path):
     done = commands.run(str(photos), str(tmp_path / "second"), *model, "--conf", "spark.app.name=second")
     assert done.returncode == 2
     assert "cores of the lab are free and this run asks for" in done.stderr

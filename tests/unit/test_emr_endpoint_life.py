@@ -164,6 +164,16 @@ def test_idle_cluster_ends(lab: Fake):
     assert "idle for 600 seconds" in lab.reason(cluster)["Message"]
 
 
+def test_idle_cluster_is_asked_for_its_applications_before_it_ends(lab: Fake, monkeypatch):
+    cluster = lab.start(keep=True, AutoTerminationPolicy={"IdleTimeout": 600})
+    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
+    monkeypatch.setattr("lab.emr.life.NODES_S", 3600)  # no other look at the nodes comes in between
+    lab.applications["application_1"] = "somebody's"
+    lab.clock.passed_s += 700
+    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is None, lambda: lab.state(cluster))
+    assert lab.state(cluster) == "WAITING"
+
+
 def test_auto_termination_policy(lab: Fake):
     cluster = lab.start(keep=True)
     assert "AutoTerminationPolicy" not in lab.client.get_auto_termination_policy(ClusterId=cluster)
