@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -16,12 +15,13 @@ from moto.iam import models as iam_models
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
-from launch.emr import aws, command, follow, run, wheelhouse
+from launch.__main__ import main
+from launch.emr import aws, follow, run, wheelhouse
 from launch.emr.order import Order
 from launch.emr.release import Release
 from launch.emr.request import Cluster
 from launch.model import BuiltModel
-from pipeline.settings import Parser, Settings, UsageError
+from pipeline.settings import Settings
 from tests import pictures
 
 BUCKET, REGION, ACCOUNT = "photographs-of-mine", "eu-west-3", "123456789012"
@@ -135,17 +135,8 @@ def launch(capsys):
     """`python -m launch ARGS`, in this process; exit code, stdout and stderr."""
 
     def call(*args: str) -> tuple[int, str, str]:
-        parser = Parser(prog="python -m launch", allow_abbrev=False)
-        commands: argparse._SubParsersAction[Any] = parser.add_subparsers(required=True, parser_class=Parser)
-        command.add_commands(commands)
         capsys.readouterr()
-        try:
-            parsed = parser.parse_args(args)
-            code = int(parsed.command(parsed))
-        except UsageError as error:
-            code = 2
-            said = capsys.readouterr()
-            return code, said.out, f"{said.err}error: {error}\n"
+        code = main(args)
         said = capsys.readouterr()
         return code, said.out, said.err
 

@@ -12,6 +12,7 @@ import pytest
 
 from lab import releases
 from tests.emr_lab.conftest import BUCKET, LABEL, Rehearsal, compose, spark_step, step
+from tests.unit.fake_nodes import wait_until
 
 HERE = Path(__file__).parent
 TEXT = b"apple kiwi apple\npear apple kiwi\n"
@@ -124,9 +125,7 @@ def test_cancelled_step_leaves_nothing_in_yarn(rehearsal: Rehearsal, cluster, sc
     rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[spark_step("sleeps", sleeping, mode="cluster")])
     rehearsal.wait_step(cluster, "sleeps", "RUNNING")
     listing = ("exec", "-T", "primary", "yarn", "application", "-list")
-    for _ in range(120):
-        if "application_" in compose(*listing, check=False):
-            break
+    wait_until(lambda: "application_" in compose(*listing, check=False), lambda: "no application", timeout_s=240)
     name = rehearsal.step(cluster, "sleeps")["Id"]
     rehearsal.emr.cancel_steps(ClusterId=cluster, StepIds=[name])
     found = rehearsal.wait_step(cluster, "sleeps", "CANCELLED", "FAILED", "COMPLETED")
