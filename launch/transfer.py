@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
 import sys
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -29,7 +32,8 @@ def check(settings: Settings) -> None:
     """See that the folders of this machine can serve, before anything is sent.
 
     Raises:
-        UsageError: the input has nothing, or the output holds the tables of a run on this machine.
+        UsageError: the input has nothing, or the output holds the tables of a run on this machine, or files that are
+            not a run's and would be replaced.
     """
     source, target = settings.input, settings.output
     if not _is_remote(source):
@@ -39,25 +43,70 @@ def check(settings: Settings) -> None:
             raise UsageError(f"--input {source} holds no file; correct the path")
     if not _is_remote(target) and Path(target, "features").exists():
         raise UsageError(f"--output {target} holds the results of a run on this machine; choose another folder")
+    if not _is_remote(target) and (theirs := _strange(Path(target))):
+        raise UsageError(f"--output {target} holds a {theirs} that no run of emrlab left; choose another folder")
     for flag, location in (("--input", source), ("--output", target)):
         if not Path(location).name:
             raise UsageError(f"{flag} {location} has no name; choose a folder in it")
 
 
-def in_bucket(settings: Settings, bucket: str) -> Settings:
+def place(folder: str | Path, *, owner: str = "") -> str:
+    """Where the absolute path `folder` has its place below images/ or results/: `1f3a9c2e/photos`.
+
+    By its name alone, two folders `photos` would remove each other's photographs. The name comes last, as it is the
+    class of the images that lie in the folder itself.
+
+    Args:
+        folder: of this machine.
+        owner: tells it from the same path elsewhere, where others use the bucket too; see `mark`.
+    """
+    digest = sha256(owner.encode() + b"\0" + os.fsencode(folder)).hexdigest()[:8]
+    name = Path(folder).name
+    return f"{digest}/{''.join(letter if letter.isprintable() else '_' for letter in name)}"
+
+
+def mark(cache: Path) -> str:
+    """What tells this machine from the others that use its bucket: a random word, made once and kept in `cache`.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    path = cache / "mark"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        half = cache / f"mark.{secrets.token_hex(4)}"
+        half.write_text(secrets.token_hex(8))
+        try:
+            path.hardlink_to(half)  # two first runs at the same time: one of them has made it
+        except FileExistsError:
+            pass
+        finally:
+            half.unlink()
+    return path.read_text()
+
+
+def in_bucket(settings: Settings, bucket: str, *, owner: str = "") -> Settings:
     """The settings with the places in `bucket` (`s3://name`) for which folders of this machine stand.
 
-    A folder `photos` goes to images/photos, and is what the job reads; the results meant for `out/run` to results/run.
+    A folder `photos` goes to images/…/photos, and is what the job reads; the results meant for `out/run` go to
+    results/…/run. See `place`.
     """
     source, target = (
-        location if _is_remote(location) else f"{bucket}/{folder}/{Path(location).name}"
-        for location, folder in ((settings.input, "images"), (settings.output, "results"))
+        location if _is_remote(location) else f"{bucket}/{kind}/{place(location, owner=owner)}"
+        for location, kind in ((settings.input, "images"), (settings.output, "results"))
     )
     return replace(settings, input=source, output=target)
 
 
 def send(
-    settings: Settings, package: Package, model: Path, *, bucket: str, access: Access, prune: bool = True
+    settings: Settings,
+    package: Package,
+    model: Path,
+    *,
+    bucket: str,
+    access: Access,
+    owner: str = "",
+    prune: bool = True,
 ) -> Shipment:
     """Bring package, model and photographs to their places in `bucket`, where they are not there yet.
 
@@ -72,7 +121,7 @@ def send(
     built = f"{bucket}/artifacts/models/{sha256(model.read_bytes()).hexdigest()[:12]}/{model.name}"
     for path, uri in ((package.archive, archive), (package.main, main), (model, built)):
         storage.put(path, uri, access)
-    there = in_bucket(settings, bucket)
+    there = in_bucket(settings, bucket, owner=owner)
     if not _is_remote(settings.input):
         done = storage.mirror(Path(settings.input), there.input, access, live=settings.live, prune=prune)
         removed = f", {done.removed:,} removed" * bool(done.removed)
@@ -81,7 +130,7 @@ def send(
 
 
 def bring_back(shipment: Shipment, output: str, *, default: Path, access: Access) -> Path:
-    """Fetch the results into the folder `output`, or of a run to S3 the report into one below `default`.
+    """Fetch the results into the folder `output`, or of a run to `s3://b/r` the report into `default`/b/r.
 
     Returns:
         The report's path.
@@ -90,9 +139,22 @@ def bring_back(shipment: Shipment, output: str, *, default: Path, access: Access
         StorageError: something cannot be fetched.
     """
     here = not _is_remote(output)
-    folder = Path(output) if here else default / output.rpartition("/")[2]
+    folder = Path(output) if here else default / output.removeprefix("s3://")
     storage.fetch(shipment.settings.output, RESULTS if here else [REPORT], folder, access)
     return folder / REPORT
+
+
+def _strange(folder: Path) -> str | None:
+    """A file that `bring_back` would replace though no run left it there."""
+    there = [name for name in RESULTS if (folder / name).exists()]
+    if not there:
+        return None
+    try:
+        record = json.loads((folder / RUN).read_text())
+        ours = isinstance(record, dict) and {"run", "counts"} <= record.keys()
+    except (FileNotFoundError, ValueError):
+        ours = False
+    return None if ours else there[0]
 
 
 def _is_remote(location: str) -> bool:

@@ -147,7 +147,7 @@ def remark(order: Order, besides: Mapping[str, int]) -> str:
     remove = shlex.join(["aws", "s3", "sync", "--delete", source, place])
     return (
         f"{place} holds {len(besides):,} objects that {source} has not got, like {min(besides)}; "
-        f"they stay and take part in the run. If they should not: {remove}, or give the folder another name"
+        f"they stay and take part in the run. If they should not: {remove}"
     )
 
 
@@ -185,8 +185,13 @@ def estimate(order: Order, found: Amount) -> cost.Estimate:
     )
 
 
+def owner(order: Order) -> str:
+    """Whose places in the bucket are meant: the lab's bucket is this machine's own, others may use AWS's too."""
+    return "" if order.in_lab else transfer.mark(CACHE)
+
+
 def _place(order: Order) -> str:
-    return transfer.in_bucket(order.settings, f"s3://{order.cluster.bucket}").input
+    return transfer.in_bucket(order.settings, f"s3://{order.cluster.bucket}", owner=owner(order)).input
 
 
 def _listed(order: Order, uri: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from launch import package, transfer
 from launch.emr import policies, request, run, wheelhouse
-from launch.emr.order import CACHE, Order
+from launch.emr.order import CACHE, Order, owner
 from launch.transfer import Shipment
 
 
@@ -36,5 +36,5 @@ def _shipment(order: Order) -> Shipment:
     built = package.build(CACHE)
     place = f"{bucket}/artifacts/package/{built.sha256[:12]}"
     model = f"{bucket}/artifacts/models/SHA256/{order.model}-{order.image_size}.tflite"
-    settings = replace(transfer.in_bucket(order.settings, bucket), model=model)
+    settings = replace(transfer.in_bucket(order.settings, bucket, owner=owner(order)), model=model)
     return Shipment(f"{place}/{built.archive.name}", f"{place}/{built.main.name}", settings)

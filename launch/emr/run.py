@@ -16,7 +16,7 @@ from launch import model, package, storage, submit, targets, transfer
 from launch.emr import aws, cost, follow, logs, request, wheelhouse
 from launch.emr.aws import AwsError, EmrError
 from launch.emr.follow import Clients, Step
-from launch.emr.order import CACHE, OUT, ROOT, Order
+from launch.emr.order import CACHE, OUT, ROOT, Order, owner
 from launch.emr.request import Artifacts
 from launch.storage import Access
 from launch.transfer import Shipment
@@ -46,7 +46,13 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     wheels = wheelhouse.build(CACHE, machine=_machine(order), python=order.release.python)
     _check_packages(order, wheels)
     shipment = transfer.send(
-        order.settings, package.build(CACHE), built.path, bucket=bucket, access=access, prune=order.in_lab
+        order.settings,
+        package.build(CACHE),
+        built.path,
+        bucket=bucket,
+        access=access,
+        owner=owner(order),
+        prune=order.in_lab,
     )
     artifacts = artifact_uris(order.cluster.bucket, wheels.sha256)
     storage.put(wheels.path, artifacts.wheelhouse, access)

@@ -10,6 +10,8 @@ import time
 import boto3
 from moto.emr.models import emr_backends
 
+from launch import transfer
+from launch.emr.order import CACHE
 from pipeline.settings import from_args
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 
@@ -52,11 +54,16 @@ def keys(prefix):
     return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
 
-def put(*names):
-    """Objects of a user's own in images/fruits; a name with a slash at its end is the console's mark of a folder."""
+def place(folder, *, in_lab=False):
+    """The prefix in the bucket that stands for a folder of photographs on this machine."""
+    return f"images/{transfer.place(folder, owner='' if in_lab else transfer.mark(CACHE))}"
+
+
+def put(prefix, *names):
+    """Objects of a user's own below `prefix`; a name with a slash at its end is the console's mark of a folder."""
     s3 = boto3.client("s3", region_name=REGION)
     for name in names:
-        s3.put_object(Bucket=BUCKET, Key=f"images/fruits/{name}", Body=b"" if name.endswith("/") else b"theirs")
+        s3.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=b"" if name.endswith("/") else b"theirs")
 
 
 class Machinery:

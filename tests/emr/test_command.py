@@ -15,7 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 from launch.emr import aws, follow, wheelhouse
 from launch.emr.aws import EmrError
 from tests.emr.conftest import BUCKET, REGION
-from tests.emr.machinery import ENDING, Machinery, keys, moto_clusters, put
+from tests.emr.machinery import ENDING, Machinery, keys, moto_clusters, place, put
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,10 +25,10 @@ def clusters():
     return {cluster["Id"]: cluster["Status"]["State"] for cluster in found}
 
 
-def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_args, tmp_path):
+def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_args, photos, tmp_path):
     with Machinery() as amazon:
         code, out, error = launch(*run_args)
-    assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/images/fruits: 6 sent")
+    assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/{place(photos)}: 6 sent")
     assert out.startswith("estimate    $0.")
     for words in ("cluster", "step running", "3/9 images · 2 images/s · ETA 3 s"):
         assert words in out
@@ -39,7 +39,8 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
     )
     assert end.splitlines()[1:] == [f"report      {os.path.relpath(tmp_path / 'here' / 'report.html')}"]
     assert "free" not in said + end
-    assert (tmp_path / "here" / "report.html").read_text() == "report.html of results/here"
+    results = place(tmp_path / "here").replace("images/", "results/")
+    assert (tmp_path / "here" / "report.html").read_text() == f"report.html of {results}"
     assert list(clusters().values()) == ["TERMINATED"]
 
     record = json.loads((tmp_path / "here" / "emr.json").read_text())
@@ -71,18 +72,18 @@ def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
 
 
 def test_what_else_lies_in_the_users_bucket_is_said_before_the_price_and_stays(ready, launch, run_args, photos):
-    put("Kiwi/", "Kiwi/.DS_Store", "Kiwi/0 9.jpg", "Lime/0.jpg")
+    put(place(photos), "Kiwi/", "Kiwi/.DS_Store", "Kiwi/0 9.jpg", "Lime/0.jpg")
     with Machinery():
         code, out, error = launch(*run_args)
     assert code == 0
     assert error.splitlines()[0] == (
-        f"warning: s3://{BUCKET}/images/fruits holds 2 objects that {photos} has not got, like Kiwi/0 9.jpg; they stay "
-        f"and take part in the run. If they should not: aws s3 sync --delete {photos} s3://{BUCKET}/images/fruits, "
-        "or give the folder another name"
+        f"warning: s3://{BUCKET}/{place(photos)} holds 2 objects that {photos} has not got, like Kiwi/0 9.jpg; they "
+        "stay and take part in the run. If they should not: "
+        f"aws s3 sync --delete {photos} s3://{BUCKET}/{place(photos)}"
     )
     assert "images      8," in out, "6 of the folder, and these"
-    assert error.splitlines()[-1] == f"6 files in s3://{BUCKET}/images/fruits: 6 sent"
-    assert {"images/fruits/Kiwi/0 9.jpg", "images/fruits/Lime/0.jpg"} <= set(keys("images/fruits/"))
+    assert error.splitlines()[-1] == f"6 files in s3://{BUCKET}/{place(photos)}: 6 sent"
+    assert {f"{place(photos)}/Kiwi/0 9.jpg", f"{place(photos)}/Lime/0.jpg"} <= set(keys(f"{place(photos)}/"))
 
 
 def test_results_that_stand_are_not_said_to_be_extracted_again(ready, launch, run_args):
@@ -98,7 +99,7 @@ def test_results_that_stay_in_the_bucket_are_summed_up_here_too(ready, launch, r
     with Machinery():
         code, out, _ = launch(*run_args, "--output", f"s3://{BUCKET}/results/there")
     assert code == 0
-    report = tmp_path / "out" / "there" / "report.html"
+    report = tmp_path / "out" / BUCKET / "results" / "there" / "report.html"
     assert ENDING in out
     assert out.endswith(f"\nreport      {os.path.relpath(report)}\n")
     assert {path.name for path in report.parent.iterdir()} == {"report.html", "emr.json"}

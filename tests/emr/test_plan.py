@@ -10,7 +10,7 @@ import pytest
 
 from launch.emr import request
 from tests.emr.conftest import BUCKET
-from tests.emr.machinery import ENDING, Machinery, keys, put
+from tests.emr.machinery import ENDING, Machinery, keys, place, put
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,14 +83,17 @@ def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path
     assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
 
 
-def test_a_rehearsal_says_that_it_is_free_and_mirrors_the_folder(ready, launch, run_args, tmp_path, monkeypatch):
+def test_a_rehearsal_says_that_it_is_free_and_mirrors_the_folder(
+    ready, launch, run_args, photos, tmp_path, monkeypatch
+):
+    there = place(photos, in_lab=True)
     put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
-    put("Kiwi/9.jpg")
+    put(there, "Kiwi/9.jpg")
     with Machinery():
         code, out, error = launch(*run_args, "--target", "emr-lab")
     assert code == 0
-    assert error == f"6 files in s3://{BUCKET}/images/fruits: 6 sent, 1 removed\n", "the lab's place is a mirror"
-    assert "images/fruits/Kiwi/9.jpg" not in keys("images/fruits/")
+    assert error == f"6 files in s3://{BUCKET}/{there}: 6 sent, 1 removed\n", "the lab's place is a mirror"
+    assert f"{there}/Kiwi/9.jpg" not in keys(f"{there}/")
     assert out.startswith("estimate    nothing, the rehearsal is free; on AWS the same run would cost $0.")
     assert f"{ENDING}cost        nothing, the rehearsal is free; on AWS these " in out
     record = json.loads((tmp_path / "here" / "emr.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import transfer
 from pipeline import store
 from tests import contract
 from tests.emr_lab.conftest import BUCKET, ROOT, STEP_S, Rehearsal, compose
@@ -35,7 +36,7 @@ def launch(command: str, target: str, output: Path, model: Path, *more: str) -> 
 
 @pytest.fixture(scope="module")
 def rehearsed(rehearsal: Rehearsal, keras_file, tmp_path_factory) -> Path:
-    """The folder that a whole `emr-run` left here; its results are in the lab, under the folder's name."""
+    """The folder that a whole `emr-run` left here; its results are in the lab, in the folder's place."""
     folder = tmp_path_factory.mktemp("out") / "rehearsed"
     said = launch("emr-run", "emr-lab", folder, keras_file, "--yes")
     assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in said
@@ -69,8 +70,8 @@ def test_the_same_results_by_the_same_package(rehearsal: Rehearsal, rehearsed, k
     listed = len(list(SAMPLE.rglob("*.jpg")))
     local = contract.check(str(tmp_path / "local"), listed=listed)
     assert local.run["cluster"]["master"].startswith("local")
-    for name, master in (("standalone", "spark://"), (rehearsed.name, "yarn")):
-        there = contract.check(f"s3://{BUCKET}/results/{name}", listed=listed)
+    for folder, master in ((tmp_path / "standalone", "spark://"), (rehearsed, "yarn")):
+        there = contract.check(f"s3://{BUCKET}/results/{transfer.place(folder)}", listed=listed)
         assert there.run["cluster"]["master"].startswith(master)
         contract.assert_same(local, there)
         assert there.metrics == local.metrics

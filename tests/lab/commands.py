@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
-from launch import cluster
+from launch import cluster, transfer
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"
@@ -105,13 +105,23 @@ def sizes(client: Any, prefix: str) -> dict[str, int]:
     return {entry["Key"].removeprefix(prefix): entry["Size"] for page in pages for entry in page.get("Contents", ())}
 
 
-def wait_for_features(job: subprocess.Popen[str], name: str, *, share: float) -> None:
-    """Wait until the run to results/`name` has this share of the features that the undisturbed run came to."""
+def images(folder: Path) -> str:
+    """The prefix in the lab's bucket where the photographs of a folder here have their place."""
+    return f"images/{transfer.place(folder)}"
+
+
+def results(folder: Path) -> str:
+    """The prefix in the lab's bucket where the results of a run to a folder here have theirs."""
+    return f"results/{transfer.place(folder)}"
+
+
+def wait_for_features(job: subprocess.Popen[str], output: str, *, share: float, of: str) -> None:
+    """Wait until the run to the prefix `output` has this share of the features that the run to `of` came to."""
     client = s3("DATA")
-    wanted = share * sum(sizes(client, "results/undisturbed/features/").values())
+    wanted = share * sum(sizes(client, f"{of}/features/").values())
 
     def there() -> bool:
-        has = sum(sizes(client, f"results/{name}/_incomplete/features/").values())
+        has = sum(sizes(client, f"{output}/_incomplete/features/").values())
         return has >= wanted or job.poll() is not None
 
     wait_until(there, f"{share:.0%} of the features", timeout_s=240)

@@ -97,9 +97,11 @@ def photos(tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was left alone: its results in the lab and here, what it said, its page on its environment."""
+    """A run that was left alone: its results in the lab (s3://bucket/prefix) and here, what it said, its page on its
+    environment."""
 
     output: str
+    prefix: str
     folder: Path
     out: str
     error: str
@@ -118,4 +120,5 @@ def undisturbed(lab, photos, model, tmp_path_factory) -> Run:
         environment = commands.ask(page, "/environment/")
     done = commands.end_of(job)
     assert done.returncode == 0, done.stdout + done.stderr
-    return Run("s3://emrlab/results/undisturbed", folder, done.stdout, done.stderr, environment)
+    prefix = commands.results(folder)
+    return Run(f"s3://{commands.BUCKET}/{prefix}", prefix, folder, done.stdout, done.stderr, environment)

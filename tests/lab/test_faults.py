@@ -20,7 +20,7 @@ def run_and(undisturbed, photos, model, tmp_path):
 
     def call(name, disturb):
         job = commands.start_run(str(photos), str(tmp_path / name), *model)
-        commands.wait_for_features(job, name, share=HALF)
+        commands.wait_for_features(job, commands.results(tmp_path / name), share=HALF, of=undisturbed.prefix)
         disturb()
         return commands.end_of(job)
 
@@ -37,14 +37,14 @@ def mended():
     commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "worker-1", "worker-2", "history")
 
 
-def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended):
+def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended, tmp_path):
     done = run_and("worker", lambda: commands.compose("kill", "worker-1"))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = contract.check("s3://emrlab/results/worker", listed=LISTED, rejected=REJECTED)
+    found = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'worker')}", listed=LISTED, rejected=REJECTED)
     contract.assert_same(found, contract.read(undisturbed.output))
 
 
-def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended):
+def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended, tmp_path):
     def pause():
         commands.compose("pause", "minio")
         time.sleep(20)
@@ -52,7 +52,7 @@ def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended):
 
     done = run_and("paused", pause)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = contract.check("s3://emrlab/results/paused", listed=LISTED, rejected=REJECTED)
+    found = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'paused')}", listed=LISTED, rejected=REJECTED)
     contract.assert_same(found, contract.read(undisturbed.output))
 
 
@@ -74,20 +74,21 @@ def quota():
 
 
 def test_no_room_for_the_results_is_said_and_the_last_complete_run_still_stands(undisturbed, quota, photos, tmp_path):
-    commands.copy("results/undisturbed/", "results/full/")
+    output = commands.results(tmp_path / "full")
+    commands.copy(f"{undisturbed.prefix}/", f"{output}/")
     other_model = ["--model", "lite0", "--image-size", "64"]  # so that everything is extracted anew
     job = commands.start_run(str(photos), str(tmp_path / "full"), *other_model)
-    commands.wait_for_features(job, "full", share=0.05)
+    commands.wait_for_features(job, output, share=0.05, of=undisturbed.prefix)
     quota(10_000)
     done = commands.end_of(job)
     assert done.returncode == 1, done.stdout + done.stderr
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
     assert len(said) == 1
     assert said[0].startswith("error: no space left on the device; free some; what was extracted is kept, run again")
-    last, stands = contract.read(undisturbed.output), contract.read("s3://emrlab/results/full")
+    last, stands = contract.read(undisturbed.output), contract.read(f"s3://emrlab/{output}")
     assert stands.run == last.run
     contract.assert_same(stands, last)
-    there = commands.sizes(commands.s3("DATA"), "results/full/")
+    there = commands.sizes(commands.s3("DATA"), f"{output}/")
     assert {name: there.get(name) for name in last.run["files"]} == last.run["files"]
 
 
@@ -108,7 +109,7 @@ def test_a_restart_of_the_server_loses_nothing(undisturbed):
     commands.compose("restart", "--timeout", "5", "minio")
     commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "history")
     assert commands.sizes(commands.s3("ROOT"), "").items() >= before.items()
-    assert "results/undisturbed/run.json" in before
+    assert f"{undisturbed.prefix}/run.json" in before
 
 
 def _workers():

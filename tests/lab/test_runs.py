@@ -22,7 +22,7 @@ def begun(undisturbed, photos, model, tmp_path):
     def start(name):
         job = commands.start_run(str(photos), str(tmp_path / name), *model)
         started.append(job)
-        commands.wait_for_features(job, name, share=0.2)
+        commands.wait_for_features(job, commands.results(tmp_path / name), share=0.2, of=undisturbed.prefix)
         return job
 
     yield start
@@ -32,7 +32,7 @@ def begun(undisturbed, photos, model, tmp_path):
             commands.end_of(job)
 
 
-def test_the_summary_and_the_links(undisturbed):
+def test_the_summary_and_the_links(undisturbed, photos):
     lines = dict(line.split(maxsplit=1) for line in undisturbed.out.splitlines())
     assert lines["images"] == f"{LISTED:,}: {LISTED - REJECTED:,} extracted, 0 already known"
     assert lines["report"] == f"{undisturbed.output}/report.html"
@@ -40,7 +40,9 @@ def test_the_summary_and_the_links(undisturbed):
     assert {path.name for path in undisturbed.folder.iterdir()} == {
         "report.html", "predictions.csv", "metrics.json", "run.json",
     }  # fmt: skip
-    assert f"{LISTED + 1:,} files in s3://emrlab/images/the photos: {LISTED + 1:,} sent\n" in undisturbed.error
+    place = f"s3://emrlab/{commands.images(photos)}"
+    assert place.endswith("/the photos")
+    assert f"{LISTED + 1:,} files in {place}: {LISTED + 1:,} sent\n" in undisturbed.error
     assert "Traceback" not in undisturbed.error
 
 
@@ -49,26 +51,26 @@ def test_nothing_new_does_nothing_but_say_where_things_are(undisturbed, photos, 
     again = commands.run(str(photos), undisturbed.output, *model)
     assert again.returncode == 0, again.stderr
     assert f"{LISTED:,}: 0 extracted, {LISTED - REJECTED:,} already known" in again.stdout
-    assert f"{LISTED + 1:,} files in s3://emrlab/images/the photos: 0 sent\n" in again.stderr
+    assert f"{LISTED + 1:,} files in s3://emrlab/{commands.images(photos)}: 0 sent\n" in again.stderr
     assert contract.read(undisturbed.output).run == before
-    assert "here        out/undisturbed/report.html\n" in again.stdout, (
-        "results to S3: the report comes here all the same"
-    )
-    shutil.rmtree(commands.ROOT / "out" / "undisturbed")
+    folder = f"out/{commands.BUCKET}/{undisturbed.prefix}"
+    assert f"here        {folder}/report.html\n" in again.stdout, "results to S3: the report comes here all the same"
+    shutil.rmtree(commands.ROOT / folder)
 
 
 def test_what_is_removed_and_changed_in_the_folder_is_so_in_the_results(undisturbed, photos, model, tmp_path):
     folder = tmp_path / "changed photos"
     shutil.copytree(photos, folder)
-    commands.copy("images/the photos/", "images/changed photos/")
-    commands.copy("results/undisturbed/", "results/changed/")
+    place, output = commands.images(folder), commands.results(tmp_path / "changed")
+    commands.copy(f"{commands.images(photos)}/", f"{place}/")
+    commands.copy(f"{undisturbed.prefix}/", f"{output}/")
     (folder / "Class 0" / "0_0.jpg").unlink()
     (folder / "Class 1" / "0_0.jpg").write_bytes(pictures.encode(pictures.pixels(7000)))
     (folder / "Class 2" / "new +%.jpg").write_bytes(pictures.encode(pictures.pixels(7001)))
     done = commands.run(str(folder), str(tmp_path / "changed"), *model)
     assert done.returncode == 0, done.stderr
-    assert f"{LISTED + 1:,} files in s3://emrlab/images/changed photos: 2 sent, 1 removed\n" in done.stderr
-    found = contract.check("s3://emrlab/results/changed", listed=LISTED, rejected=REJECTED)
+    assert f"{LISTED + 1:,} files in s3://emrlab/{place}: 2 sent, 1 removed\n" in done.stderr
+    found = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
     assert found.run["counts"]["extracted"] == 2
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")} - {"Class 1/bad.jpg"}
     assert set(found.features["path"]) == paths
@@ -110,23 +112,24 @@ def test_ctrl_c_ends_the_job_and_the_next_run_goes_on(begun, undisturbed, photos
     assert "Traceback" not in done.stdout + done.stderr
     commands.wait_until(lambda: not commands.active_applications(), "end of the application", timeout_s=30)
     assert commands.driver_processes() == []
-    left = commands.sizes(commands.s3("DATA"), "results/stopped/")
+    output = commands.results(tmp_path / "stopped")
+    left = commands.sizes(commands.s3("DATA"), f"{output}/")
     assert "run.json" not in left
     assert all(name.startswith("_incomplete/") for name in left), "nothing looks like a result"
     again = commands.run(str(photos), str(tmp_path / "stopped"), *model)
     assert again.returncode == 0, again.stderr
-    found = contract.check("s3://emrlab/results/stopped", listed=LISTED, rejected=REJECTED)
+    found = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
     assert found.run["counts"]["known"] > 0
     contract.assert_same(found, contract.read(undisturbed.output))
 
 
-def test_a_killed_laptop_process_ends_the_job_too(begun):
+def test_a_killed_laptop_process_ends_the_job_too(begun, tmp_path):
     job = begun("killed")
     job.kill()
     job.communicate()
     commands.wait_until(lambda: not commands.active_applications(), "end of the application", timeout_s=60)
     commands.wait_until(lambda: not commands.driver_processes(), "end of the driver", timeout_s=60)
-    assert "run.json" not in commands.sizes(commands.s3("DATA"), "results/killed/")
+    assert "run.json" not in commands.sizes(commands.s3("DATA"), f"{commands.results(tmp_path / 'killed')}/")
 
 
 @pytest.fixture

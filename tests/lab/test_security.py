@@ -38,9 +38,9 @@ def test_the_jobs_key_reads_no_other_bucket(other_bucket, undisturbed):
     assert [bucket["Name"] for bucket in job.list_buckets()["Buckets"]] in ([], [commands.BUCKET])
 
 
-def test_the_jobs_key_changes_no_input_and_no_package(undisturbed):
+def test_the_jobs_key_changes_no_input_and_no_package(undisturbed, photos):
     job = commands.s3("JOB")
-    key = "images/the photos/Class 0/0_0.jpg"
+    key = f"{commands.images(photos)}/Class 0/0_0.jpg"
     assert job.get_object(Bucket=commands.BUCKET, Key=key)["Body"].read()
     denied(job.delete_object, Bucket=commands.BUCKET, Key=key)
     denied(job.put_object, Bucket=commands.BUCKET, Key=key, Body=b"x")
@@ -54,8 +54,9 @@ def test_the_jobs_key_changes_no_input_and_no_package(undisturbed):
 def test_the_laptops_key_writes_no_results_and_the_historys_reads_logs_alone(undisturbed):
     data, history = commands.s3("DATA"), commands.s3("HISTORY")
     denied(data.put_object, Bucket=commands.BUCKET, Key="results/x", Body=b"x")
-    denied(data.delete_object, Bucket=commands.BUCKET, Key="results/undisturbed/run.json")
-    denied(history.get_object, Bucket=commands.BUCKET, Key="results/undisturbed/run.json")
+    record = f"{undisturbed.prefix}/run.json"
+    denied(data.delete_object, Bucket=commands.BUCKET, Key=record)
+    denied(history.get_object, Bucket=commands.BUCKET, Key=record)
     denied(history.put_object, Bucket=commands.BUCKET, Key="spark-events/x", Body=b"x")
 
 

@@ -13,7 +13,7 @@ import obstore
 import pytest
 
 from launch import __main__ as cli
-from launch import cluster, package, storage, submit
+from launch import cluster, package, storage, submit, transfer
 from pipeline.settings import from_args
 
 DOCKER = """#!{python}
@@ -31,7 +31,8 @@ args = sys.argv[1:]
 client = boto3.client("s3")
 output = args[args.index("--output") + 1].removeprefix("s3://").partition("/")[2]
 for name in ("report.html", "predictions.csv", "metrics.json", "run.json"):
-    client.put_object(Bucket="emrlab", Key=f"{{output}}/{{name}}", Body=name.encode())
+    body = json.dumps({{"run": "1", "counts": {{}}}}) if name == "run.json" else name
+    client.put_object(Bucket="emrlab", Key=f"{{output}}/{{name}}", Body=body.encode())
 with open({given!r}, "w") as file:
     json.dump([args, os.environ.get("OPENBLAS_NUM_THREADS")], file)
 print("the job's summary", flush=True)
@@ -108,6 +109,11 @@ def given(tmp_path):
     return json.loads((tmp_path / "given").read_text())
 
 
+def place(kind, folder):
+    """Where a folder of this machine has its place in the lab."""
+    return f"s3://emrlab/{kind}/{transfer.place(folder)}"
+
+
 def keys(client):
     return {entry["Key"] for entry in client.list_objects_v2(Bucket="emrlab").get("Contents", [])}
 
@@ -117,25 +123,49 @@ def test_a_folder_goes_there_and_the_results_come_back(lab, call, photos, tmp_pa
     args, threads = given(tmp_path)
     archive, main = args[args.index("--py-files") + 1], next(arg for arg in args if arg.endswith("/main.py"))
     settings = from_args(args[args.index(main) + 1 :])
-    assert settings.input == "s3://emrlab/images/photos"
-    assert settings.output == "s3://emrlab/results/here"
+    assert settings.input == place("images", photos)
+    assert settings.output == place("results", tmp_path / "out" / "here")
     assert settings.seed == 7
     sent = {f"s3://emrlab/{key}" for key in keys(client)}
-    assert {archive, main, settings.model, "s3://emrlab/images/photos/Class 0/0_0.jpg"} <= sent
+    assert {archive, main, settings.model, f"{settings.input}/Class 0/0_0.jpg"} <= sent
     built = package.build(cli.CACHE)
     body = client.get_object(Bucket="emrlab", Key=archive.removeprefix("s3://emrlab/"))["Body"].read()
     assert body == built.archive.read_bytes(), "the same bytes as on this machine"
     assert settings.model.rpartition("/")[2].startswith("small-32-"), "the model keeps its name for the report"
     assert threads == "1"
     assert {path.name: path.read_text() for path in (tmp_path / "out" / "here").iterdir()} == {
-        name: name for name in ("report.html", "predictions.csv", "metrics.json", "run.json")
-    }
+        name: name for name in ("report.html", "predictions.csv", "metrics.json")
+    } | {"run.json": '{"run": "1", "counts": {}}'}
     out, error = capfd.readouterr()
     assert out.splitlines()[0] == "the job's summary"
     assert out.splitlines()[1] == f"here        {os.path.relpath(tmp_path / 'out' / 'here' / 'report.html')}"
-    assert "24 files in s3://emrlab/images/photos: 24 sent\nthe job's warning\n" in error
+    assert f"24 files in {settings.input}: 24 sent\nthe job's warning\n" in error
     assert call("--input", str(photos), "--output", f"{tmp_path}/out/here") == 0
-    assert "24 files in s3://emrlab/images/photos: 0 sent\n" in capfd.readouterr().err
+    assert f"24 files in {settings.input}: 0 sent\n" in capfd.readouterr().err
+
+
+def test_folders_of_one_name_have_a_place_each(lab, call, photos, tmp_path, client):
+    (tmp_path / "other" / "photos" / "Class 9").mkdir(parents=True)
+    (tmp_path / "other" / "photos" / "Class 9" / "0_0.jpg").write_bytes(b"x")
+    assert call("--input", str(photos), "--output", f"{tmp_path}/a/out") == 0
+    first = keys(client)
+    assert call("--input", f"{tmp_path}/other/photos", "--output", f"{tmp_path}/b/out") == 0
+    gone = {key for key in first - keys(client) if not key.startswith("artifacts/")}
+    assert not gone, "the photographs and the results of the first folder are still there"
+    assert len([key for key in keys(client) if key.endswith("/out/run.json")]) == 2
+    assert len([key for key in keys(client) if key.endswith(".jpg")]) == 25
+
+
+def test_what_no_run_left_in_the_output_is_not_replaced(lab, call, photos, tmp_path, client, capfd):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "report.html").write_text("the user's own")
+    assert call("--input", str(photos), "--output", f"{tmp_path}/mine") == 2
+    said = capfd.readouterr().err
+    assert said == (
+        f"error: --output {tmp_path}/mine holds a report.html that no run of emrlab left; choose another folder\n"
+    )
+    assert (tmp_path / "mine" / "report.html").read_text() == "the user's own"
+    assert not keys(client)
 
 
 def test_prefixes_in_the_lab_are_used_as_they_are(lab, call, tmp_path, client, monkeypatch):
@@ -144,7 +174,8 @@ def test_prefixes_in_the_lab_are_used_as_they_are(lab, call, tmp_path, client, m
     settings = from_args(given(tmp_path)[0][given(tmp_path)[0].index("--input") :])
     assert (settings.input, settings.output) == ("s3://emrlab/images/a b", "s3://emrlab/results/deep/r")
     assert not any(key.startswith("images/") for key in keys(client))
-    assert [path.name for path in (tmp_path / "out" / "r").iterdir()] == ["report.html"]
+    report = tmp_path / "out" / "emrlab" / "results" / "deep" / "r" / "report.html"
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [report]
 
 
 @pytest.mark.parametrize(("end", "code", "words"), [
@@ -164,7 +195,7 @@ def test_a_job_that_fails_brings_nothing_back(lab, call, photos, tmp_path, capfd
 def test_results_that_cannot_be_fetched_are_said(lab, call, photos, tmp_path, capfd):
     lab('client.delete_object(Bucket="emrlab", Key=f"{{output}}/report.html")'.replace("{{", "{").replace("}}", "}"))
     assert call("--input", str(photos), "--output", f"{tmp_path}/out/here") == 1
-    assert "error: s3://emrlab/results/here cannot be fetched into" in capfd.readouterr().err
+    assert f"error: {place('results', tmp_path / 'out' / 'here')} cannot be fetched" in capfd.readouterr().err
 
 
 DRIVER = """
