@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -170,7 +171,7 @@ def _stop(parsed: argparse.Namespace) -> int:
 
 
 def _down(parsed: argparse.Namespace) -> int:
-    from launch.emr import account, aws, follow, removal  # noqa: PLC0415
+    from launch.emr import aws, change, follow, removal  # noqa: PLC0415
 
     if parsed.account and not parsed.bucket:
         raise UsageError("--account needs --bucket NAME; the bucket goes too where emr-setup made it")
@@ -183,10 +184,11 @@ def _down(parsed: argparse.Namespace) -> int:
         for cluster in found:
             show(f"cluster {cluster} is {follow.wait_ended(clients, cluster, show=show).lower()}")
     if parsed.account:
-        removal.remove_account(parsed.bucket, parsed.region, account.Change(dry_run=True, show=_print))
+        said = change.Change(dry_run=True, show=_print, remark=_print)
+        removal.remove_account(parsed.bucket, parsed.region, said)
         if parsed.dry_run or not (parsed.yes or _agrees("remove all of it?")):
             return 0
-        removal.remove_account(parsed.bucket, parsed.region, account.Change(dry_run=False, show=_print))
+        removal.remove_account(parsed.bucket, parsed.region, replace(said, dry_run=False))
     return 0
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launch.emr import aws
-from launch.emr.account import BUDGETS_REGION, KEY_ALIAS, Change, tagged_subnets
+from launch.emr import aws, bucket
+from launch.emr.account import BUDGETS_REGION, KEY_ALIAS, tagged_subnets
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
+from launch.emr.change import Change
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
 KEY_DAYS = 7  # the shortest that KMS allows; a key that waits for its end costs nothing
@@ -30,14 +31,14 @@ def clusters(emr: Any, *states: str) -> Iterator[dict[str, Any]]:
                 yield found
 
 
-def remove_account(bucket: str, region: str, change: Change) -> None:
-    """Remove what `account.setup` made; what has not our tag stays. Clusters must have ended.
+def remove_account(name: str, region: str, change: Change) -> None:
+    """Remove what `account.setup` made, the bucket `name` too; what has not our tag stays. Clusters must have ended.
 
     Raises:
         ClientError, BotoCoreError: AWS refuses.
     """
     account = str(aws.client("sts", region).get_caller_identity()["Account"])
-    _remove_bucket(bucket, region, account, change)
+    bucket.remove(name, region, account, change)
     emr = aws.client("emr", region)
     if _there(lambda: emr.describe_security_configuration(Name=SECURITY_CONFIGURATION)):
         change(
@@ -64,28 +65,6 @@ def remove_account(bucket: str, region: str, change: Change) -> None:
     budgets = aws.client("budgets", BUDGETS_REGION)
     if _there(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME)):
         change(f"gone: budget {NAME}", lambda: budgets.delete_budget(AccountId=account, BudgetName=NAME))
-
-
-def _remove_bucket(bucket: str, region: str, account: str, change: Change) -> None:
-    s3 = aws.client("s3", region)
-    owner = {"Bucket": bucket, "ExpectedBucketOwner": account}
-    tags = _there(lambda: s3.get_bucket_tagging(**owner))
-    if not tags or TAG not in tags["TagSet"]:
-        return
-    objects = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket))
-    size_mb = sum(each["Size"] for each in objects) / 1e6
-
-    def empty_and_delete() -> None:
-        for kind in ("Versions", "DeleteMarkers"):
-            each = [
-                {"Key": found["Key"], "VersionId": found["VersionId"]}
-                for found in aws.pages(s3, "list_object_versions", kind, Bucket=bucket)
-            ]
-            for start in range(0, len(each), 1000):
-                s3.delete_objects(Bucket=bucket, Delete={"Objects": each[start : start + 1000], "Quiet": True})
-        s3.delete_bucket(Bucket=bucket)
-
-    change(f"gone: bucket {bucket} with {len(objects):,} objects, {size_mb:,.1f} MB", empty_and_delete)
 
 
 def _remove_profile(iam: Any) -> None:

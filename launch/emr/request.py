@@ -15,6 +15,7 @@ from launch import cluster as docker
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
 from launch.emr.wheelhouse import architecture
 
+LOGS = f"{NAME}-logs/"  # in the bucket, which may have logs of others; policies/data.json and emr/node.json name it too
 IDLE_S = 600
 ROOT_GB = 20  # the system, EMR's applications and the job's 0.4 GB of packages
 VOLUME_GB = 32  # HDFS and YARN's local folders: the job shuffles paths and small vectors only
@@ -52,7 +53,7 @@ class Cluster:
     @property
     def logs(self) -> str:
         """Where EMR puts its logs."""
-        return f"s3://{self.bucket}/logs/"
+        return f"s3://{self.bucket}/{LOGS}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,5 +117,5 @@ class Machinery:
 
     def log(self, cluster, step, text):
         for name, content in (("stderr", text), ("stdout", "")):
-            key = f"logs/{cluster}/steps/{step}/{name}.gz"
+            key = f"emrlab-logs/{cluster}/steps/{step}/{name}.gz"
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(content.encode()))

@@ -7,6 +7,7 @@ import pytest
 
 from launch.emr import account, aws, policies
 from launch.emr.account import Wanted
+from launch.emr.change import Change
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 
 SETUP = ("emr-setup", "--bucket", BUCKET)
@@ -61,19 +62,6 @@ def test_the_roles_have_the_rights_in_policies_and_no_more(made):
     assert role["RoleName"] == "emrlab-node"
     trust = iam.get_role(RoleName="emrlab-service")["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
-
-
-def test_the_bucket_is_encrypted_closed_and_sweeps_itself(made):
-    s3 = client("s3")
-    assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
-    (rule,) = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
-    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
-    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
-    assert rules["emrlab-logs"]["Expiration"]["Days"] == 30
-    assert rules["emrlab-logs"]["Filter"]["Prefix"] == "logs/"
-    assert rules["emrlab-uploads"]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 2
-    assert s3.head_object(Bucket=BUCKET, Key="spark-events/")["ContentLength"] == 0
 
 
 def test_disks_subnet_and_budget(made):
@@ -132,22 +120,6 @@ def test_another_amount_replaces_the_budget(made, launch):
     )
 
 
-def test_a_bucket_that_was_there_keeps_its_rules_and_is_never_removed(amazon, launch):
-    s3 = client("s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    theirs = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 9}}
-    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [theirs]})
-    s3.put_object(Bucket=BUCKET, Key="mine.txt", Body=b"x")
-    launch(*SETUP)
-    rules = {rule["ID"] for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
-    assert rules == {"old", "emrlab-logs", "emrlab-uploads"}
-    code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
-    assert code == 0
-    assert "gone: role emrlab-node" in out
-    assert BUCKET not in out
-    assert s3.head_object(Bucket=BUCKET, Key="mine.txt")["ContentLength"] == 1
-
-
 def test_back_to_nothing(amazon, launch):
     before = everything()
     launch(*SETUP, *BUDGET)
@@ -189,7 +161,7 @@ def test_without_a_default_network_a_subnet_is_asked_for(stubs):
     stubs.answer("ec2", "describe_subnets", {"Subnets": []})
     stubs.answer("ec2", "describe_subnets", {"Subnets": []})
     with pytest.raises(aws.EmrError, match="eu-west-3 has no default network; give a subnet that reaches S3: --subnet"):
-        account.ensure_subnet(Wanted(bucket=BUCKET, region=REGION), account.Change(dry_run=True, show=print))
+        account.ensure_subnet(Wanted(bucket=BUCKET, region=REGION), Change(dry_run=True, show=print, remark=print))
 
 
 def test_in_virginia_the_bucket_has_no_location_constraint(amazon, launch):

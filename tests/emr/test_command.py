@@ -263,7 +263,7 @@ def test_status_logs_stop_and_down(ready, launch, run_args):
     assert out.startswith(f"{name}  ")
     assert "1 + 2 x m5.xlarge, emr-spark-8.1.0" in out
     assert "  completed" in out
-    assert launch("emr-logs")[1].endswith(f"all logs: s3://{BUCKET}/logs/{name}/\n")
+    assert launch("emr-logs")[1].endswith(f"all logs: s3://{BUCKET}/emrlab-logs/{name}/\n")
     assert launch("emr-stop", "--cluster", name)[1] == f"no step runs on {name}\n"
     code, out, _ = launch("emr-down", "--dry-run")
     assert (code, out) == (0, f"1 clusters of emrlab in eu-west-3: {name}\n")

@@ -78,7 +78,7 @@ def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path
     code, out, _ = launch("emr-plan", "--target", "emr-lab", "--input", str(photos), "--output", "out/run")
     assert code == 0
     found = planned_request(out)
-    assert found["LogUri"] == "s3://emrlab/logs/"
+    assert found["LogUri"] == "s3://emrlab/emrlab-logs/"
     assert "Ec2SubnetId" not in found["Instances"]
     assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
 

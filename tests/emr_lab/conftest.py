@@ -103,7 +103,7 @@ class Rehearsal:
             "Name": "rehearsal",
             "ReleaseLabel": LABEL,
             "Applications": [{"Name": name} for name in applications],
-            "LogUri": f"s3://{BUCKET}/logs/",
+            "LogUri": f"s3://{BUCKET}/emrlab-logs/",
             "ServiceRole": "EMR_DefaultRole",
             "JobFlowRole": "EMR_EC2_DefaultRole",
             "Instances": {"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": keep},
@@ -134,11 +134,15 @@ class Rehearsal:
 
     def log(self, name: str) -> str:
         """The text of a log below the LogUri."""
-        return gzip.decompress(self.get(f"logs/{name}.gz")).decode()
+        return gzip.decompress(self.get(f"emrlab-logs/{name}.gz")).decode()
 
     def everything(self, cluster: str) -> str:
         """Why a cluster ended, and what its bootstrap actions and steps said."""
-        logs = [name for name in self.names(f"logs/{cluster}/") if "/containers/" not in name and "hadoop-" not in name]
+        logs = [
+            name
+            for name in self.names(f"emrlab-logs/{cluster}/")
+            if "/containers/" not in name and "hadoop-" not in name
+        ]
         said = [f"{name}:\n{gzip.decompress(self.get(name)).decode()[-2000:]}" for name in logs]
         status = self.emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
         return "\n".join([str(status["StateChangeReason"]), *said])

@@ -71,8 +71,8 @@ def test_the_driver_speaks_where_it_runs(rehearsal: Rehearsal, cluster):
     client, in_cluster = (rehearsal.step(cluster, mode)["Id"] for mode in ("client", "cluster"))
     assert rehearsal.log(f"{cluster}/steps/{client}/stdout") == "6 words counted\n"
     assert rehearsal.log(f"{cluster}/steps/{in_cluster}/stdout") == ""
-    containers = [name for name in rehearsal.names(f"logs/{cluster}/containers/") if name.endswith("/stdout.gz")]
-    said = [rehearsal.log(name.removeprefix("logs/").removesuffix(".gz")) for name in containers]
+    containers = [name for name in rehearsal.names(f"emrlab-logs/{cluster}/containers/") if name.endswith("/stdout.gz")]
+    said = [rehearsal.log(name.removeprefix("emrlab-logs/").removesuffix(".gz")) for name in containers]
     assert said.count("6 words counted\n") == 1
 
 

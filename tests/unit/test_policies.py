@@ -11,9 +11,15 @@ FOLDER = Path(__file__).parents[2] / "policies"
 READ = {"s3:GetObject"}
 WRITE = READ | {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 OBJECTS = {
-    "job": {"images/a": READ, "artifacts/a": READ, "results/a": WRITE, "spark-events/a": WRITE, "logs/a": set()},
-    "data": {"images/a": WRITE, "artifacts/a": WRITE, "results/a": READ, "spark-events/a": READ, "logs/a": READ},
-    "history": {"images/a": set(), "artifacts/a": set(), "results/a": set(), "spark-events/a": READ, "logs/a": set()},
+    "job": {"images/a": READ, "artifacts/a": READ, "results/a": WRITE, "spark-events/a": WRITE, "emrlab-logs/a": set()},
+    "data": {"images/a": WRITE, "artifacts/a": WRITE, "results/a": READ, "spark-events/a": READ, "emrlab-logs/a": READ},
+    "history": {
+        "images/a": set(),
+        "artifacts/a": set(),
+        "results/a": set(),
+        "spark-events/a": READ,
+        "emrlab-logs/a": set(),
+    },
 }
 
 
@@ -45,7 +51,7 @@ def test_what_may_be_done_with_objects(name, key):
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_no_other_place_is_open(name):
-    for key in ("", "a", "images2/a", "resultsx", "secret/images/a"):
+    for key in ("", "a", "images2/a", "resultsx", "logs/a", "secret/images/a"):
         assert allowed(name, key) == set()
 
 
@@ -77,5 +83,5 @@ def test_a_document_is_what_iam_takes(name):
 def test_the_jobs_user_may_bring_logs_as_emrs_nodes_do_and_nothing_of_kms():
     found = bucket.granted("job", bucket="b-1")["Statement"]
     assert found[:-1] == statements("job")
-    assert found[-1]["Resource"] == ["arn:aws:s3:::b-1/logs/*"]
+    assert found[-1]["Resource"] == ["arn:aws:s3:::b-1/emrlab-logs/*"]
     assert bucket.granted("data", bucket="b-1") == bucket.policy("data", bucket="b-1")
