@@ -131,16 +131,18 @@ class Fake:
         wait_until(lambda: self.steps(cluster)[name] in states, lambda: str(self.steps(cluster)))
 
     def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Stop the endpoint and start it anew, at the same address, with what it has in its file."""
-        port = self.endpoint.port
+        """Stop the endpoint and start it anew with what it has in its file; at another port, as its own may be taken."""
         self.stop()
         meanwhile()
         self.lab = self.make()
-        self.serve(port)
+        self.serve()
 
-    def serve(self, port: int) -> None:
-        self.endpoint = server.serve(self.lab, address="127.0.0.1", port=port)
+    def serve(self) -> None:
+        """Start the endpoint and a client of it."""
+        self.endpoint = server.serve(self.lab, address="127.0.0.1", port=0)
         threading.Thread(target=self.endpoint.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.endpoint.port}"
+        self.client = boto3.client("emr", region_name=REGION, endpoint_url=self.url)
 
     def stop(self) -> None:
         self.endpoint.shutdown()
@@ -243,10 +245,8 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         lab=make(),
         killed=killed,
     )
-    fake.serve(0)
-    fake.url = f"http://127.0.0.1:{fake.endpoint.port}"
+    fake.serve()
     monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", fake.url)
-    fake.client = boto3.client("emr", region_name=REGION)
     yield fake
     fake.stop()
     for name, each in servers.items():
