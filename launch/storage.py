@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import md5
+from hashlib import file_digest, md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,11 +21,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from pipeline.names import escape
+
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 THREADS = 16
 PART_BYTES = 8 * 2**20  # of a larger file; S3's ETag tells in what parts an object came
+KEY_BYTES = 1024  # of a name in S3, at most
 TERMINAL_S, LOG_S = 0.5, 10.0
 
 # What a cause looks like in the text of an error, and what a user can do about it.
@@ -62,11 +67,25 @@ class Access:
 
 @dataclass(frozen=True)
 class Mirrored:
-    """What bringing a folder to S3 came to: its files, those that had to be sent, and objects removed."""
+    """What bringing a folder to S3 came to: its files, those that had to be sent, and objects removed.
+
+    Attributes:
+        left: why something of the folder stays behind, by its name.
+    """
 
     files: int
     sent: int
     removed: int
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a folder: `name` in S3, relative to the folder; `size` in bytes."""
+
+    path: Path
+    name: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -81,52 +100,69 @@ def mirror(
     """Make the objects below `uri` those of `folder`, byte for byte; what is there with the same content stays.
 
     Hidden files stay behind: they are no photographs. One LIST and the files' MD5 tell what is there, so that an upload
-    that was cut off goes on where it stopped.
+    that was cut off goes on where it stopped. Where the bucket's encryption gives ETags that are no MD5, artifacts/sent/
+    has what was sent with which of them.
 
     Args:
         folder: local folder; links in it are followed.
         uri: an `s3://` prefix of its own.
         access: the S3.
         live: redraw one line of progress, for a terminal, instead of a line every ten seconds.
-        prune: remove the objects below `uri` that the folder does not have.
+        prune: remove the objects below `uri` that the folder does not have; those that it has and that cannot be read
+            now stay.
         out: where progress is shown.
 
     Raises:
         StorageError: a file cannot be read or sent, or an object not be listed or removed; what was sent is kept.
     """
-    opened = _open(uri, access)
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    opened, root = _open(uri, access), _open(f"s3://{bucket}", access)
+    record = f"artifacts/sent/{prefix}.json"
     try:
-        there = _list(opened)
+        there, before = _list(opened), _read_sent(root, record)
     except (BaseError, OSError) as error:
         raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
-    here = {path.relative_to(folder).as_posix(): path for path in files(folder)}
-    try:
-        sizes = {name: path.stat().st_size for name, path in here.items()}
-    except OSError as error:
-        raise StorageError(f"{error.filename} cannot be read: {explain(error)}") from error
-    same = set[str]()
+    left = dict[str, str]()
+    here = {file.name: file for file in files(folder, left)}
+    for name in [name for name in here if len(f"{prefix}/{name}".encode()) > KEY_BYTES]:
+        left[name] = f"its name is longer than the {KEY_BYTES:,} bytes that S3 takes; shorten it"
+        del here[name]
+    sizes = {name: file.size for name, file in here.items()}
+    same, now = set[str](), dict[str, list[str]]()
 
     def compare(name: str) -> None:
-        if _etag(here[name], size=sizes[name]) == there[name].etag:
+        digest = _etag(here[name].path, size=sizes[name])
+        if digest == there[name].etag:
             same.add(name)
+        elif before.get(name) == [there[name].etag, digest]:
+            same.add(name)
+            now[name] = before[name]
 
     def send(name: str) -> None:
-        _put(opened, name, here[name])
+        digest = _etag(here[name].path, size=sizes[name])
+        etag = (_put(opened, name, here[name].path) or "").strip('"')
+        if etag != digest:
+            now[name] = [etag, digest]
 
     alike = {name: size for name, size in sizes.items() if name in there and there[name].size == size}
     _each(alike, compare, words=f"compared with {uri}", live=live, out=out)
     missing = {name: size for name, size in sizes.items() if name not in same}
-    _each(missing, send, words=f"sent to {uri}", live=live, out=out)
-    gone = sorted(there.keys() - here.keys()) if prune else []
+    try:
+        _each(missing, send, words=f"sent to {uri}", live=live, out=out)
+    finally:
+        if now != before:
+            _write_sent(root, record, now)
+    has = here.keys() | left.keys()
+    gone = [name for name in sorted(there) if not _is_in(name, has)] if prune else []
     try:
         obstore.delete(opened, gone)
     except (BaseError, OSError) as error:
         raise StorageError(f"{uri}/{gone[0]} cannot be removed: {explain(error)}") from error
-    return Mirrored(len(here), len(missing), len(gone))
+    return Mirrored(len(here), len(missing), len(gone), left)
 
 
 def put(path: Path, uri: str, access: Access) -> None:
-    """Bring a file to `uri`, a name that stands for its content: what is there with its size is left alone.
+    """Bring a file to `uri`, a name that stands for its content: what is there and says that it has it is left alone.
 
     Raises:
         StorageError: it cannot be read or sent.
@@ -134,12 +170,15 @@ def put(path: Path, uri: str, access: Access) -> None:
     folder, _, name = uri.rpartition("/")
     opened = _open(folder, access)
     try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
         try:
-            there = obstore.head(opened, name)["size"]
+            found = obstore.get(opened, name)  # the headers alone: what is not read is not fetched
+            there = (found.meta["size"], found.attributes.get("sha256"))
         except FileNotFoundError:
             there = None
-        if there != path.stat().st_size:
-            _put(opened, name, path)
+        if there != (path.stat().st_size, digest):
+            _put(opened, name, path, sha256=digest)
     except (BaseError, OSError) as error:
         raise StorageError(f"{path} cannot be sent to {uri}: {explain(error)}") from error
 
@@ -220,16 +259,79 @@ def _list(opened: S3Store) -> dict[str, _Object]:
     }
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """Every file that is not hidden. A link to a folder that holds it is passed over: it has no end."""
-    for place, folders, names in os.walk(folder, followlinks=True):
+def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
+    """Every file that is not hidden, links followed; a link to a folder that holds it is passed over: it has no end.
+
+    Args:
+        folder: to walk.
+        left: gets what is no file or cannot be read, and why, by name.
+
+    Raises:
+        StorageError: the folder itself cannot be read.
+    """
+
+    above = len(os.fspath(folder))
+
+    def name_of(path: str) -> str:
+        return escape(path[above:].lstrip("/"))
+
+    def leave(path: str, why: str) -> None:
+        if left is not None:
+            left[name_of(path)] = why
+
+    def closed(error: OSError) -> None:
+        if len(error.filename) == above:
+            raise StorageError(f"{escape(error.filename)} cannot be read: {_reason(error)}") from error
+        leave(error.filename, _reason(error))
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=closed):
         real = Path(place).resolve()
         folders[:] = sorted(name for name in folders if not real.is_relative_to((real / name).resolve()))
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = f"{place}/{name}"
+            try:
+                found = os.stat(path)
+            except OSError as error:  # a link to nothing, or to itself
+                leave(path, "a link that leads nowhere" if os.path.islink(path) else _reason(error))
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                leave(path, "neither a file nor a folder")
+            elif not os.access(path, os.R_OK):
+                leave(path, "permission denied")
+            else:
+                yield File(Path(path), name_of(path), found.st_size)
 
 
-def _put(opened: S3Store, name: str, path: Path) -> None:
-    obstore.put(opened, name, path, chunk_size=PART_BYTES, max_concurrency=2)
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _is_in(name: str, names: Set[str]) -> bool:
+    """Whether `name` or a folder that it lies in is among `names`."""
+    parts = name.split("/")
+    return any("/".join(parts[:count]) in names for count in range(len(parts), 0, -1))
+
+
+def _read_sent(root: S3Store, record: str) -> dict[str, list[str]]:
+    """ETag there and our own of the objects for which they differ, by name."""
+    try:
+        found = json.loads(bytes(obstore.get(root, record).bytes()))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_sent(root: S3Store, record: str, sent: Mapping[str, list[str]]) -> None:
+    try:
+        obstore.put(root, record, json.dumps(sent, ensure_ascii=False).encode())
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{record} cannot be written: {explain(error)}") from error
+
+
+def _put(opened: S3Store, name: str, path: Path, **about: str) -> str | None:
+    """Send a file, with what is told `about` it beside it; returns the ETag."""
+    sent = obstore.put(opened, name, path, attributes=about, chunk_size=PART_BYTES, max_concurrency=2)
+    return sent["e_tag"]
 
 
 def _etag(path: Path, *, size: int) -> str:

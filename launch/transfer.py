@@ -13,6 +13,7 @@ from pathlib import Path
 from launch import storage
 from launch.package import Package
 from launch.storage import Access
+from pipeline.names import escape
 from pipeline.settings import Settings, UsageError
 
 REPORT, RUN = "report.html", "run.json"
@@ -125,6 +126,11 @@ def send(
     if not _is_remote(settings.input):
         done = storage.mirror(Path(settings.input), there.input, access, live=settings.live, prune=prune)
         removed = f", {done.removed:,} removed" * bool(done.removed)
+        if done.left:
+            first = min(done.left)
+            sys.stderr.write(
+                f"warning: {len(done.left):,} of {escape(settings.input)} stay behind, like {first}: {done.left[first]}\n"
+            )
         sys.stderr.write(f"{done.files:,} files in {there.input}: {done.sent:,} sent{removed}\n")
     return Shipment(archive, main, replace(there, model=built))
 

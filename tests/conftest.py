@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,30 @@ def no_aws_of_the_developer(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("AWS_CONFIG_FILE", nowhere)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def unprivileged():
+    """Become a user that file modes hold for, where the tests run as one that they do not hold for."""
+
+    @contextmanager
+    def become(folder: Path) -> Iterator[None]:
+        if os.geteuid():
+            yield
+            return
+        closed = [place for place in folder.parents if not place.stat().st_mode & 0o001]
+        modes = {place: place.stat().st_mode for place in closed}
+        for place in closed:
+            place.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for place, mode in modes.items():
+                place.chmod(mode)
+
+    return become
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,8 @@ def others(order: Order) -> dict[str, int]:
     source = order.settings.input
     if order.in_lab or source.startswith("s3://"):
         return {}
-    here = {path.relative_to(source).as_posix() for path in storage.files(Path(source))}
+    left = dict[str, str]()
+    here = {file.name for file in storage.files(Path(source), left)} | left.keys()
     there = _listed(order, _place(order))
     # What is hidden is no photograph, and what is empty marks a folder.
     return {
@@ -164,7 +165,7 @@ def amount(order: Order, besides: Mapping[str, int]) -> Amount:
         if not listed:
             raise UsageError(f"--input {source} holds nothing; bring photographs there, or give a folder")
         return Amount(images=len(listed), size_bytes=sum(listed.values()), uploads=0)
-    sizes = [path.stat().st_size for path in storage.files(Path(source))]
+    sizes = [file.size for file in storage.files(Path(source))]
     return Amount(images=len(sizes) + len(besides), size_bytes=sum(sizes) + sum(besides.values()), uploads=len(sizes))
 
 

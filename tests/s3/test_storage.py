@@ -134,19 +134,81 @@ def test_links_are_followed_and_a_loop_has_an_end(mirror, folder, tmp_path):
     (tmp_path / "elsewhere" / "9.jpg").write_bytes(b"x")
     (folder / "Linked").symlink_to(tmp_path / "elsewhere")
     (folder / "Kiwi" / "loop").symlink_to(folder)
-    names = [path.relative_to(folder).as_posix() for path in storage.files(folder)]
+    names = [file.name for file in storage.files(folder)]
     assert "Linked/9.jpg" in names
     assert len(names) == len(set(names)) == 13
 
 
-@pytest.mark.parametrize("name", ["tab\there.jpg", "bytes\udcff.jpg"])
-def test_a_name_that_s3_does_not_take_is_said(mirror, tmp_path, name):
+def test_names_that_s3_does_not_take_go_under_names_that_it_does(mirror, tmp_path, bucket):
+    names = {
+        "tab\there.jpg": "tab\\x09here.jpg",
+        "tab\\x09here.jpg": "tab\\x5cx09here.jpg",
+        "bytes\udcff.jpg": "bytes\\xff.jpg",
+    }
     (tmp_path / "set").mkdir()
-    (tmp_path / "set" / name).write_bytes(b"x")
-    with pytest.raises(StorageError) as caught:
-        mirror(tmp_path / "set")
-    assert "S3 takes no such file name; rename it" in str(caught.value)
-    assert str(caught.value).isprintable(), "one line that any terminal shows"
+    for name in names:
+        (tmp_path / "set" / name).write_bytes(name.encode(errors="surrogateescape"))
+    assert mirror(tmp_path / "set") == Mirrored(3, 3, 0)
+    assert {there: body(bucket, there) for there in names.values()} == {
+        there: name.encode(errors="surrogateescape") for name, there in names.items()
+    }
+    assert mirror(tmp_path / "set") == Mirrored(3, 0, 0)
+
+
+def test_what_cannot_be_sent_stays_behind_and_what_is_there_of_it_stays_too(mirror, folder, bucket, unprivileged):
+    first = mirror(folder)
+    (folder / "Kiwi" / "0.jpg").unlink()
+    os.mkfifo(folder / "Kiwi" / "0.jpg")  # reading it would wait for ever
+    (folder / "Kiwi" / "none.jpg").symlink_to("nothing")
+    (folder / "Kiwi" / "self.jpg").symlink_to("self.jpg")
+    long = "x" * 240
+    (folder / long / long / long / long / long).mkdir(parents=True)
+    (folder / long / long / long / long / long / "0.jpg").write_bytes(b"x")
+    (folder / "Lime").chmod(0)
+    with unprivileged(folder):
+        done = mirror(folder)
+    assert (done.files, done.sent, done.removed) == (first.files - 2, 0, 0)
+    assert {name[:15]: why for name, why in done.left.items()} == {
+        "Kiwi/0.jpg": "neither a file nor a folder",
+        "Kiwi/none.jpg": "a link that leads nowhere",
+        "Kiwi/self.jpg": "a link that leads nowhere",
+        "Lime": "permission denied",
+        "x" * 15: "its name is longer than the 1,024 bytes that S3 takes; shorten it",
+    }
+    assert body(bucket, "Lime/0.jpg") == b"Lime/0.jpg"
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(mirror, folder, bucket, unprivileged):
+    first = mirror(folder)
+    folder.chmod(0)
+    with unprivileged(folder), pytest.raises(StorageError, match=f"{folder} cannot be read: permission denied"):
+        mirror(folder)
+    assert len(there(bucket)) == first.files
+
+
+def test_etags_that_are_no_md5_are_remembered(mirror, folder, bucket, monkeypatch):
+    """As where a key of KMS encrypts the bucket: the ETag tells nothing of the content."""
+    etags, real_put, real_list = dict[str, str](), obstore.put, obstore.list
+
+    def put(opened, name, file, **options):
+        etags[name] = f'"{os.urandom(16).hex()}"'
+        return {**real_put(opened, name, file, **options), "e_tag": etags[name]}
+
+    def listing(opened):
+        return [[{**entry, "e_tag": etags[entry["path"]]} for entry in chunk] for chunk in real_list(opened)]
+
+    monkeypatch.setattr(obstore, "put", put)
+    monkeypatch.setattr(obstore, "list", listing)
+    first = mirror(folder)
+    assert mirror(folder) == Mirrored(first.files, 0, 0)
+    times = os.stat(folder / "Kiwi" / "1.jpg")
+    (folder / "Kiwi" / "1.jpg").write_bytes(b"kiwi/1.jpg")  # same size
+    os.utime(folder / "Kiwi" / "1.jpg", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert mirror(folder) == Mirrored(first.files, 1, 0)
+    assert body(bucket, "Kiwi/1.jpg") == b"kiwi/1.jpg"
+    assert mirror(folder) == Mirrored(first.files, 0, 0)
+    etags["Kiwi/1.jpg"] = '"replaced by somebody"'
+    assert mirror(folder) == Mirrored(first.files, 1, 0)
 
 
 def test_progress_is_one_line_at_the_end_of_what_took_long(mirror, folder, monkeypatch):
@@ -176,9 +238,14 @@ def test_one_file_by_its_content_is_sent_once(bucket, access, tmp_path, monkeypa
     path, uri = tmp_path / "m.tflite", f"s3://{bucket.name}/artifacts/models/abc/m.tflite"
     path.write_bytes(b"model")
     storage.put(path, uri, access)
-    monkeypatch.setattr(obstore, "put", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(obstore, "put", None)
+        storage.put(path, uri, access)
+    place = {"Bucket": bucket.name, "Key": "artifacts/models/abc/m.tflite"}
+    assert bucket.client.get_object(**place)["Body"].read() == b"model"
+    bucket.client.put_object(**place, Body=b"MODEL")  # by somebody else, of the same size
     storage.put(path, uri, access)
-    assert bucket.client.get_object(Bucket=bucket.name, Key="artifacts/models/abc/m.tflite")["Body"].read() == b"model"
+    assert bucket.client.get_object(**place)["Body"].read() == b"model"
 
 
 def test_results_come_all_or_not_at_all(bucket, access, tmp_path):

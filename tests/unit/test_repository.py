@@ -18,7 +18,10 @@ OF_THE_JOB = {
     "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
     *sys.stdlib_module_names,
 }  # fmt: skip
-MAY_IMPORT = {"launch": {"launch", "pipeline.settings", "pipeline.summary", "lab.sizing"}, "lab": {"lab"}}
+MAY_IMPORT = {
+    "launch": {"launch", "pipeline.names", "pipeline.settings", "pipeline.summary", "lab.sizing"},
+    "lab": {"lab"},
+}
 
 
 def imports(path):
