@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import HTTPClientError
+
 from launch.emr import aws, bucket, policies
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG, EmrError
 from launch.emr.change import Change, Show, or_none
@@ -78,10 +80,16 @@ def ensure_key(region: str, account: str, change: Change) -> str:
         return str(found["KeyMetadata"]["Arn"])
 
     def create() -> str:
-        made = kms.create_key(
-            Description="disks of EMR clusters that emrlab starts",
-            Tags=[{"TagKey": TAG["Key"], "TagValue": TAG["Value"]}],
-        )["KeyMetadata"]
+        try:
+            made = aws.once("kms", region).create_key(
+                Description="disks of EMR clusters that emrlab starts",
+                Tags=[{"TagKey": TAG["Key"], "TagValue": TAG["Value"]}],
+            )["KeyMetadata"]
+        except HTTPClientError as error:
+            raise EmrError(
+                "the answer to CreateKey was lost; look in the KMS console for a new key with the tag emrlab and "
+                "without an alias, delete it there, and run this again"
+            ) from error
         kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=made["KeyId"])
         return str(made["Arn"])
 

@@ -92,15 +92,18 @@ CAUSES = (
     ),
 )
 
-_THROTTLED = re.compile("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown")
+_THROTTLED = re.compile("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ServiceUnavailable")
+ONCE_READ_S = 120
 
 
 class EmrError(Exception):
     """A run or an account cannot be served: one line with the cause and the fix. Exit code 1."""
 
 
-def client(service: str, region: str) -> Any:
+def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) -> Any:
     """A boto3 client; where it goes is for the AWS_* variables to say (AWS_ENDPOINT_URL_EMR, AWS_ENDPOINT_URL_S3).
+
+    It sends what gets no answer in `read_s` seconds again, up to `attempts` times in all.
 
     Raises:
         BotoCoreError: the region or the profile cannot be.
@@ -112,13 +115,18 @@ def client(service: str, region: str) -> Any:
     checksums = "when_required" if endpoint(service) else "when_supported"
     config = Config(
         connect_timeout=5,
-        read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": 5},
+        read_timeout=read_s,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         user_agent_extra=NAME,
     )
     return boto3.client(service, region_name=region, config=config)
+
+
+def once(service: str, region: str) -> Any:
+    """A client for calls that make something anew each time that they arrive: it sends each once, and waits longer."""
+    return client(service, region, attempts=1, read_s=ONCE_READ_S)
 
 
 def endpoint(service: str) -> str | None:
@@ -172,11 +180,16 @@ def known(text: str) -> str | None:
     return next((words for pattern, words in CAUSES if re.search(pattern, text)), None)
 
 
+def is_throttled(error: Exception) -> bool:
+    """Whether AWS says that it has not done this because it has too much to do; a bare status may be anybody's."""
+    return isinstance(error, ClientError) and bool(_THROTTLED.search(code(error)))
+
+
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed a little later: throttled, not reached, or AWS's own fault."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return bool(_THROTTLED.search(code(error))) or status >= 500
+        return is_throttled(error) or status >= 500
     return isinstance(error, (NoConnection, HTTPClientError))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 
 from launch import model, package, storage, submit, targets, transfer
-from launch.emr import aws, cost, follow, logs, request, wheelhouse
+from launch.emr import aws, cost, follow, logs, once, request, wheelhouse
 from launch.emr.aws import AwsError, EmrError
 from launch.emr.follow import Clients, Step
 from launch.emr.order import CACHE, OUT, ROOT, Order, owner
@@ -23,6 +23,8 @@ from launch.transfer import Shipment
 from pipeline import summary
 
 RECORD = "emr.json"
+# A cluster's first step is listed a little after RunJobFlow's answer, at worst.
+LISTED_S, LISTED_PAUSE_S = 30.0, 2.0
 
 Show = Callable[[str], None]
 
@@ -61,7 +63,7 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
     clients = Clients(emr=aws.client("emr", order.cluster.region), s3=aws.client("s3", order.cluster.region))
     last = _record(clients.s3, shipment.settings.output)
     wanted = spark_step(order, shipment)
-    step = _start(order, artifacts, wanted, clients=clients)
+    step = _start(order, artifacts, wanted, clients=clients, show=show)
     show(f"step {step.step} on cluster {step.cluster}; logs come to {order.cluster.logs}{step.cluster}/")
     started = datetime.now(UTC)
     deadline_s = order.max_usd / agreed.hour_usd * 3600
@@ -111,18 +113,28 @@ def spark_step(order: Order, shipment: Shipment) -> dict[str, Any]:
     return request.spark_step(arguments, keep=order.cluster.keep or bool(order.existing))
 
 
-def _start(order: Order, artifacts: Artifacts, wanted: dict[str, Any], *, clients: Clients) -> Step:
+def _start(order: Order, artifacts: Artifacts, wanted: dict[str, Any], *, clients: Clients, show: Show) -> Step:
+    sender = aws.once("emr", order.cluster.region)
     if order.existing:
-        made = clients.emr.add_job_flow_steps(JobFlowId=order.existing, Steps=[wanted])
-        return Step(cluster=order.existing, step=str(made["StepIds"][0]), logs=order.cluster.logs)
+        added = once.add_step(clients, sender, order.existing, wanted, show=show)
+        return Step(cluster=order.existing, step=added, logs=order.cluster.logs)
     asked = request.run_job_flow(order.cluster, artifacts, python=order.release.python, step=wanted)
-    cluster = str(clients.emr.run_job_flow(**asked)["JobFlowId"])
+    cluster = once.run_job_flow(clients, sender, asked, show=show)
     try:
-        (step,) = aws.pages(clients.emr, "list_steps", "Steps", ClusterId=cluster)
+        return Step(cluster=cluster, step=_first_step(clients, cluster), logs=order.cluster.logs)
     except BaseException:  # Ctrl-C too
         clients.emr.terminate_job_flows(JobFlowIds=[cluster])
         raise
-    return Step(cluster=cluster, step=str(step["Id"]), logs=order.cluster.logs)
+
+
+def _first_step(clients: Clients, cluster: str) -> str:
+    started = clients.clock()
+    while True:
+        if step := next(aws.pages(clients.emr, "list_steps", "Steps", ClusterId=cluster), None):
+            return str(step["Id"])
+        if clients.clock() - started >= LISTED_S:
+            raise EmrError(f"EMR has started cluster {cluster} and lists no step of it; it is ended, run again")
+        clients.sleep(LISTED_PAUSE_S)
 
 
 def _attend(order: Order, clients: Clients, step: Step, *, deadline_s: float, show: Show) -> bool:

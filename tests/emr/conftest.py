@@ -72,7 +72,7 @@ class Stubs:
     made: dict[str, Any] = field(default_factory=dict)
     stubbers: dict[str, Stubber] = field(default_factory=dict)
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, **_: Any) -> Any:
         if service not in self.made:
             self.made[service] = boto3.client(service, region_name=region or REGION)
             self.stubbers[service] = Stubber(self.made[service])
@@ -176,8 +176,8 @@ def called(monkeypatch):
         name = f"{service}:{model.name}"
         actions.update(NAMED.get(name, {name}))
 
-    def client(service, region):
-        made = make(service, region)
+    def client(service, region, **more):
+        made = make(service, region, **more)
         made.meta.events.register("before-call", note)
         return made
 
