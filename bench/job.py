@@ -58,8 +58,8 @@ def run(photos: Path, output: Path, *, model: str = "lite0") -> Ran:
 
 
 def _driver(launcher: int) -> list[int]:
-    """The JVM that the launcher started and the Python below it that runs main.py; Linux only."""
-    jvms = _children(launcher)
+    """The JVM below the attendant that the launcher started, and the Python that runs main.py below it; Linux only."""
+    jvms = [jvm for attendant in _children(launcher) for jvm in _children(attendant)]
     return jvms + [pid for jvm in jvms for pid in _children(jvm) if b"main.py" in _read(pid, "cmdline")]
 
 

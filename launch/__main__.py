@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from lab import sizing
 from launch import cluster, jars, java, model, package, storage, submit, targets, transfer
 from launch.emr import command as emr
 from launch.options import add_model_arguments
+from pipeline import signals
 from pipeline.settings import Parser, Settings, UsageError, add_arguments, from_namespace
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
 SAMPLE = ROOT / "data" / "sample"
-ENDS = (0, 1, 2, 130)  # of the job itself, which has said why
+ENDS = (0, 1, 2, 129, 130, 143)  # of the job itself, which has said why
 MISTAKES = (UsageError, model.ModelError, java.JavaError, jars.JarsError, cluster.LabError, sizing.SizingError)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
+    """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C, 143 and 129 for
+    SIGTERM and SIGHUP.
+    """
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))
@@ -33,9 +37,10 @@ def main(argv: Sequence[str]) -> int:
     except (storage.StorageError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:  # before the job has begun: it speaks for itself
-        sys.stderr.write("error: stopped; run again\n")
-        return 130
+    except KeyboardInterrupt as stopped:  # before the job has begun: it speaks for itself
+        with suppress(OSError):  # the terminal is closed
+            sys.stderr.write("error: stopped; run again\n")
+        return signals.exit_code(stopped)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,4 +141,5 @@ def _pictures() -> list[Path]:
 
 
 if __name__ == "__main__":
+    signals.heed()
     sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Runs a command for as long as somebody is there: signals come by name on stdin, and its end counts as Ctrl-C.
 
-The text of this file is handed to a Python beside the job, where what submits is far: `docker exec` passes no signal
-on, and a closed terminal or a killed laptop process would leave the job behind. It is there for that, so it imports
+The text of this file is handed to a Python beside the job, on this machine and in the lab: a launcher that is killed
+can pass nothing on, nor does `docker exec`, and either would leave the job behind. It is there for that, so it imports
 nothing but the standard library.
 """
 
@@ -21,6 +21,8 @@ def main(command: Sequence[str]) -> int:
     # As with a terminal's own Ctrl-C, the JVM is started deaf to it: it would fall from under the job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as job:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: Thread(target=_stop, args=(job,), daemon=True).start())
         Thread(target=_obey, args=(job,), daemon=True).start()
         code = job.wait()
         _send(job, signal.SIGKILL)  # what it left behind
@@ -30,6 +32,10 @@ def main(command: Sequence[str]) -> int:
 def _obey(job: subprocess.Popen[bytes]) -> None:
     for name in _names():
         _send(job, signal.Signals[name])
+    _stop(job)
+
+
+def _stop(job: subprocess.Popen[bytes]) -> None:
     _send(job, signal.SIGINT)
     try:
         job.wait(STOP_S)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
 from launch import attend, cluster, java
 from launch.targets import Setting
+from pipeline import signals
 from pipeline.settings import REASON, Settings
 
+ATTEND = Path(attend.__file__).read_text()
 STOP_S = 15.0
 # For the driver, which shares this machine's cores with the workers; see java.environment.
 ONE_THREAD = "OPENBLAS_NUM_THREADS=1"
@@ -39,7 +41,10 @@ def conf_arguments(conf: Iterable[Setting]) -> list[str]:
 
 
 def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verbose: bool) -> int:
-    """Run the job on this machine's own Spark and wait for its end; Ctrl-C ends it. Returns its exit code.
+    """Run the job on this machine's own Spark and wait for its end. Returns its exit code.
+
+    Ctrl-C, SIGTERM and SIGHUP end it, a second Ctrl-C at once: 130, 143, 129. However else this process ends, the job
+    ends too: the attendant's stdin does.
 
     Raises:
         JavaError: there is no Java that Spark runs on.
@@ -47,43 +52,37 @@ def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verb
     memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
     archive = java.archive_path(cache)
     command = java.command(args, memory=memory, archive=archive if archive.exists() else None, verbose=verbose)
-    # Ctrl-C reaches every process of the terminal. The JVM is started deaf to it: it would fall from under the job,
-    # which ends its tasks through it and says what it kept.
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with subprocess.Popen(command, env=java.environment()) as job:
-        signal.signal(signal.SIGINT, heard)
-        try:
-            return job.wait()
-        except KeyboardInterrupt:
-            with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-                job.wait(timeout=STOP_S)
-            job.kill()
-            return 130
+    # -I and -S: what it needs is the standard library, and it is there 20 ms earlier.
+    return _run([sys.executable, "-I", "-S", "-c", ATTEND, *command], env=java.environment())
 
 
 def run_lab(args: Sequence[str]) -> int:
-    """Run the job on the lab's master and wait for its end. Returns its exit code.
+    """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`."""
+    attended = ["env", ONE_THREAD, "python3", "-c", ATTEND, "spark-submit", *args]
+    return _run(cluster.exec_command(cluster.MASTER, attended), cwd=cluster.ROOT, stderr=subprocess.PIPE)
 
-    Ctrl-C ends it, a second one at once. However else this process ends, the job there ends too: its stdin does.
-    """
-    attended = ["env", ONE_THREAD, "python3", "-c", Path(attend.__file__).read_text(), "spark-submit", *args]
+
+def _run(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, stderr: int | None = None
+) -> int:
     with subprocess.Popen(
-        cluster.exec_command(cluster.MASTER, attended),
-        cwd=cluster.ROOT,
+        command,
+        env=env,
+        cwd=cwd,
         stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         bufsize=0,
-        start_new_session=True,  # the terminal's Ctrl-C would end Docker's client alone
+        start_new_session=True,  # the terminal's Ctrl-C would end Docker's client alone, and here the job at once
     ) as job:
         Thread(target=_copy_errors, args=(job,), daemon=True).start()
         try:
             return job.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
             with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 _send(job, signal.SIGINT)
                 job.wait(timeout=STOP_S)
             _send(job, signal.SIGKILL)
-            return 130
+            return signals.exit_code(stopped)
 
 
 def _copy_errors(job: subprocess.Popen[bytes]) -> None:

@@ -1,23 +1,28 @@
-"""Ctrl-C while Spark works: ends the tasks and the job without a word too many."""
+"""Ctrl-C or SIGTERM while Spark works: ends the tasks and the job without a word too many."""
 
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from threading import Thread, current_thread, main_thread
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
+
+from pipeline import signals
 
 CANCEL_S = 5.0
 
 
 def hear() -> None:
-    """Raise KeyboardInterrupt at Ctrl-C, to which whoever submits may be deaf.
+    """Raise KeyboardInterrupt at Ctrl-C, to which whoever submits may be deaf, and at SIGTERM and SIGHUP.
 
     Spark has to be started on another thread: on the main one pyspark sets a handler of its own, which talks to the JVM
     in the middle of what the main thread is saying to it.
     """
     if current_thread() is main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signals.heed()
 
 
 def cancel_jobs() -> None:
@@ -25,9 +30,10 @@ def cancel_jobs() -> None:
     context = SparkContext._active_spark_context
 
     def cancel() -> None:
-        if context is not None:
-            context.setLogLevel("OFF")
-            context.cancelAllJobs()
+        with suppress(Py4JError, OSError):  # the JVM may have had the same signal, and be gone
+            if context is not None:
+                context.setLogLevel("OFF")
+                context.cancelAllJobs()
 
     thread = Thread(target=cancel, daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
-from pipeline import interrupt, results, stages, store, summary
+from pipeline import interrupt, results, signals, stages, store, summary
 from pipeline.features import ModelError
 from pipeline.settings import RunError, UsageError, from_args
 
@@ -18,7 +18,7 @@ log = logging.getLogger("pipeline")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the job; exit code 0, 1 for a run that failed, 2 for a mistake of the user, 130 for Ctrl-C."""
+    """Run the job; exit code 0, 1 for a failed run, 2 for a mistake of the user, 130 for Ctrl-C, 143 for SIGTERM."""
     logging.basicConfig(handlers=[logging.NullHandler()])  # py4j logs, on the root logger, what it raises
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> int:
         return _fail(1, f"{store.explain(error)}; what was extracted is kept, run again")
     except (Py4JError, PySparkException) as error:
         return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         interrupt.cancel_jobs()
-        return _fail(130, "stopped; what was extracted is kept, run again")
+        return _fail(signals.exit_code(stopped), "stopped; what was extracted is kept, run again")
     report = f"{record['settings']['output']}/{results.REPORT}"
     sys.stdout.write(f"{summary.words(record)}report      {report}\n")
     return 0

@@ -18,6 +18,7 @@ MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
 # What a shell starts in the background is deaf to Ctrl-C, and so is all that it starts: the tests' jobs shall hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the same under nohup
 
 
 @pytest.fixture(autouse=True)

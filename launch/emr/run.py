@@ -21,6 +21,7 @@ from launch.emr.request import Artifacts
 from launch.storage import Access
 from launch.transfer import Shipment
 from pipeline import summary
+from pipeline.signals import Stopped
 
 RECORD = "emr.json"
 # A cluster's first step is listed a little after RunJobFlow's answer, at worst.
@@ -146,8 +147,8 @@ def _attend(order: Order, clients: Clients, step: Step, *, deadline_s: float, sh
     try:
         follow.follow(clients, step, deadline_s=deadline_s, show=show)
         done = True
-    except KeyboardInterrupt:
-        left = _leaves(step)
+    except KeyboardInterrupt as stopped:
+        left = not isinstance(stopped, Stopped) and _leaves(step)
         if left:
             ends = "after ten idle minutes" if order.cluster.keep or order.existing else "with its step"
             show(f"cluster {step.cluster} goes on and ends {ends}; python -m launch emr-status shows it")
@@ -180,7 +181,7 @@ def end(order: Order, clients: Clients, step: Step, *, show: Show) -> None:
 
 
 def _leaves(step: Step) -> bool:
-    """Ask; without a terminal, without an answer and at a second Ctrl-C the run is ended."""
+    """Ask at Ctrl-C; without a terminal, without an answer and at a second Ctrl-C the run is ended."""
     if not sys.stdin.isatty():
         return False
     sys.stderr.write(f"\nleave {step.step} running, or end it? [leave/END] ")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from datetime import datetime
@@ -14,6 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from launch.emr import aws, follow, wheelhouse
 from launch.emr.aws import EmrError
+from pipeline.signals import Stopped
 from tests.emr.conftest import BUCKET, REGION
 from tests.emr.machinery import ENDING, Machinery, keys, moto_clusters, place, put
 
@@ -237,6 +239,22 @@ def test_ctrl_c_asks_whether_to_leave_it_running(ready, launch, run_args, monkey
     assert ("goes on and ends with its step; python -m launch emr-status shows it" in out) is left
     (state,) = clusters().values()
     assert (state != "TERMINATED") is left
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_can_answer_no_question_ends_what_he_started(ready, launch, run_args, monkeypatch, number):
+    """A closed terminal, a service manager: nobody is there to be asked, though a terminal may seem to be."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+
+    def stopped(*_, **__):
+        raise Stopped(number)
+
+    monkeypatch.setattr(follow, "follow", stopped)
+    code, out, _ = launch(*run_args)
+    assert code == 128 + number
+    (name,) = clusters()
+    assert f"cluster {name} is ended" in out
+    assert clusters() == {name: "TERMINATED"}
 
 
 def test_the_money_is_the_deadline(ready, launch, run_args, monkeypatch):

@@ -1,10 +1,8 @@
 """`python -m launch`, as a user types it."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from launch import __main__ as cli
 from launch import package, submit, targets
 from pipeline.settings import Settings, from_args
-from tests import pictures
 
 ROOT = Path(__file__).parents[2]
 GIVEN = ["run", "--input", "in", "--output", "out"]
@@ -97,24 +94,3 @@ def test_no_secret_is_among_the_settings(monkeypatch):
     said = targets.explain(targets.local(["s3://bucket/x"]))
     assert "the-key" not in said
     assert "the-secret" not in said
-
-
-def test_ctrl_c_ends_the_job_and_leaves_nothing_running(tmp_path, keras_file):
-    pictures.write_set(tmp_path / "photos", classes=3, views=2000)
-    args = ["--input", str(tmp_path / "photos"), "--output", str(tmp_path / "out"), "--model", str(keras_file)]
-    command = [sys.executable, "-m", "launch", "run", *args, "--image-size", "32"]
-    job = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    prepared = tmp_path / "out" / "_incomplete" / "features"
-    deadline = time.monotonic() + 120
-    while not list(prepared.glob("*.parquet")) and job.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(job.pid, signal.SIGINT)
-    text = job.communicate(timeout=60)[0]
-    assert job.returncode == 130
-    assert "stopped; what was extracted is kept, run again" in text
-    assert "Traceback" not in text
-    with pytest.raises(ProcessLookupError):
-        os.killpg(job.pid, 0)
-    assert not (tmp_path / "out" / "run.json").exists()

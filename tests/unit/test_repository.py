@@ -19,7 +19,7 @@ OF_THE_JOB = {
     *sys.stdlib_module_names,
 }  # fmt: skip
 MAY_IMPORT = {
-    "launch": {"launch", "pipeline.names", "pipeline.settings", "pipeline.summary", "lab.sizing"},
+    "launch": {"launch", "pipeline.names", "pipeline.settings", "pipeline.signals", "pipeline.summary", "lab.sizing"},
     "lab": {"lab"},
 }
 
