@@ -1,27 +1,27 @@
 """The AWS account made ready for clusters: roles, key, bucket, encryption, subnet, budget; again, nothing changes.
 
-Everything carries the tag `emrlab`, by which `removal.py` finds it again; what was there before gets none.
+Everything carries the tag `emrlab`, or is in `record.py`, and by that `removal.py` finds it again; what was there
+before gets neither, and is refused where it stands in the way.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from botocore.exceptions import HTTPClientError
 
-from launch.emr import aws, bucket, policies
-from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG, EmrError
+from launch.emr import aws, bucket, network, record, roles
+from launch.emr.aws import NAME, SECURITY_CONFIGURATION, TAG, EmrError
 from launch.emr.change import Change, Show, or_none
 from launch.emr.request import security_configuration
 
-SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
 KEY_ALIAS = f"alias/{NAME}"
-# Whose own roles there must be: one ends what a cluster leaves behind, the other asks for spot machines.
-SERVICE_LINKED = ("elasticmapreduce.amazonaws.com", "spot.amazonaws.com")
+KEY_DAYS = 7  # the shortest that KMS allows; a key that waits for its end costs nothing
 BUDGETS_REGION = "us-east-1"
+# What EMR, or moto, answers where there is no security configuration of that name.
+NO_CONFIGURATION = ("InvalidRequestException", "ResourceNotFoundException")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Wanted:
 
     Attributes:
         bucket, region: of photographs, packages, results and logs.
-        subnet: of the clusters; None for one of the default network.
+        subnet: of the clusters; None for all of the default network.
         budget_usd, email: a month's budget and whom to tell; None for none.
     """
 
@@ -64,9 +64,9 @@ def setup(wanted: Wanted, *, dry_run: bool, show: Show) -> bool:
     bucket.ensure(wanted.bucket, wanted.region, account, change)
     key = ensure_key(wanted.region, account, change)
     values = {"account": account, "bucket": wanted.bucket, "key": key}
-    ensure_roles(wanted.region, values, change)
+    roles.ensure(wanted.region, values, change)
     ensure_security_configuration(wanted.region, key, change)
-    ensure_subnet(wanted, change)
+    network.ensure(wanted.region, wanted.subnet, change)
     if wanted.budget_usd is not None and wanted.email:
         ensure_budget(account, wanted.budget_usd, wanted.email, change)
     return bool(said)
@@ -77,7 +77,12 @@ def ensure_key(region: str, account: str, change: Change) -> str:
     kms = aws.client("kms", region)
     found = or_none(lambda: kms.describe_key(KeyId=KEY_ALIAS), "NotFoundException")
     if found is not None:
-        return str(found["KeyMetadata"]["Arn"])
+        arn, state = str(found["KeyMetadata"]["Arn"]), found["KeyMetadata"]["KeyState"]
+        if not is_ours(kms, arn):
+            raise EmrError(f"{KEY_ALIAS} names a key that is not emrlab's: it lacks the tag; give it another alias")
+        if state != "Enabled":
+            raise EmrError(f"the key of {KEY_ALIAS} is {state}; enable it, or remove the alias for a new one")
+        return arn
 
     def create() -> str:
         try:
@@ -90,93 +95,54 @@ def ensure_key(region: str, account: str, change: Change) -> str:
                 "the answer to CreateKey was lost; look in the KMS console for a new key with the tag emrlab and "
                 "without an alias, delete it there, and run this again"
             ) from error
-        kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=made["KeyId"])
+        try:
+            kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=made["KeyId"])
+        except BaseException:  # Ctrl-C too: nobody would find it again, and it would cost $1 a month
+            kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=KEY_DAYS)
+            raise
         return str(made["Arn"])
 
     made = change(f"there: KMS key {KEY_ALIAS} for the disks ($1 a month)", create)
     return str(made or f"arn:aws:kms:{region}:{account}:key/NEW")
 
 
-def ensure_roles(region: str, values: dict[str, str], change: Change) -> None:
-    """The service's role, the nodes' role with its instance profile, and Amazon's own two."""
-    iam = aws.client("iam", region)
-    _ensure_role(iam, SERVICE_ROLE, trust="emr/service-trust", grants=["emr/service"], values=values, change=change)
-    _ensure_role(iam, NODE_ROLE, trust="emr/node-trust", grants=["job", "emr/node"], values=values, change=change)
-    attached = or_none(lambda: iam.list_attached_role_policies(RoleName=SERVICE_ROLE), "NoSuchEntity")
-    if SERVICE_POLICY not in {each["PolicyArn"] for each in (attached or {}).get("AttachedPolicies", ())}:
-        change(
-            f"attached: AmazonEMRServicePolicy_v2 to {SERVICE_ROLE}",
-            lambda: iam.attach_role_policy(RoleName=SERVICE_ROLE, PolicyArn=SERVICE_POLICY),
-        )
-    profile = or_none(lambda: iam.get_instance_profile(InstanceProfileName=NODE_ROLE), "NoSuchEntity")
-    if profile is None:
-        change(
-            f"there: instance profile {NODE_ROLE}",
-            lambda: iam.create_instance_profile(InstanceProfileName=NODE_ROLE, Tags=[TAG]),
-        )
-    if profile is None or not profile["InstanceProfile"]["Roles"]:
-        change(
-            f"in the instance profile: role {NODE_ROLE}",
-            lambda: iam.add_role_to_instance_profile(InstanceProfileName=NODE_ROLE, RoleName=NODE_ROLE),
-        )
-    for service in SERVICE_LINKED:
-        if not iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
-            create = partial(iam.create_service_linked_role, AWSServiceName=service)
-            change(f"there: the role of {service} itself", create)
+def is_ours(kms: Any, key: str) -> bool:
+    """Whether the key has our tag."""
+    return {"TagKey": TAG["Key"], "TagValue": TAG["Value"]} in kms.list_resource_tags(KeyId=key)["Tags"]
 
 
 def ensure_security_configuration(region: str, key: str, change: Change) -> None:
     """Encryption of S3 and disks, and IMDSv2 only, under the name that clusters ask for."""
-    emr, name = aws.client("emr", region), SECURITY_CONFIGURATION
-    wanted = security_configuration(key)
-    found = or_none(
-        lambda: emr.describe_security_configuration(Name=name), "InvalidRequestException", "ResourceNotFoundException"
-    )
+    emr, iam, name = aws.client("emr", region), aws.client("iam", region), SECURITY_CONFIGURATION
+    wanted, noted = security_configuration(key), record.configuration(region)
+    found = or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION)
     if found is not None and json.loads(found["SecurityConfiguration"]) == wanted:
         return
+    if found is not None and noted not in record.made(iam):
+        raise EmrError(
+            f"{region} has a security configuration {name} that emr-setup did not make; if nobody needs it, remove it: "
+            f"aws emr delete-security-configuration --region {region} --name {name}"
+        )
 
     def create() -> None:
         if found is not None:  # it cannot be changed
             emr.delete_security_configuration(Name=name)
         emr.create_security_configuration(Name=name, SecurityConfiguration=json.dumps(wanted))
+        record.write(iam, noted)
 
     change(f"as wanted: security configuration {name} in {region}", create)
 
 
-def ensure_subnet(wanted: Wanted, change: Change) -> None:
-    """A subnet and its network with the tag without which the service's role may not use them."""
-    ec2 = aws.client("ec2", wanted.region)
-    if wanted.subnet:
-        subnets = ec2.describe_subnets(SubnetIds=[wanted.subnet])["Subnets"]
-    else:
-        subnets = (
-            tagged_subnets(ec2)
-            or ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-        )
-    if not subnets:
-        raise EmrError(f"{wanted.region} has no default network; give a subnet that reaches S3: --subnet subnet-…")
-    subnet = min(subnets, key=lambda each: str(each["AvailabilityZone"]))
-    have = {tag["Key"] for tag in subnet.get("Tags", ())}
-    if not {TAG["Key"], EMR_TAG["Key"]} <= have:
-        resources = [subnet["SubnetId"], subnet["VpcId"]]
-        change(
-            f"tagged for EMR: {subnet['SubnetId']} in {subnet['AvailabilityZone']} and its {subnet['VpcId']}",
-            lambda: ec2.create_tags(Resources=resources, Tags=[TAG, EMR_TAG]),
-        )
-
-
-def tagged_subnets(ec2: Any) -> list[dict[str, Any]]:
-    """The subnets that were made ready for clusters."""
-    found = ec2.describe_subnets(Filters=[{"Name": f"tag:{TAG['Key']}", "Values": [TAG["Value"]]}])["Subnets"]
-    return list(found)
-
-
 def ensure_budget(account: str, limit_usd: float, email: str, change: Change) -> None:
     """A budget of the whole account with mails at 80 % spent and 100 % foreseen. An alarm, hours late; no brake."""
-    budgets = aws.client("budgets", BUDGETS_REGION)
+    budgets, iam = aws.client("budgets", BUDGETS_REGION), aws.client("iam", BUDGETS_REGION)
     found = or_none(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME), "NotFoundException")
     if found is not None and float(found["Budget"]["BudgetLimit"]["Amount"]) == limit_usd:
         return
+    if found is not None and record.BUDGET not in record.made(iam):
+        raise EmrError(
+            f"the account has a budget {NAME} that emr-setup did not make; rename it, or leave BUDGET_USD out"
+        )
     to = [{"SubscriptionType": "EMAIL", "Address": email}]
     alarms = [
         {
@@ -201,28 +167,6 @@ def ensure_budget(account: str, limit_usd: float, email: str, change: Change) ->
         if found is not None:
             budgets.delete_budget(AccountId=account, BudgetName=NAME)
         budgets.create_budget(AccountId=account, Budget=budget, NotificationsWithSubscribers=alarms)
+        record.write(iam, record.BUDGET)
 
     change(f"there: budget {NAME} of ${limit_usd:g} a month for the whole account, alarms to {email}", create)
-
-
-def _ensure_role(iam: Any, name: str, *, trust: str, grants: list[str], values: dict[str, str], change: Change) -> None:
-    trusted = policies.document(trust, **values)
-    found = or_none(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
-    if found is None:
-        change(
-            f"there: role {name}",
-            lambda: iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trusted), Tags=[TAG]),
-        )
-    elif TAG not in found["Role"].get("Tags", ()):
-        raise EmrError(f"the account has a role {name} that is not emrlab's: it lacks the tag; rename or remove it")
-    elif found["Role"]["AssumeRolePolicyDocument"] != trusted:
-        change(
-            f"as wanted: who may take on {name}",
-            lambda: iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusted)),
-        )
-    for grant in grants:
-        wanted, inline = policies.document(grant, **values), {"RoleName": name, "PolicyName": grant.replace("/", "-")}
-        have = or_none(partial(iam.get_role_policy, **inline), "NoSuchEntity")
-        if have is None or have["PolicyDocument"] != wanted:
-            put = partial(iam.put_role_policy, **inline, PolicyDocument=json.dumps(wanted))
-            change(f"as in policies/{grant}.json: rights of {name}", put)

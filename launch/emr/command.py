@@ -56,7 +56,7 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
     down.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     _add_yes(down)
     _add_bucket(down)
-    setup = add("emr-setup", _setup, "make the account ready: roles, bucket, key, subnet; again, it changes nothing")
+    setup = add("emr-setup", _setup, "make the account ready: roles, bucket, key, subnets; again, it changes nothing")
     _add_bucket(setup)
     _add_subnet(setup)
     setup.add_argument("--budget-usd", type=float, metavar="N", help="a budget of N dollars a month, with an alarm")
@@ -85,7 +85,7 @@ def _add_bucket(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_subnet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--subnet", metavar="ID", help="of the nodes; by default what emr-setup made ready")
+    parser.add_argument("--subnet", metavar="ID", help="of the nodes; by default all that emr-setup made ready")
 
 
 def _add_yes(parser: argparse.ArgumentParser) -> None:
@@ -235,7 +235,7 @@ def _order(parsed: argparse.Namespace) -> Order:
         release=label.label,
         instance_type=parsed.instance_type,
         workers=parsed.workers,
-        subnet=parsed.subnet,
+        subnets=(parsed.subnet,) if parsed.subnet else (),
         spot=parsed.spot,
         keep=parsed.keep,
         node=docker.rehearsed(parsed.instance_type) if parsed.target == LAB else None,

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launch import storage, transfer
-from launch.emr import aws, cost, follow, request
-from launch.emr.account import tagged_subnets
+from launch.emr import aws, cost, follow, network, request
 from launch.emr.aws import AwsError
 from launch.emr.release import Release
 from launch.emr.request import Cluster
@@ -86,7 +85,7 @@ def check_bucket(name: str) -> None:
 
 
 def preflight(order: Order) -> Order:
-    """Credentials, bucket, region and subnet, in this order; the order with what was found.
+    """Credentials, bucket, region and subnets, in this order; the order with what was found.
 
     Raises:
         UsageError: something is to be corrected.
@@ -111,12 +110,13 @@ def preflight(order: Order) -> Order:
                          f"give REGION={region}")  # fmt: skip
     if order.existing:
         return replace(order, cluster=_existing(order))
-    if cluster.subnet or order.in_lab:
+    if cluster.subnets or order.in_lab:
         return order
-    subnets = tagged_subnets(aws.client("ec2", cluster.region))
-    if not subnets:
-        raise UsageError(f"no subnet of {cluster.region} is ready for clusters; run {aws.SETUP}, or give --subnet")
-    return replace(order, cluster=replace(cluster, subnet=str(subnets[0]["SubnetId"])))
+    try:
+        subnets = network.ready(cluster.region, cluster.instance_type)
+    except aws.EmrError as error:
+        raise UsageError(str(error)) from error
+    return replace(order, cluster=replace(cluster, subnets=subnets))
 
 
 def others(order: Order) -> dict[str, int]:

@@ -23,8 +23,8 @@ def document(order: Order) -> dict[str, object]:
     machine = wheelhouse.architecture(order.cluster.instance_type)
     wheels = wheelhouse.find(CACHE, machine=machine, python=order.release.python)
     artifacts = run.artifact_uris(order.cluster.bucket, wheels.sha256 if wheels else "SHA256")
-    subnet = order.cluster.subnet or (None if order.in_lab else "SUBNET")
-    wanted = replace(order, cluster=replace(order.cluster, subnet=subnet))
+    subnets = order.cluster.subnets or (() if order.in_lab else ("SUBNETS",))
+    wanted = replace(order, cluster=replace(order.cluster, subnets=subnets))
     return request.run_job_flow(
         wanted.cluster, artifacts, python=order.release.python, step=run.spark_step(wanted, _shipment(order))
     )

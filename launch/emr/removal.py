@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from launch.emr import aws, bucket
-from launch.emr.account import BUDGETS_REGION, KEY_ALIAS, tagged_subnets
-from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
-from launch.emr.change import Change
+from launch.emr import aws, bucket, network, record, roles
+from launch.emr.account import BUDGETS_REGION, KEY_ALIAS, KEY_DAYS, NO_CONFIGURATION, is_ours
+from launch.emr.aws import NAME, SECURITY_CONFIGURATION, TAG
+from launch.emr.change import Change, or_none
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
-KEY_DAYS = 7  # the shortest that KMS allows; a key that waits for its end costs nothing
 
 
 def clusters(emr: Any, *states: str) -> Iterator[dict[str, Any]]:
@@ -32,66 +28,56 @@ def clusters(emr: Any, *states: str) -> Iterator[dict[str, Any]]:
 
 
 def remove_account(name: str, region: str, change: Change) -> None:
-    """Remove what `account.setup` made, the bucket `name` too; what has not our tag stays. Clusters must have ended.
+    """Remove what `account.setup` made, the bucket `name` too; the rest stays. Clusters must have ended.
 
     Raises:
         ClientError, BotoCoreError: AWS refuses.
     """
     account = str(aws.client("sts", region).get_caller_identity()["Account"])
     bucket.remove(name, region, account, change)
-    emr = aws.client("emr", region)
-    if _there(lambda: emr.describe_security_configuration(Name=SECURITY_CONFIGURATION)):
-        change(
-            f"gone: security configuration {SECURITY_CONFIGURATION}",
-            lambda: emr.delete_security_configuration(Name=SECURITY_CONFIGURATION),
-        )
+    _remove_security_configuration(region, change)
+    _remove_key(region, change)
+    network.release(region, change)
     iam = aws.client("iam", region)
-    if _there(lambda: iam.get_instance_profile(InstanceProfileName=NODE_ROLE)):
-        change(f"gone: instance profile {NODE_ROLE}", lambda: _remove_profile(iam))
-    for role in (NODE_ROLE, SERVICE_ROLE):
-        found = _there(partial(iam.get_role, RoleName=role))
-        if found and TAG in found["Role"].get("Tags", ()):
-            change(f"gone: role {role}", partial(_remove_role, iam, role))
-    kms = aws.client("kms", region)
-    if key := _there(lambda: kms.describe_key(KeyId=KEY_ALIAS)["KeyMetadata"]["KeyId"]):
-        tags = kms.list_resource_tags(KeyId=key)["Tags"]
-        if {"TagKey": TAG["Key"], "TagValue": TAG["Value"]} in tags:
-            change(f"gone in {KEY_DAYS} days: KMS key {KEY_ALIAS}", lambda: _remove_key(kms, key))
-    ec2 = aws.client("ec2", region)
-    for subnet in tagged_subnets(ec2):
-        resources = [subnet["SubnetId"], subnet["VpcId"]]
-        untag = partial(ec2.delete_tags, Resources=resources, Tags=[TAG, EMR_TAG])
-        change(f"without our tags: {resources[0]} and {resources[1]}", untag)
+    if others := record.other_regions(record.made(iam), region):
+        change.remark(
+            f"left as they are: roles and budget, on which {', '.join(others)} rests; there too: "
+            f"emr-down --account --region {others[0]} --bucket …"
+        )
+        return
     budgets = aws.client("budgets", BUDGETS_REGION)
-    if _there(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME)):
-        change(f"gone: budget {NAME}", lambda: budgets.delete_budget(AccountId=account, BudgetName=NAME))
+    if or_none(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME), "NotFoundException"):
+        if record.BUDGET in record.made(iam):
+            change(f"gone: budget {NAME}", lambda: budgets.delete_budget(AccountId=account, BudgetName=NAME))
+        else:
+            change.remark(f"left as it is: budget {NAME}, which emr-setup did not make")
+    roles.remove(region, change)
 
 
-def _remove_profile(iam: Any) -> None:
-    profile = iam.get_instance_profile(InstanceProfileName=NODE_ROLE)["InstanceProfile"]
-    for role in profile["Roles"]:
-        iam.remove_role_from_instance_profile(InstanceProfileName=NODE_ROLE, RoleName=role["RoleName"])
-    iam.delete_instance_profile(InstanceProfileName=NODE_ROLE)
+def _remove_security_configuration(region: str, change: Change) -> None:
+    emr, iam, name = aws.client("emr", region), aws.client("iam", region), SECURITY_CONFIGURATION
+    noted = record.configuration(region)
+    if or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION) is None:
+        return
+    if noted not in record.made(iam):
+        change.remark(f"left as it is: security configuration {name} in {region}, which emr-setup did not make")
+        return
+
+    def remove() -> None:
+        emr.delete_security_configuration(Name=name)
+        record.erase(iam, noted)
+
+    change(f"gone: security configuration {name} in {region}", remove)
 
 
-def _remove_role(iam: Any, role: str) -> None:
-    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-        iam.detach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-    iam.delete_role(RoleName=role)
+def _remove_key(region: str, change: Change) -> None:
+    kms = aws.client("kms", region)
+    found = or_none(lambda: kms.describe_key(KeyId=KEY_ALIAS), "NotFoundException")
+    if found is None or not is_ours(kms, found["KeyMetadata"]["KeyId"]):
+        return
 
+    def remove() -> None:
+        kms.schedule_key_deletion(KeyId=found["KeyMetadata"]["KeyId"], PendingWindowInDays=KEY_DAYS)
+        kms.delete_alias(AliasName=KEY_ALIAS)
 
-def _remove_key(kms: Any, key: str) -> None:
-    kms.delete_alias(AliasName=KEY_ALIAS)
-    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_DAYS)
-
-
-def _there(ask: Callable[[], Any]) -> Any:
-    """The answer, or None where there is none."""
-    try:
-        return ask()
-    except ClientError as error:
-        if "NoSuch" in aws.code(error) or "NotFound" in aws.code(error) or "InvalidRequest" in aws.code(error):
-            return None
-        raise
+    change(f"gone in {KEY_DAYS} days: KMS key {KEY_ALIAS}", remove)

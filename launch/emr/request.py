@@ -34,7 +34,7 @@ class Cluster:
         release: label in releases.toml.
         instance_type: of every node.
         workers: core nodes; with `spot`, core and task nodes.
-        subnet: where the nodes are; None where EMR is to choose.
+        subnets: of which EMR takes the one that has machines; none in the lab.
         spot: all workers but one on spot, on demand where there is none.
         keep: stay for further steps.
         node: what a node has, where that is less than its type has: in the lab.
@@ -45,7 +45,7 @@ class Cluster:
     release: str
     instance_type: str = "m5.xlarge"
     workers: int = sizing.WORKERS
-    subnet: str | None = None
+    subnets: tuple[str, ...] = ()
     spot: bool = False
     keep: bool = False
     node: sizing.Node | None = None
@@ -165,25 +165,13 @@ def security_configuration(kms_key: str) -> dict[str, Any]:
 
 
 def _nodes(cluster: Cluster) -> dict[str, Any]:
-    if cluster.spot:
-        subnets = {"Ec2SubnetIds": [cluster.subnet]} if cluster.subnet else {}
-        fleets = [_fleet(cluster, "MASTER", on_demand=1), _fleet(cluster, "CORE", on_demand=1)]
-        if cluster.workers > 1:
-            fleets.append(_fleet(cluster, "TASK", spot=cluster.workers - 1))
-        return {**subnets, "InstanceFleets": fleets}
-    subnet = {"Ec2SubnetId": cluster.subnet} if cluster.subnet else {}
-    return {**subnet, "InstanceGroups": [_group(cluster, "MASTER", 1), _group(cluster, "CORE", cluster.workers)]}
-
-
-def _group(cluster: Cluster, role: str, count: int) -> dict[str, Any]:
-    return {
-        "Name": role.lower(),
-        "InstanceRole": role,
-        "Market": "ON_DEMAND",
-        "InstanceType": cluster.instance_type,
-        "InstanceCount": count,
-        "EbsConfiguration": _volume(),
-    }
+    """Fleets, which choose among several subnets; groups would have to be given one."""
+    core = 1 if cluster.spot else cluster.workers
+    fleets = [_fleet(cluster, "MASTER", on_demand=1), _fleet(cluster, "CORE", on_demand=core)]
+    if cluster.workers > core:
+        fleets.append(_fleet(cluster, "TASK", spot=cluster.workers - core))
+    subnets = {"Ec2SubnetIds": list(cluster.subnets)} if cluster.subnets else {}
+    return {**subnets, "InstanceFleets": fleets}
 
 
 def _fleet(cluster: Cluster, role: str, *, on_demand: int = 0, spot: int = 0) -> dict[str, Any]:

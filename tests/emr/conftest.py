@@ -11,6 +11,7 @@ import boto3
 import pytest
 import requests
 from botocore.stub import Stubber
+from moto.emr.responses import ElasticMapReduceResponse
 from moto.iam import models as iam_models
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
@@ -50,11 +51,34 @@ def moto_server() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
         patch.setattr(iam_models, "aws_managed_policies_data", json.dumps({name: policy}))
+        take = ElasticMapReduceResponse._get_param
+        patch.setattr(ElasticMapReduceResponse, "_get_param", with_fleets(take))
         moto = ThreadedMotoServer(port=0, verbose=False)
         moto.start()
         host, port = moto.get_host_and_port()
         yield f"http://{host}:{port}"
         moto.stop()
+
+
+def with_fleets(take: Callable[..., Any]) -> Callable[..., Any]:
+    """moto drops fleets: it is given the instance groups that are as many machines of the first type."""
+
+    def get_param(response: Any, name: str, *default: Any) -> Any:
+        found = take(response, name, *default)
+        if found or name != "Instances.InstanceGroups":
+            return found
+        return [
+            {
+                "name": fleet["name"],
+                "instance_role": fleet["instance_fleet_type"],
+                "market": "ON_DEMAND",
+                "instance_type": fleet["instance_type_configs"][0]["instance_type"],
+                "instance_count": fleet["target_on_demand_capacity"] + fleet["target_spot_capacity"],
+            }
+            for fleet in take(response, "Instances.InstanceFleets", [])
+        ]
+
+    return get_param
 
 
 @pytest.fixture
@@ -106,7 +130,7 @@ def make_order(tmp_path) -> Callable[..., Order]:
             bucket=changes.pop("bucket", BUCKET),
             region=REGION,
             release=RELEASE.label,
-            **{name: changes.pop(name) for name in ("subnet", "spot", "keep", "instance_type") if name in changes},
+            **{name: changes.pop(name) for name in ("subnets", "spot", "keep", "instance_type") if name in changes},
         )
         settings = Settings(
             input=changes.pop("input", f"s3://{BUCKET}/images/fruits"),

@@ -4,9 +4,9 @@ import json
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from launch.emr import account, aws, policies
-from launch.emr.account import Wanted
+from launch.emr import account, policies, record
 from launch.emr.change import Change
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 
@@ -64,17 +64,12 @@ def test_the_roles_have_the_rights_in_policies_and_no_more(made):
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 
-def test_disks_subnet_and_budget(made):
+def test_disks_and_budget(made):
     text = client("emr").describe_security_configuration(Name="emrlab")["SecurityConfiguration"]
     disks = json.loads(text)["EncryptionConfiguration"]["AtRestEncryptionConfiguration"][
         "LocalDiskEncryptionConfiguration"
     ]
     assert disks["AwsKmsKey"] == client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["Arn"]
-    (subnet,) = account.tagged_subnets(client("ec2"))
-    assert subnet["AvailabilityZone"] == "eu-west-3a"
-    tagged = {(tag["ResourceId"], tag["Key"]) for tag in client("ec2").describe_tags()["Tags"]}
-    for resource in (subnet["SubnetId"], subnet["VpcId"]):
-        assert (resource, "for-use-with-amazon-emr-managed-policies") in tagged
     budget = budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]
     assert (float(budget["BudgetLimit"]["Amount"]), budget["TimeUnit"]) == (20, "MONTHLY")
     alarms = budgets().describe_notifications_for_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Notifications"]
@@ -149,19 +144,61 @@ def test_a_role_of_that_name_that_is_not_ours_is_left_alone(amazon, launch):
     assert client("iam").get_role(RoleName="emrlab-node")
 
 
-def test_a_subnet_of_ones_own(amazon, launch):
-    ec2 = client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.0.0/24")["Subnet"]["SubnetId"]
-    assert f"now tagged for EMR: {subnet} in eu-west-3" in launch(*SETUP, "--subnet", subnet)[1]
-    assert [each["SubnetId"] for each in account.tagged_subnets(ec2)] == [subnet]
+def test_a_profile_a_key_a_configuration_and_a_budget_of_others_are_left_alone(amazon, launch):
+    """Each stops setup with a line, and outlives the removal, which takes what setup made before."""
+    iam, emr, kms = client("iam"), client("emr"), client("kms")
+
+    def refused(words):
+        code, _, error = launch(*SETUP, *BUDGET)
+        assert code == 1
+        assert words in error
+        assert len(error.splitlines()) == 1
+        assert launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[0] == 0
+
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/emrlab", TargetKeyId=key)
+    refused("alias/emrlab names a key that is not emrlab's")
+    assert kms.describe_key(KeyId="alias/emrlab")["KeyMetadata"]["KeyState"] == "Enabled"
+    kms.delete_alias(AliasName="alias/emrlab")
+
+    iam.create_instance_profile(InstanceProfileName="emrlab-node")
+    refused("the account has an instance profile emrlab-node that is not emrlab's")
+    assert iam.get_instance_profile(InstanceProfileName="emrlab-node")
+    iam.delete_instance_profile(InstanceProfileName="emrlab-node")
+
+    emr.create_security_configuration(Name="emrlab", SecurityConfiguration='{"of": "others"}')
+    refused("eu-west-3 has a security configuration emrlab that emr-setup did not make")
+    assert emr.describe_security_configuration(Name="emrlab")["SecurityConfiguration"] == '{"of": "others"}'
+    emr.delete_security_configuration(Name="emrlab")
+
+    theirs = {"BudgetName": "emrlab", "BudgetLimit": {"Amount": "7", "Unit": "USD"}}
+    theirs |= {"TimeUnit": "MONTHLY", "BudgetType": "COST"}
+    budgets().create_budget(AccountId=ACCOUNT, Budget=theirs)
+    refused("the account has a budget emrlab that emr-setup did not make")
+    assert budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]["BudgetLimit"]["Amount"] == "7"
 
 
-def test_without_a_default_network_a_subnet_is_asked_for(stubs):
-    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
-    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
-    with pytest.raises(aws.EmrError, match="eu-west-3 has no default network; give a subnet that reaches S3: --subnet"):
-        account.ensure_subnet(Wanted(bucket=BUCKET, region=REGION), Change(dry_run=True, show=print, remark=print))
+def test_what_one_region_rests_on_stays_until_the_last_is_removed(made, launch):
+    """moto's server takes every call to EMR for one of us-east-1: the other region is written down by hand."""
+    record.write(client("iam"), record.configuration("eu-west-1"))
+    code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
+    assert code == 0
+    assert "left as they are: roles and budget, on which eu-west-1 rests" in out
+    assert client("iam").get_role(RoleName="emrlab-node")
+    record.erase(client("iam"), record.configuration("eu-west-1"))
+    out = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[1]
+    for what in ("role emrlab-node", "role emrlab-service", "budget emrlab"):
+        assert f"now gone: {what}\n" in out
+
+
+def test_a_key_that_gets_no_name_is_not_paid_for(stubs):
+    stubs.refuse("kms", "describe_key", "NotFoundException")
+    stubs.answer("kms", "create_key", {"KeyMetadata": {"KeyId": "0b", "Arn": "arn:aws:kms:eu-west-3:1:key/0b"}})
+    stubs.refuse("kms", "create_alias", "AccessDeniedException")
+    stubs.answer("kms", "schedule_key_deletion", {}, {"KeyId": "0b", "PendingWindowInDays": 7})
+    with pytest.raises(ClientError, match="AccessDenied"):
+        account.ensure_key(REGION, ACCOUNT, Change(dry_run=False, show=print, remark=print))
+    stubs.assert_all_asked()
 
 
 def test_in_virginia_the_bucket_has_no_location_constraint(amazon, launch):

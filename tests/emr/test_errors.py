@@ -143,16 +143,20 @@ def location(stubs, region):
     stubs.answer("s3", "get_bucket_location", {"LocationConstraint": region}, expected)
 
 
-def test_the_checks_come_in_order_and_find_the_subnet(stubs, make_order):
+def test_the_checks_come_in_order_and_find_the_subnets(stubs, make_order):
     identity(stubs)
     location(stubs, "eu-west-3")
-    stubs.answer(
-        "ec2",
-        "describe_subnets",
-        {"Subnets": [{"SubnetId": "subnet-0a"}]},
-        {"Filters": [{"Name": "tag:emrlab", "Values": ["true"]}]},
-    )
-    assert order.preflight(make_order()).cluster.subnet == "subnet-0a"
+    ready = [{"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}]
+    subnet = {"SubnetId": "subnet-0a", "VpcId": "vpc-0", "AvailabilityZone": "eu-west-3b", "Tags": ready}
+    ours = {"Filters": [{"Name": "tag:emrlab", "Values": ["true"]}]}
+    stubs.answer("ec2", "describe_subnets", {"Subnets": [subnet]}, ours)
+    offered = {"InstanceTypeOfferings": [{"InstanceType": "m5.xlarge", "Location": "eu-west-3b"}]}
+    wanted = {
+        "LocationType": "availability-zone",
+        "Filters": [{"Name": "instance-type", "Values": ["m5.xlarge"]}],
+    }
+    stubs.answer("ec2", "describe_instance_type_offerings", offered, wanted)
+    assert order.preflight(make_order()).cluster.subnets == ("subnet-0a",)
     stubs.assert_all_asked()
 
 
@@ -182,7 +186,8 @@ def test_another_accounts_bucket_is_told_from_a_missing_right(stubs, make_order)
 def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_order):
     identity(stubs)
     location(stubs, "eu-west-3")
-    stubs.answer("ec2", "describe_subnets", {"Subnets": []})
+    for _ in ("ours", "of the default network"):
+        stubs.answer("ec2", "describe_subnets", {"Subnets": []})
     with pytest.raises(UsageError, match="no subnet of eu-west-3 is ready for clusters; run python"):
         order.preflight(make_order())
 

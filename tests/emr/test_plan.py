@@ -28,11 +28,12 @@ def test_a_plan_is_what_a_run_asks_for(ready, launch, run_args, monkeypatch):
         assert launch(*run_args)[0] == 0
     (asked,) = sent
     planned = planned_request(launch("emr-plan", *run_args[1:])[1])
+    subnets = asked["Instances"]["Ec2SubnetIds"]
+    assert len(subnets) == 3, "one in every zone"
+    planned["Instances"]["Ec2SubnetIds"] = subnets
     both = [json.dumps(each, sort_keys=True) for each in (planned, asked)]
-    subnet = asked["Instances"]["Ec2SubnetId"]
     model = next(arg for arg in asked["Steps"][0]["HadoopJarStep"]["Args"] if arg.endswith(".tflite"))
-    for name, what in (("SUBNET", subnet), (f"s3://{BUCKET}/artifacts/models/SHA256/lite0-224.tflite", model)):
-        both[0] = both[0].replace(name, what)
+    both[0] = both[0].replace(f"s3://{BUCKET}/artifacts/models/SHA256/lite0-224.tflite", model)
     wheels = asked["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
     known = planned["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]
     both[0] = both[0].replace(known[0], wheels[0]).replace(known[1], wheels[1])
@@ -52,7 +53,7 @@ def test_a_plan_needs_no_credentials_and_no_network(launch, photos, monkeypatch)
     monkeypatch.setattr(socket, "getaddrinfo", closed)
     code, out, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
     assert (code, error) == (0, "")
-    assert planned_request(out)["Instances"]["Ec2SubnetId"] == "SUBNET"
+    assert planned_request(out)["Instances"]["Ec2SubnetIds"] == ["SUBNETS"]
     for words in ("AmazonEMRServicePolicy_v2", "elasticmapreduce:RunJobFlow", "estimate    $0.", "images      6,"):
         assert words in out
 
@@ -79,7 +80,7 @@ def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path
     assert code == 0
     found = planned_request(out)
     assert found["LogUri"] == "s3://emrlab/emrlab-logs/"
-    assert "Ec2SubnetId" not in found["Instances"]
+    assert "Ec2SubnetIds" not in found["Instances"]
     assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
 
 

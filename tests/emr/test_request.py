@@ -27,13 +27,13 @@ ARTIFACTS = Artifacts(
     wheelhouse_sha256="0123",
     bootstrap="s3://bucket/artifacts/bootstrap/bootstrap-4567.sh",
 )
-ONE_SHOT = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0", subnet="subnet-0a")
+ONE_SHOT = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0", subnets=("subnet-0a", "subnet-0b"))
 CASES = {
     "one-shot": ONE_SHOT,
     "kept": replace(ONE_SHOT, keep=True),
     "spot": replace(ONE_SHOT, spot=True, workers=4),
     "graviton-7.14": replace(ONE_SHOT, release="emr-7.14.0", instance_type="m6g.2xlarge"),
-    "no-subnet": replace(ONE_SHOT, subnet=None),
+    "rehearsal": replace(ONE_SHOT, subnets=()),
 }
 
 
@@ -109,6 +109,19 @@ LABELS = [name for name, row in tomllib.loads((ROOT / "releases.toml").read_text
 def test_each_release_gets_applications_that_it_has(label):
     wanted = ("Spark",) if label.startswith("emr-spark-8.") else ("Hadoop", "Spark")
     assert request.applications(label) == wanted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_emr_may_choose_among_all_subnets(name):
+    assert asked(CASES[name])["Instances"].get("Ec2SubnetIds", []) == list(CASES[name].subnets)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_there_are_as_many_nodes_as_are_wanted(name):
+    fleets = {fleet["InstanceFleetType"]: fleet for fleet in asked(CASES[name])["Instances"]["InstanceFleets"]}
+    nodes = {role: each["TargetOnDemandCapacity"] + each["TargetSpotCapacity"] for role, each in fleets.items()}
+    assert nodes.pop("MASTER") == 1
+    assert sum(nodes.values()) == CASES[name].workers
 
 
 def test_spot_falls_back_and_never_carries_hdfs_or_the_driver():
