@@ -51,15 +51,15 @@ def gather(
     spark: SparkSession,
     settings: Settings,
     *,
+    work: str,
     record: Mapping[str, Any],
     scores: Scores,
     reduction: Reduction,
     rejections: Rejections,
 ) -> Content:
     """All that the report needs, a few thousand rows however many images there are."""
-    staging = results.staging(settings.output)
     reduced = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(
-        store.spark_path(f"{staging}/{results.REDUCED}")
+        store.spark_path(f"{work}/{results.REDUCED}")
     )
     axes = min(2, reduction.components.shape[1])
     drawn = (
@@ -74,7 +74,7 @@ def gather(
         labels=list(scores.labels),
         confusion=scores.confusion,
         metrics=scores.metrics(),
-        examples=_examples(spark, settings.input, predictions=f"{staging}/{results.PREDICTIONS}"),
+        examples=_examples(spark, settings.input, predictions=f"{work}/{results.PREDICTIONS}"),
         rejected=list(rejections.first),
         settings=_settings(spark),
     )

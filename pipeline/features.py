@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from pipeline import loading, results, store
 from pipeline.images import Listed
 from pipeline.loading import Loaded, Rejected
+from pipeline.provenance import software
 from pipeline.runtime import Runtime
 from pipeline.worker import settle
 
@@ -26,12 +27,17 @@ class ModelError(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """A LiteRT file: where it is, sha256 of its bytes, edge of its input in pixels, number of features."""
+    """A LiteRT file: where it is, sha256 of its bytes, edge of its input in pixels, number of features.
+
+    `software` is what runs it on the driver, as `provenance.software` tells. The key of its features counts that, and
+    the workers make them: each holds its own against it, once.
+    """
 
     uri: str
     sha256: str
     size: int
     features: int
+    software: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +75,14 @@ def inspect(uri: str) -> Model:
         runtime = Runtime(content)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"--model {uri} is no LiteRT file ({str(error).splitlines()[0]}); build one") from error
-    return Model(uri, sha256(content).hexdigest(), runtime.size, runtime.features)
+    return Model(uri, sha256(content).hexdigest(), runtime.size, runtime.features, software())
 
 
 def warm_up(spark: SparkSession, model: Model) -> None:
     """Start a Python worker a task slot and build the model in it: 2 s in which the first images would wait."""
 
     def build(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        _runtime(model.uri, model.sha256)
+        _runtime(model)
         settle()
         return batches
 
@@ -89,7 +95,7 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
 
     The file's name comes from the number of the partition: a task that is tried again replaces its own file.
     """
-    runtime = _runtime(task.model.uri, task.model.sha256)
+    runtime = _runtime(task.model)
     settle()
     listed = (Listed(**row) for batch in batches for row in batch.to_pylist())
     good: list[Loaded] = []
@@ -143,9 +149,13 @@ def _table(good: list[Loaded], vectors: list[NDArray[np.float32]], labels: tuple
 
 
 @lru_cache(maxsize=1)
-def _runtime(uri: str, digest: str) -> Runtime:
+def _runtime(model: Model) -> Runtime:
     """Built once in a Python worker process, which Spark keeps for the tasks to come."""
-    content = store.read(uri)
-    if sha256(content).hexdigest() != digest:
-        raise ModelError(f"--model {uri} is not the file that the run began with; leave it in place while a job runs")
+    content = store.read(model.uri)
+    if sha256(content).hexdigest() != model.sha256:
+        raise ModelError(
+            f"--model {model.uri} is not the file that the run began with; leave it in place while a job runs"
+        )
+    if (here := software()) != model.software:
+        raise ModelError(f"a worker has {here}, the driver {model.software}; install the same on every node")
     return Runtime(content)

@@ -1,9 +1,4 @@
-"""Names and schemas of everything under the output, and how a run's results take the place of the last one's.
-
-A run prepares its results in `_incomplete/`, laid out as the output is. When all are there and counted, `publish`
-writes a plan, removes the old run.json, moves the files into place and puts the new run.json last. Whoever finds a
-run.json finds the files of that one run; a run that dies half way through is finished by the next from the plan.
-"""
+"""Names and schemas of everything under the output."""
 
 from __future__ import annotations
 
@@ -75,8 +70,6 @@ SCALER = "model/scaler"
 PCA = "model/pca"
 CLASSIFIER = "model/classifier"
 CONTRACT = (LABELS, FEATURES, REJECTED, "model", REDUCED, PREDICTIONS, PREDICTIONS_CSV, VARIANCE, METRICS, REPORT, RUN)
-_LISTING = "listing"
-_PLAN = "publish.json"
 
 
 def label_index(labels: Sequence[str]) -> Column:
@@ -86,13 +79,18 @@ def label_index(labels: Sequence[str]) -> Column:
 
 
 def staging(output: str) -> str:
-    """Where a run prepares its results."""
+    """Where runs prepare their results. What is below `features/` is left for the next run, should this one fail."""
     return f"{output}/{INCOMPLETE}"
 
 
-def listing(output: str) -> str:
-    """Where the run in progress keeps what it listed."""
-    return f"{staging(output)}/{_LISTING}"
+def workspace(output: str, run: str) -> str:
+    """Where the run named `run` prepares all but its features: no other writes there."""
+    return f"{staging(output)}/{run}"
+
+
+def listing(work: str) -> str:
+    """Where the run of this workspace keeps what it listed."""
+    return f"{work}/listing"
 
 
 def vectors(rows: NDArray[np.floating[Any]]) -> pa.ListArray:
@@ -133,7 +131,7 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def parquet_files(uri: str) -> list[str]:
     """Names of the parquet objects below `uri`, sorted."""
-    return sorted(name for name, _ in store.sizes(uri) if _is_result(name) and name.endswith(".parquet"))
+    return sorted(name for name, _ in store.sizes(uri) if is_result(name) and name.endswith(".parquet"))
 
 
 def count_rows(files: Sequence[str]) -> int:
@@ -158,76 +156,6 @@ def spark_schema(schema: pa.Schema) -> StructType:
     return from_arrow_schema(schema)
 
 
-def begin(output: str) -> None:
-    """Make the output ready for a run: finish a publication that was cut off, clear what another left but features.
-
-    Raises:
-        StoreError: the output cannot be written.
-    """
-    plan = store.read_json(f"{staging(output)}/{_PLAN}")
-    if plan is not None:
-        _carry_out(output, plan)
-    opened = store.open_store(staging(output), patient=False)
-    obstore.put(opened, "started", b"")
-    stale = [name for name, _ in store.sizes(staging(output)) if not name.startswith(f"{FEATURES}/")]
-    obstore.delete(opened, [name for name in stale if name != "started"])
-
-
-def drop_features(output: str, names: Sequence[str]) -> None:
-    """Remove files of features from the run in preparation."""
-    obstore.delete(store.open_store(f"{staging(output)}/{FEATURES}"), list(names))
-
-
-def is_intact(output: str, run: dict[str, Any]) -> bool:
-    """Whether every file of the complete run `run` is there with its size."""
-    there = dict(store.sizes(output))
-    return all(there.get(name) == size for name, size in run["files"].items())
-
-
-def publish(output: str, run: dict[str, Any], *, kept: Sequence[str]) -> dict[str, Any]:
-    """Put what the run prepared in the place of the last run's results, `run` as run.json last.
-
-    Args:
-        output: the location.
-        run: the record of the run; gets `files`, name and size in bytes of every result.
-        kept: names below features/ of the last run's files that are this run's too.
-
-    Raises:
-        StoreError: something cannot be written; the next run finishes it.
-    """
-    known = {f"{FEATURES}/{name}" for name in kept}
-    files = {name: size for name, size in store.sizes(output) if name in known}
-    # No result is empty: what is, marks a folder on S3 or an end.
-    prepared = {n: size for n, size in store.sizes(staging(output)) if size and _in_contract(n) and _is_result(n)}
-    run["files"] = dict(sorted((files | prepared).items()))
-    store.write_json(f"{staging(output)}/{_PLAN}", run)
-    _carry_out(output, run)
-    return run
-
-
-def discard(output: str) -> None:
-    """Remove what a run prepared."""
-    store.remove(staging(output))
-
-
-def _carry_out(output: str, run: dict[str, Any]) -> None:
-    """Each step may be repeated: it does what is left to do."""
-    opened = store.open_store(output)
-    there = {name for name, _ in store.sizes(output)}
-    if RUN in there:
-        obstore.delete(opened, RUN)
-    obstore.delete(opened, sorted(name for name in there - run["files"].keys() - {RUN} if _in_contract(name)))
-    moves = [name for name in run["files"] if f"{INCOMPLETE}/{name}" in there]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: obstore.rename(opened, f"{INCOMPLETE}/{name}", name), moves))
-    store.write_json(f"{output}/{RUN}", run)
-    discard(output)
-
-
-def _in_contract(name: str) -> bool:
-    return name.partition("/")[0] in CONTRACT
-
-
-def _is_result(name: str) -> bool:
-    """Not a marker or checksum that Spark leaves beside its files."""
+def is_result(name: str) -> bool:
+    """Not a marker or checksum that Spark leaves beside its files, nor what a file manager leaves in a folder."""
     return not name.rpartition("/")[2].startswith((".", "_"))

@@ -8,9 +8,9 @@ import math
 import platform
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import features, images, interrupt, known, progress, results, store
+from pipeline import features, images, interrupt, known, lease, progress, provenance, publication, results, store
 from pipeline.features import Model
 from pipeline.images import Census, Listed
+from pipeline.known import Known
+from pipeline.publication import Standing
 from pipeline.settings import RunError, Settings, UsageError, check_components
 from pipeline.split import Splitter
 from pipeline.summary import unchanged
@@ -49,24 +51,38 @@ def run(settings: Settings) -> dict[str, Any]:
         RunError: the run failed.
         StoreError, PySparkException, Py4JError: storage or Spark failed.
     """
-    started, seconds = datetime.now(UTC), dict[str, float]()
+    started, name = datetime.now(UTC), secrets.token_hex(4)
     interrupt.hear()
-    output, staging = settings.output, results.staging(settings.output)
     model = _open_model(settings)
-    starter = ThreadPoolExecutor(1)
+    with ExitStack() as held:
+        confirm, standing = _take(settings.output, name, held)
+        return _run(settings, name, model=model, standing=standing, confirm=confirm, started=started)
+
+
+def _run(
+    settings: Settings,
+    name: str,
+    *,
+    model: Model,
+    standing: Standing,
+    confirm: Callable[[], None],
+    started: datetime,
+) -> dict[str, Any]:
+    """The stages of the run `name`, which owns the output."""
+    output, work, seconds = settings.output, results.workspace(settings.output, name), dict[str, float]()
+    starter, last = ThreadPoolExecutor(1), standing.run
     with _timed(seconds, "list"):
-        _prepare_output(output)
-        last: dict[str, Any] | None = store.read_json(f"{output}/{results.RUN}")
         splitter, census = Splitter(settings.seed), Census()
         listing = _begin_list(settings, census)
         # Spark starts while the listing runs, unless the results of the last run may well stand without it.
         session = None if last else starter.submit(_start_spark, model)
-        _list(listing, settings, splitter)
+        _list(listing, results.listing(work), splitter)
     listed = census.labels.total()
     check_components(settings.components, images=listed, features=model.features)
     asked = _asked(settings, model=model, census=census)
-    if last and _stands(last, settings, asked=asked, listed=listed):
-        results.discard(output)
+    if last and standing.is_intact() and _stands(last, settings, asked=asked, listed=listed):
+        confirm()
+        publication.discard(output)
         log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
         return unchanged(last)
 
@@ -78,24 +94,36 @@ def run(settings: Settings) -> dict[str, Any]:
         spark = session.result()
         slots = spark.sparkContext.defaultParallelism
     labels = sorted(census.labels)
-    name = secrets.token_hex(4)
-    prefix = f"{asked['extraction'][:16]}-{name}-"
+    key = asked["extraction"][:16]
+    prefix = f"{key}-{name}-"
     with _timed(seconds, "find known"):
-        found = known.find(spark, output, labels, key=asked["extraction"][:16], prefix=prefix)
+        found = known.find(
+            spark,
+            output,
+            labels,
+            listing=results.listing(work),
+            published=standing.features(),
+            key=key,
+            prefix=prefix,
+        )
     with _timed(seconds, "extract"):
         todo = listed - found.count
-        _extract(spark, found.todo, settings, model=model, labels=labels, prefix=prefix, todo=todo, slots=slots)
-        results.drop_features(output, found.replaced)
-    files = _feature_files(output, found.published)
-    rejections = exhibits.read_rejections(f"{staging}/{results.REJECTED}")
+        _extract(
+            spark, found.todo, settings, work=work, model=model, labels=labels, prefix=prefix, todo=todo, slots=slots
+        )
+        confirm()
+        store.delete(f"{results.staging(output)}/{results.FEATURES}", found.replaced)
+    counted = _feature_files(output, found, published=standing.features(), prefix=prefix)
+    files = list(counted)
+    rejections = exhibits.read_rejections(f"{work}/{results.REJECTED}")
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
-    _check_rejected(settings, counts=counts, rejections=rejections)
+    _check_rejected(settings, counts=counts, rejections=rejections, where=f"{work}/{results.REJECTED}")
     with _timed(seconds, "reduce"):
-        reduction = analysis.reduce_features(spark, files, settings, splitter=splitter, slots=slots)
+        reduction = analysis.reduce_features(spark, files, settings, work=work, splitter=splitter, slots=slots)
     with _timed(seconds, "classify"):
         kept = reduction.components.shape[1]
         scores = analysis.classify_images(
-            spark, labels, staging=staging, images=counts["extracted"] + counts["known"], components=kept
+            spark, labels, work=work, images=counts["extracted"] + counts["known"], components=kept
         )
     metrics = scores.metrics()
     record: dict[str, Any] = {
@@ -116,10 +144,13 @@ def run(settings: Settings) -> dict[str, Any]:
         "cluster": {"master": spark.sparkContext.master, "slots": slots},
     }
     with _timed(seconds, "report"):
-        analysis.write_report(spark, settings, record=record, scores=scores, reduction=reduction, rejections=rejections)
+        analysis.write_report(
+            spark, settings, work=work, record=record, scores=scores, reduction=reduction, rejections=rejections
+        )
     with _timed(seconds, "publish"):
-        published = results.publish(output, record, kept=found.published)
-        _sweep(spark, staging)
+        sizes = {file.rpartition("/")[2]: size for file, size in counted.items()}
+        published = publication.publish(output, record, features=sizes, confirm=confirm)
+        _sweep(spark, results.staging(output))
     return published
 
 
@@ -130,9 +161,12 @@ def _open_model(settings: Settings) -> Model:
         raise UsageError(f"--model {settings.model}: {store.explain(error)}") from error
 
 
-def _prepare_output(output: str) -> None:
+def _take(output: str, name: str, held: ExitStack) -> tuple[Callable[[], None], Standing]:
+    """Refuse an output that is not a run's, before anything is written; own it, and make it ready."""
     try:
-        results.begin(output)
+        publication.examine(output)
+        confirm = held.enter_context(lease.hold(output, name))
+        return confirm, publication.begin(output, confirm=confirm)
     except store.StoreError as error:
         raise UsageError(f"--output {output} cannot be written: {store.explain(error)}") from error
 
@@ -161,9 +195,8 @@ def _listed(settings: Settings, census: Census) -> Iterator[Listed]:
         raise UsageError(f"--input {settings.input}: {store.explain(error)}") from error
 
 
-def _list(listing: Iterator[Listed], settings: Settings, splitter: Splitter) -> None:
-    """Stream the listing into parquet files of the run in preparation."""
-    target = results.listing(settings.output)
+def _list(listing: Iterator[Listed], target: str, splitter: Splitter) -> None:
+    """Stream the listing into parquet files at `target`."""
     for number in itertools.count():
         rows = [vars(image) for image in itertools.islice(listing, LISTING_ROWS)]
         if not rows:
@@ -175,18 +208,13 @@ def _list(listing: Iterator[Listed], settings: Settings, splitter: Splitter) -> 
 
 def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any]:
     """What the results depend on. `extraction` is what the features of one image depend on."""
-    sources = {
-        name.name: name.read_bytes()
-        for name in package_files("pipeline").iterdir()
-        if name.name.endswith((".py", ".html"))
-    }
-    package = sha256(b"".join(sources[name] for name in sorted(sources)))
-    extraction = sha256(model.sha256.encode() + b"".join(sources[name] for name in EXTRACTION))
+    modules = [file for file in package_files("pipeline").iterdir() if file.name.endswith((".py", ".html"))]
+    package = sha256(b"".join(file.read_bytes() for file in sorted(modules, key=lambda file: file.name)))
     return {
         "input": settings.input,
         "listing": f"{census.fingerprint:032x}",
         "listed": census.labels.total(),
-        "extraction": extraction.hexdigest(),
+        "extraction": provenance.extraction_key(model.sha256, model.software, EXTRACTION),
         "package": package.hexdigest(),
         "components": settings.components,
         "variance": settings.variance,
@@ -195,13 +223,10 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
 
 
 def _stands(last: dict[str, Any], settings: Settings, *, asked: dict[str, Any], listed: int) -> bool:
-    """Whether the last run is complete and the same would come out again."""
+    """Whether the same would come out again as of the last run, which is complete."""
     counts = last["counts"]
     return (
-        last["asked"] == asked
-        and results.is_intact(settings.output, last)
-        and not counts["unreachable"]
-        and counts["rejected"] <= settings.rejected_limit(listed)
+        last["asked"] == asked and not counts["unreachable"] and counts["rejected"] <= settings.rejected_limit(listed)
     )
 
 
@@ -217,22 +242,22 @@ def _extract(
     rows: DataFrame,
     settings: Settings,
     *,
+    work: str,
     model: Model,
     labels: list[str],
     prefix: str,
     todo: int,
     slots: int,
 ) -> None:
-    """Features of the images in `rows` to the run in preparation, the rejected ones beside them."""
-    staging, context = results.staging(settings.output), spark.sparkContext
-    rejected = f"{staging}/{results.REJECTED}"
+    """Features of the images in `rows` to the run in preparation, the rejected ones to its workspace."""
+    context, rejected = spark.sparkContext, f"{work}/{results.REJECTED}"
     if not todo:
         results.write_table(f"{rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
         return
     size = min(max(todo // (slots * TASKS_A_SLOT), TASK_IMAGES[0]), TASK_IMAGES[1])
     task = features.Extraction(
         source=settings.input,
-        target=f"{staging}/{results.FEATURES}",
+        target=f"{results.staging(settings.output)}/{results.FEATURES}",
         prefix=prefix,
         model=model,
         labels=tuple(labels),
@@ -245,10 +270,15 @@ def _extract(
         ).write.mode("overwrite").parquet(store.spark_path(rejected))
 
 
-def _feature_files(output: str, published: Sequence[str]) -> list[str]:
-    prepared = f"{results.staging(output)}/{results.FEATURES}"
-    kept = [f"{output}/{results.FEATURES}/{name}" for name in published]
-    return kept + [f"{prepared}/{name}" for name in results.parquet_files(prepared)]
+def _feature_files(output: str, found: Known, *, published: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """URI and size in bytes of the files of this run: those found to hold and its own, not what else comes there."""
+    prepared, left = f"{results.staging(output)}/{results.FEATURES}", set(found.prepared)
+    kept = {f"{output}/{results.FEATURES}/{name}": published[name] for name in found.published}
+    return kept | {
+        f"{prepared}/{name}": size
+        for name, size in sorted(store.sizes(prepared))
+        if name in left or name.startswith(prefix)
+    }
 
 
 def _count(census: Census, *, features: int, known_images: int, rejections: Rejections) -> dict[str, int]:
@@ -268,12 +298,12 @@ def _count(census: Census, *, features: int, known_images: int, rejections: Reje
     }
 
 
-def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: Rejections) -> None:
+def _check_rejected(settings: Settings, *, counts: dict[str, int], rejections: Rejections, where: str) -> None:
     limit = settings.rejected_limit(counts["listed"])
     if not counts["rejected"]:
         return
     first = rejections.first[0]
-    which = f"first {first.path}: {first.message}; all stand in {results.staging(settings.output)}/{results.REJECTED}"
+    which = f"first {first.path}: {first.message}; all stand in {where}"
     if counts["rejected"] == counts["listed"]:
         message = f"--input {settings.input}: none of {counts['listed']} images gives features, {which}"
         # What could not be fetched may be there the next time: that is no mistake of the user.
@@ -289,7 +319,10 @@ def _sweep(spark: SparkSession, staging: str) -> None:
     """Remove the empty objects that stand for folders on S3: only Hadoop, which made them, can name them."""
     jvm = spark._jvm
     folder = jvm.org.apache.hadoop.fs.Path(store.spark_path(staging))  # type: ignore[union-attr]
-    folder.getFileSystem(spark._jsc.hadoopConfiguration()).delete(folder, True)
+    system = folder.getFileSystem(spark._jsc.hadoopConfiguration())
+    for entry in system.listStatus(folder):
+        if entry.getPath().getName() != publication.OWNER:
+            system.delete(entry.getPath(), True)
 
 
 def _versions(spark: SparkSession) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -92,12 +93,17 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, document: Any) -> None:
-    """Put `document` at `uri` as indented UTF-8 JSON, whole or not at all.
+    """Put `document` at `uri` as `as_json` has it, whole or not at all.
 
     Raises:
         StoreError: it cannot be written.
     """
-    write(uri, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode())
+    write(uri, as_json(document))
+
+
+def as_json(document: Any) -> bytes:
+    """Indented UTF-8 JSON."""
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
 def write(uri: str, content: bytes | memoryview) -> None:
@@ -123,16 +129,71 @@ def sizes(uri: str) -> Iterator[tuple[str, int]]:
             yield entry["path"], entry["size"]
 
 
-def remove(uri: str) -> None:
-    """Delete everything below `uri`; nothing where there is nothing.
+def below(uri: str, names: Collection[str]) -> dict[str, int]:
+    """Name and size in bytes of every object at or below `names` in `uri`. Links in a folder are not followed.
+
+    Raises:
+        StoreError: the location cannot be listed.
+    """
+    if uri.startswith("s3://"):
+        return {name: size for name, size in sizes(uri) if name.partition("/")[0] in names}
+    return {name: Path(uri, name).lstat().st_size for name in _walk(uri, names)}
+
+
+def links(uri: str, names: Collection[str]) -> list[str]:
+    """The symbolic links at or below `names` in the folder `uri`; a bucket has none."""
+    return [] if uri.startswith("s3://") else [name for name in _walk(uri, names) if Path(uri, name).is_symlink()]
+
+
+def _walk(folder: str, names: Iterable[str]) -> Iterator[str]:
+    """Everything but folders at or below `names` in `folder`; links count as what they are, not where they lead."""
+    for name in names:
+        top = Path(folder, name)
+        if top.is_symlink() or not top.is_dir():
+            if os.path.lexists(top):
+                yield name
+            continue
+        for place, folders, files in os.walk(top, onerror=_raise):
+            linked = [found for found in folders if Path(place, found).is_symlink()]
+            yield from (Path(place, found).relative_to(folder).as_posix() for found in files + linked)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def delete(uri: str, names: Iterable[str]) -> None:
+    """Delete the objects `names` in `uri`; those that are gone are no error.
+
+    Raises:
+        StoreError: one cannot be deleted.
+    """
+    if uri.startswith("s3://"):
+        obstore.delete(open_store(uri), list(names))
+        return
+    for name in names:
+        Path(uri, name).unlink(missing_ok=True)
+        for folder in list(Path(name).parents)[:-1]:
+            try:
+                Path(uri, folder).rmdir()
+            except OSError:  # it holds something else
+                break
+
+
+def clear(uri: str, entries: str) -> None:
+    """Delete those entries of `uri` whose name matches `entries`, with all below; links go, not where they lead.
 
     Raises:
         StoreError: something cannot be deleted.
     """
     if uri.startswith("s3://"):
-        obstore.delete(open_store(uri), [name for name, _ in sizes(uri)])
+        obstore.delete(
+            open_store(uri), [name for name, _ in sizes(uri) if re.fullmatch(entries, name.partition("/")[0])]
+        )
     elif Path(uri).is_dir():
-        shutil.rmtree(uri)
+        for entry in Path(uri).iterdir():
+            if re.fullmatch(entries, entry.name):
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def spark_path(uri: str) -> str:

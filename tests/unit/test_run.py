@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import functions as F  # noqa: N812
 from sklearn.metrics import f1_score
 
+from pipeline import features, lease, publication, results, stages
 from pipeline import main as job
-from pipeline import results, stages, store
 from pipeline.exhibits import Rejections
 from pipeline.report import Rejection
 from pipeline.settings import RunError, UsageError, from_args
@@ -159,6 +160,49 @@ def test_a_run_killed_in_the_extraction_is_simply_run_again(run, photos, small_m
     contract.assert_same(found, contract.check(str(tmp_path / "fresh"), listed=600))
 
 
+def test_a_renamed_input_of_images_without_folders_has_its_new_name_as_class(run, photos, tmp_path):
+    (photos / "Class 0").rename(tmp_path / "Pear")
+    assert run(photos="Pear") == 0
+    (tmp_path / "Pear").rename(tmp_path / "Kiwi")
+    assert run(photos="Kiwi") == 0
+    found = contract.check(str(tmp_path / "out"), listed=12)
+    assert found.run["counts"]["extracted"] == 0
+    assert set(found.features["label"]) == set(found.reduced["label"]) == {"Kiwi"}
+
+
+def test_only_files_that_runs_recorded_or_prepared_for_this_key_give_features(run, photos, tmp_path):
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=36)
+    (name,) = results.parquet_files(f"{tmp_path}/out/features")[:1]
+    (photos / "Class 0" / "0_0.jpg").write_bytes(pictures.encode(pictures.pixels(500)))
+    prepared = tmp_path / "out" / results.INCOMPLETE / "features"
+    prepared.mkdir(parents=True)
+    key, _, part = name.partition("-")
+    shutil.copy(tmp_path / "out" / "features" / name, prepared / f"{'0' * 16}-{part}")
+    assert run() == 0
+    again = contract.check(str(tmp_path / "out"), listed=36)
+    assert again.run["counts"]["extracted"] == 1
+    assert all(part.startswith(key) for part in results.parquet_files(f"{tmp_path}/out/features"))
+    np.testing.assert_array_equal(
+        np.stack(again.features["features"])[1:], np.stack(found.features["features"])[1:], "but of the changed image"
+    )
+
+
+def test_a_second_run_to_the_same_output_is_refused_in_one_line(run, photos, tmp_path, capsys):
+    with lease.hold(str(tmp_path / "out"), "11111111"):
+        assert run() == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --output {tmp_path}/out belongs to run 11111111 of ")
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out" / "_incomplete").exists()
+
+
+def test_a_worker_with_other_software_than_the_drivers_is_said(run, photos, capsys, monkeypatch):
+    monkeypatch.setattr(features, "software", lambda: "pillow 0.1")
+    assert run() == 1
+    assert re.search(r"error: .*a worker has .*, the driver pillow 0\.1; install the same", capsys.readouterr().err)
+
+
 def test_too_many_rejected_fail_the_run_and_keep_the_good(run, photos, tmp_path, capsys):
     for number in range(12):
         (photos / "Class 2" / f"bad{number}.jpg").write_bytes(b"no")
@@ -177,9 +221,10 @@ def test_a_failed_run_leaves_the_last_complete_one_readable(run, photos, tmp_pat
     for number in range(12):
         (photos / "Class 2" / f"bad{number}.jpg").write_bytes(b"no")
     assert run() == 1
-    run_record = store.read_json(f"{tmp_path}/out/run.json")
-    assert run_record["counts"]["listed"] == 36
-    assert results.is_intact(str(tmp_path / "out"), run_record)
+    standing = publication.examine(str(tmp_path / "out"))
+    assert standing.run is not None
+    assert standing.run["counts"]["listed"] == 36
+    assert standing.is_intact()
 
 
 def test_nothing_but_rejected_images_is_said(run, tmp_path, capsys):
@@ -188,7 +233,9 @@ def test_nothing_but_rejected_images_is_said(run, tmp_path, capsys):
     assert run() == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: --input {tmp_path}/photos: none of 1 images gives features, first Kiwi/0.jpg: ")
-    assert error.endswith(f"all stand in {tmp_path}/out/{results.INCOMPLETE}/{results.REJECTED}")
+    where = error.rpartition("all stand in ")[2]
+    assert where.startswith(f"{tmp_path}/out/{results.INCOMPLETE}/")
+    assert results.parquet_files(where)
 
 
 @pytest.mark.parametrize(("unreachable", "kind"), [(0, UsageError), (1, RunError)])
@@ -197,7 +244,7 @@ def test_images_that_could_not_be_fetched_are_no_mistake_of_the_user(tmp_path, u
     first = Rejection(path="Kiwi/0.jpg", size=1, stage="fetch", error="E", message="no answer")
     counts = {"listed": 2, "rejected": 2, "unreachable": unreachable}
     with pytest.raises(kind, match=r"none of 2 images gives features, first Kiwi/0\.jpg: no answer"):
-        stages._check_rejected(settings, counts=counts, rejections=Rejections(2, unreachable, [first]))
+        stages._check_rejected(settings, counts=counts, rejections=Rejections(2, unreachable, [first]), where="there")
 
 
 def test_one_class_only_is_said(run, tmp_path, capsys):
@@ -228,12 +275,20 @@ def test_a_sets_own_split_is_used(run, photos, tmp_path):
     )
 
 
+def lay(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda folder: shutil.rmtree(folder / "photos"), "no such folder"),
         (lambda folder: [path.unlink() for path in (folder / "photos").rglob("*.jpg")], "holds no image but nothing"),
         (lambda folder: (folder / "out").write_text("a file"), "--output"),
+        (lambda folder: lay(folder / "out" / "model" / "weights.bin"), "out holds model/weights.bin, which no run"),
+        (lambda folder: lay(folder / "out" / "run.json"), "out holds run.json, damaged, or no run's record"),
+        (lambda folder: (folder / "out").mkdir() or (folder / "out" / "model").symlink_to(folder), "a symbolic link"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_two(run, photos, tmp_path, capsys, change, words):
