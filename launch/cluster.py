@@ -14,7 +14,7 @@ from typing import Any
 
 from lab import sizing
 from lab.sizing import Executors, Node
-from launch.storage import Access
+from launch.storage import Access, Key
 
 ROOT = Path(__file__).parent.parent
 ENV_FILE = ROOT / ".env"
@@ -127,10 +127,10 @@ def access(lab: Lab) -> Access:
         raise LabError(f"{ENV_FILE}: {error.strerror}; run: make up") from error
     keys = dict(text.split("=", 1) for text in lines if "=" in text and not text.startswith("#"))
     try:
-        key_id, secret = keys["DATA_ACCESS_KEY_ID"], keys["DATA_SECRET_ACCESS_KEY"]
+        key = Key(key_id=keys["DATA_ACCESS_KEY_ID"], secret=keys["DATA_SECRET_ACCESS_KEY"])
     except KeyError as error:
         raise LabError(f"{ENV_FILE} has no {error.args[0]}; run: make up") from error
-    return Access(key_id=key_id, secret=secret, region=REGION, address=lab.s3)
+    return Access(key=lambda: key, region=REGION, address=lab.s3)
 
 
 def executors(nodes: Nodes, given: Mapping[str, str]) -> Executors:

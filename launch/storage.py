@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import file_digest, md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -48,19 +48,32 @@ class StorageError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
-    """An S3 and the key to it.
+class Key:
+    """A key to an S3.
 
     Attributes:
         key_id, secret: of the user.
         token: of a session, where the key is a temporary one.
-        region: of the buckets.
-        address: of the server, like http://127.0.0.1:9000; None is AWS.
+        expires: when another is to be asked for; None: never.
     """
 
     key_id: str
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """An S3 and the way to it.
+
+    Attributes:
+        key: gives the key that is right now; a run may take longer than a session.
+        region: of the buckets.
+        address: of the server, like http://127.0.0.1:9000; None is AWS.
+    """
+
+    key: Callable[[], Key]
     region: str
     address: str | None = None
 
@@ -227,11 +240,12 @@ def _open(uri: str, access: Access) -> S3Store:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
 
     def key() -> S3Credential:
+        found = access.key()
         return {
-            "access_key_id": access.key_id,
-            "secret_access_key": access.secret,
-            "token": access.token,
-            "expires_at": None,
+            "access_key_id": found.key_id,
+            "secret_access_key": found.secret,
+            "token": found.token,
+            "expires_at": found.expires,
         }
 
     place: dict[str, Any] = {"aws_endpoint_url_s3": access.address} if access.address else {}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
 from launch import cluster
+from launch.storage import Key
 from pipeline.settings import UsageError
 
 ENV_FILE = Path(__file__).parents[2] / ".env"
@@ -93,7 +96,10 @@ CAUSES = (
 )
 
 _THROTTLED = re.compile("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ServiceUnavailable")
+_EXPIRED = re.compile("ExpiredToken|RequestExpired|TokenRefreshRequired|SSOToken|TokenRetrieval|UnauthorizedSSO")
 ONCE_READ_S = 120
+FROM_FILE = "shared-credentials-file"
+KEY_KEPT = timedelta(minutes=15)  # boto3 renews what has less than that to live
 
 
 class EmrError(Exception):
@@ -127,6 +133,37 @@ def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) 
 def once(service: str, region: str) -> Any:
     """A client for calls that make something anew each time that they arrive: it sends each once, and waits longer."""
     return client(service, region, attempts=1, read_s=ONCE_READ_S)
+
+
+def key() -> Key:
+    """The key that boto3 has now, for S3's other client; one of a session is asked for again after a while.
+
+    Raises:
+        EmrError: there is none.
+    """
+    found = _credentials()
+    if found is not None and found.method == FROM_FILE:  # which boto3 reads once; sign-in tools write it anew
+        import boto3  # noqa: PLC0415
+
+        found = boto3.Session().get_credentials()
+    if found is None:
+        raise EmrError(CAUSES[0][1])
+    frozen = found.get_frozen_credentials()
+    return Key(
+        key_id=frozen.access_key,
+        secret=frozen.secret_key,
+        token=frozen.token,
+        expires=datetime.now(UTC) + KEY_KEPT if frozen.token else None,
+    )
+
+
+def _credentials() -> Any:
+    """Those of the session that all clients share: what asks for an MFA code asks once."""
+    import boto3  # noqa: PLC0415
+
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session()
+    return boto3.DEFAULT_SESSION.get_credentials()
 
 
 def endpoint(service: str) -> str | None:
@@ -191,6 +228,11 @@ def is_passing(error: Exception) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return is_throttled(error) or status >= 500
     return isinstance(error, (NoConnection, HTTPClientError))
+
+
+def is_renewable(error: Exception) -> bool:
+    """Whether a session has expired that boto3 takes up again by itself, once the user has signed in elsewhere."""
+    return bool(_EXPIRED.search(code(error))) and isinstance(_credentials(), RefreshableCredentials)
 
 
 def _line(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -134,7 +133,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     local = not wanted.settings.input.startswith("s3://")
     found = order.amount(wanted, {}) if local else order.Amount(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
     expected = order.estimate(wanted, found)
-    sys.stdout.write(plan.text(wanted))
+    sys.stdout.write(plan.text(wanted, expected))
     if not local:
         sys.stdout.write(f"# The estimate, for {PLANNED_IMAGES:,} photographs: a plan does not look into the bucket\n")
     sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
@@ -277,10 +276,12 @@ def _agrees(question: str) -> bool:
 
 def _clock() -> Callable[[str], None]:
     """Prints lines with the minutes and seconds since now."""
-    started = time.monotonic()
+    from launch.emr.follow import real_s  # noqa: PLC0415
+
+    started = real_s()
 
     def show(line: str) -> None:
-        seconds = int(time.monotonic() - started)
+        seconds = int(real_s() - started)
         _print(f"{seconds // 60:3}:{seconds % 60:02}  {line}")
 
     return show

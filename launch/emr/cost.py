@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
 PRICES = Path(__file__).parent / "prices.toml"
 BENCH = Path(__file__).parents[2] / "bench" / "results.md"
 HOURS_A_MONTH = 730
+MINUTE_S = 60
 FREE = "nothing, the rehearsal is free"
 
 # Rules of the estimate. The first three are assumptions that only a run on Amazon can better.
@@ -56,6 +58,7 @@ class Estimate:
         minutes: from the request until the machines are gone.
         hour_usd: of the whole cluster.
         usd: of the run, S3's requests included.
+        requests_usd: of these alone.
         storage_usd: a month, for as long as the photographs stay in the bucket.
         nodes: like 3 x m5.xlarge.
         basis: what it rests on, a line each.
@@ -66,6 +69,7 @@ class Estimate:
     minutes: float
     hour_usd: float
     usd: float
+    requests_usd: float
     storage_usd: float
     nodes: str
     basis: tuple[str, ...]
@@ -148,6 +152,7 @@ def estimate(
         minutes=hours * 60,
         hour_usd=an_hour,
         usd=hours * an_hour + requests_usd,
+        requests_usd=requests_usd,
         storage_usd=size_bytes / 1e9 * table["s3_gb_month"],
         nodes=f"{1 + cluster.workers} x {cluster.instance_type}",
         basis=(
@@ -187,6 +192,21 @@ def check(found: Estimate, *, max_usd: float) -> None:
             f"the run would cost ${found.usd:.2f}, over MAX_USD={max_usd:g}; raise it if that is meant, "
             "or take fewer photographs"
         )
+
+
+def paid_s(agreed: Estimate, *, max_usd: float) -> float:
+    """How long the cluster may be there for `max_usd`."""
+    return (max_usd - agreed.requests_usd) / agreed.hour_usd * 3600
+
+
+def step_s(agreed: Estimate, *, max_usd: float, running: bool) -> int:
+    """How long the step may run for `max_usd`, in seconds: what the assumed start and end of the cluster leave.
+
+    It counts on the node, from the step's start, so that nothing here is needed; a start that takes longer than was
+    assumed is paid on top. It is never less than the estimate's own work, which `check` holds against `max_usd`.
+    """
+    around_s = 0 if running else START_S + END_S
+    return max(MINUTE_S, math.floor(paid_s(agreed, max_usd=max_usd) - around_s))
 
 
 def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: datetime) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from launch.emr import logs
-from launch.emr.aws import AwsError, EmrError, explain, is_passing, pages
+from launch.emr.aws import AwsError, EmrError, explain, is_passing, is_renewable, pages
 from launch.emr.logs import Cause
 
 # Seconds between two looks: at once after a change, then ever more slowly. EMR throttles who asks every second.
@@ -25,13 +25,21 @@ Show = Callable[[str], None]
 T = TypeVar("T")
 
 
+def real_s() -> float:
+    """Seconds that go on while this machine sleeps, when nothing here does but a cluster bills, and know no clock set.
+
+    On Linux Python's monotonic clock stands still meanwhile; on macOS this one does not.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clients:
     """What is asked, and the time; a test brings its own."""
 
     emr: Any
     s3: Any
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = real_s
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -128,9 +136,9 @@ def _looks(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: S
         try:
             found = ask()
         except AwsError as error:
-            if not is_passing(error):
+            if not (is_passing(error) or is_renewable(error)):
                 raise
-            if not told and clients.clock() - answered > UNREACHED_S:
+            if not told and (is_renewable(error) or clients.clock() - answered > UNREACHED_S):
                 show(f"{explain(error)}; trying on")
                 told = True
         else:
@@ -146,7 +154,7 @@ def _patient(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> str | 
     try:
         return ask(s3, uri)
     except AwsError as error:
-        if not is_passing(error):
+        if not (is_passing(error) or is_renewable(error)):
             raise
         return None
 

@@ -28,6 +28,12 @@ _CAUSES = (
         "container killed by YARN: memory{amounts}",
         "take a larger INSTANCE_TYPE",
     ),
+    (
+        # GNU timeout's own word, and EMR's for its exit code.
+        r"^timeout: sending signal \w+ to command|exit(?:Code|ing with ret|ed with) '?124\b",
+        "ended after the time that MAX_USD pays for; what was extracted is kept (exit code 124)",
+        "raise MAX_USD and run it again",
+    ),
     (r"^error: (?P<text>.+)$", "{text}", ""),
     (
         r'Cannot run program "?/opt/emrlab|/opt/emrlab/bin/python\S*: No such file',

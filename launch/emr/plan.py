@@ -6,28 +6,27 @@ import json
 from dataclasses import replace
 
 from launch import package, transfer
-from launch.emr import policies, request, run, wheelhouse
+from launch.emr import cost, policies, request, run, wheelhouse
 from launch.emr.order import CACHE, Order, owner
 from launch.transfer import Shipment
 
 
-def text(order: Order) -> str:
+def text(order: Order, expected: cost.Estimate) -> str:
     """The request's JSON and every policy, each below a line that says what it is."""
-    parts = {"RunJobFlow": document(order)}
+    parts = {"RunJobFlow": document(order, expected)}
     parts |= {f"Rights of {who}": found for who, found in policies.all_of(order.cluster.bucket).items()}
     return "".join(f"# {title}\n{json.dumps(found, indent=2)}\n\n" for title, found in parts.items())
 
 
-def document(order: Order) -> dict[str, object]:
+def document(order: Order, expected: cost.Estimate) -> dict[str, object]:
     """RunJobFlow's arguments; what is made or found only by a run stands as a word in capitals."""
     machine = wheelhouse.architecture(order.cluster.instance_type)
     wheels = wheelhouse.find(CACHE, machine=machine, python=order.release.python)
     artifacts = run.artifact_uris(order.cluster.bucket, wheels.sha256 if wheels else "SHA256")
     subnets = order.cluster.subnets or (() if order.in_lab else ("SUBNETS",))
     wanted = replace(order, cluster=replace(order.cluster, subnets=subnets))
-    return request.run_job_flow(
-        wanted.cluster, artifacts, python=order.release.python, step=run.spark_step(wanted, _shipment(order))
-    )
+    step = run.spark_step(wanted, _shipment(order), expected)
+    return request.run_job_flow(wanted.cluster, artifacts, python=order.release.python, step=step)
 
 
 def _shipment(order: Order) -> Shipment:

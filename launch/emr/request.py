@@ -20,6 +20,7 @@ IDLE_S = 600
 ROOT_GB = 20  # the system, EMR's applications and the job's 0.4 GB of packages
 VOLUME_GB = 32  # HDFS and YARN's local folders: the job shuffles paths and small vectors only
 SPOT_TIMEOUT_MIN = 10
+KILL_S = 60  # that a step which has had its time gets to put its work away
 # What a later run must know of a cluster that was kept.
 WHEELHOUSE_TAG, NODES_TAG = "emrlab-wheelhouse", "emrlab-nodes"
 
@@ -115,12 +116,16 @@ def run_job_flow(cluster: Cluster, artifacts: Artifacts, *, python: str, step: d
     }
 
 
-def spark_step(arguments: Sequence[str], *, keep: bool) -> dict[str, Any]:
-    """The step that runs `spark-submit` with `arguments`; its failure ends a cluster that is not kept."""
+def spark_step(arguments: Sequence[str], *, keep: bool, limit_s: int) -> dict[str, Any]:
+    """The step that runs `spark-submit` with `arguments` for `limit_s` seconds at most, whoever looks on.
+
+    Its failure ends a cluster that is not kept. EMR has no such limit; GNU timeout is on every Amazon Linux.
+    """
+    timeout = ["timeout", "--verbose", "--signal=TERM", f"--kill-after={KILL_S}s", f"{limit_s}s"]
     return {
         "Name": NAME,
         "ActionOnFailure": "CONTINUE" if keep else "TERMINATE_CLUSTER",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", *arguments]},
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*timeout, "spark-submit", *arguments]},
     }
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
-
 from launch import model, package, storage, submit, targets, transfer
 from launch.emr import aws, cost, follow, logs, once, request, wheelhouse
 from launch.emr.aws import AwsError, EmrError
@@ -37,7 +35,8 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
         EmrError, StorageError, WheelhouseError, ModelError: it went wrong; what was started has been ended.
         ClientError, BotoCoreError: AWS refuses.
     """
-    access = _access(order.cluster.region)
+    access = Access(key=aws.key, region=order.cluster.region, address=aws.endpoint("s3"))
+    access.key()  # for want of one, nothing is built
     bucket = f"s3://{order.cluster.bucket}"
     built = model.build(
         order.model,
@@ -63,11 +62,12 @@ def run(order: Order, agreed: cost.Estimate, *, show: Show) -> int:
 
     clients = Clients(emr=aws.client("emr", order.cluster.region), s3=aws.client("s3", order.cluster.region))
     last = _record(clients.s3, shipment.settings.output)
-    wanted = spark_step(order, shipment)
+    wanted = spark_step(order, shipment, agreed)
     step = _start(order, artifacts, wanted, clients=clients, show=show)
     show(f"step {step.step} on cluster {step.cluster}; logs come to {order.cluster.logs}{step.cluster}/")
+    show(f"results come to {shipment.settings.output}")
     started = datetime.now(UTC)
-    deadline_s = order.max_usd / agreed.hour_usd * 3600
+    deadline_s = cost.paid_s(agreed, max_usd=order.max_usd)
     if not _attend(order, clients, step, deadline_s=deadline_s, show=show):
         return 130
     report = transfer.bring_back(shipment, order.settings.output, default=OUT, access=access)
@@ -102,8 +102,8 @@ def artifact_uris(bucket: str, sha256: str) -> Artifacts:
     )
 
 
-def spark_step(order: Order, shipment: Shipment) -> dict[str, Any]:
-    """The step: the one argument list of spark-submit.
+def spark_step(order: Order, shipment: Shipment, agreed: cost.Estimate) -> dict[str, Any]:
+    """The step: the one argument list of spark-submit, and the seconds that `max_usd` pays for.
 
     Raises:
         SizingError, LabError: as `request.executors`.
@@ -111,7 +111,8 @@ def spark_step(order: Order, shipment: Shipment) -> dict[str, Any]:
     wanted, given = order.cluster, order.given
     conf = targets.emr(request.executors(wanted, given), given, bucket=wanted.bucket, region=wanted.region)
     arguments = submit.arguments(shipment.archive, shipment.main, settings=shipment.settings, conf=conf)
-    return request.spark_step(arguments, keep=order.cluster.keep or bool(order.existing))
+    limit_s = cost.step_s(agreed, max_usd=order.max_usd, running=bool(order.existing))
+    return request.spark_step(arguments, keep=order.cluster.keep or bool(order.existing), limit_s=limit_s)
 
 
 def _start(order: Order, artifacts: Artifacts, wanted: dict[str, Any], *, clients: Clients, show: Show) -> Step:
@@ -227,14 +228,3 @@ def _check_packages(order: Order, wheels: wheelhouse.Wheelhouse) -> None:
 
 def _machine(order: Order) -> str:
     return wheelhouse.architecture(order.cluster.instance_type)
-
-
-def _access(region: str) -> Access:
-    """The key that boto3 found, for the uploads."""
-    found = boto3.Session().get_credentials()
-    if found is None:
-        raise EmrError(aws.CAUSES[0][1])
-    key = found.get_frozen_credentials()
-    return Access(
-        key_id=key.access_key, secret=key.secret_key, token=key.token, region=region, address=aws.endpoint("s3")
-    )

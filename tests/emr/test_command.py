@@ -54,7 +54,7 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
     assert datetime.fromisoformat(record["started"])
 
     (asked,) = amazon.asked
-    assert asked[0] == "spark-submit"
+    assert asked[5] == "spark-submit"
     for arg in asked:
         if arg.startswith(f"s3://{BUCKET}/artifacts/"):
             assert keys(arg.removeprefix(f"s3://{BUCKET}/")), f"{arg} was uploaded"

@@ -47,7 +47,7 @@ def asked(cluster):
     arguments = submit.arguments(
         "s3://bucket/pipeline.zip", "s3://bucket/main.py", settings=SETTINGS, conf=settings(cluster)
     )
-    step = request.spark_step(arguments, keep=cluster.keep)
+    step = request.spark_step(arguments, keep=cluster.keep, limit_s=1234)
     return request.run_job_flow(cluster, ARTIFACTS, python="3.11", step=step)
 
 
@@ -77,7 +77,8 @@ def test_the_request_is_the_one_that_was_read(name):
     found = asked(CASES[name])
     # Spark's settings and their reasons are read in `emr-plan` and held by other tests.
     step = found["Steps"][0]["HadoopJarStep"]
-    step["Args"] = [step["Args"][0], "…", *step["Args"][step["Args"].index("s3://bucket/main.py") :]]
+    spark, main = (step["Args"].index(each) for each in ("spark-submit", "s3://bucket/main.py"))
+    step["Args"] = [*step["Args"][: spark + 1], "…", *step["Args"][main:]]
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if not path.exists():
         path.write_text(text)
@@ -164,7 +165,10 @@ def test_a_given_setting_is_heeded_and_held_against_yarn():
 
 def test_every_setting_carries_its_reason_and_the_job_its_settings():
     arguments = asked(ONE_SHOT)["Steps"][0]["HadoopJarStep"]["Args"]
-    assert arguments[0] == "spark-submit"
+    assert arguments[:6] == [
+        *("timeout", "--verbose", "--signal=TERM", "--kill-after=60s", "1234s"),
+        "spark-submit",
+    ], "a step ends by itself: this machine is no part of the brake"
     conf = [arguments[place + 1] for place, arg in enumerate(arguments) if arg == "--conf"]
     assert len(conf) == 2 * len([each for each in conf if not each.startswith("spark.reason.")])
     assert from_args(arguments[arguments.index("s3://bucket/main.py") + 1 :]) == SETTINGS

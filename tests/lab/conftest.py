@@ -68,8 +68,8 @@ def results_of_the_lab(lab, monkeypatch) -> None:
     access = cluster.access(found)
     for name, value in {
         "AWS_ENDPOINT_URL_S3": found.s3,
-        "AWS_ACCESS_KEY_ID": access.key_id,
-        "AWS_SECRET_ACCESS_KEY": access.secret,
+        "AWS_ACCESS_KEY_ID": access.key().key_id,
+        "AWS_SECRET_ACCESS_KEY": access.key().secret,
         "AWS_REGION": access.region,
     }.items():
         monkeypatch.setenv(name, value)

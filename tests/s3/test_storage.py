@@ -10,10 +10,10 @@ import obstore
 import pytest
 
 from launch import storage
-from launch.storage import Access, Mirrored, StorageError
+from launch.storage import Access, Key, Mirrored, StorageError
 from tests.s3.test_s3 import ODD
 
-KEY = {"key_id": "test", "secret": "test", "region": "eu-west-3"}
+KEY = Key(key_id="test", secret="test")  # noqa: S106 - anything will do
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def access(server, bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "another")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
-    return Access(**KEY, address=server)
+    return Access(key=lambda: KEY, region="eu-west-3", address=server)
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_results_come_all_or_not_at_all(bucket, access, tmp_path):
 
 
 def test_a_server_that_is_away_and_a_bucket_that_is_missing_are_said_in_one_line(folder, access, tmp_path):
-    away = Access(**KEY, address="http://127.0.0.1:9")
+    away = Access(key=lambda: KEY, region="eu-west-3", address="http://127.0.0.1:9")
     shutil.rmtree(folder / "Odd")
     for key, words in ((away, "no answer from the server"), (access, "the bucket does not exist")):
         for call in (
@@ -289,4 +289,4 @@ def test_what_a_server_says_is_put_into_words(text, words):
 
 
 def test_the_secret_is_not_in_what_python_prints():
-    assert "hidden" not in repr(Access(**(KEY | {"secret": "hidden", "token": "hidden"})))
+    assert "hidden" not in repr(Key(key_id="k", secret="hidden", token="hidden"))  # noqa: S106

@@ -94,8 +94,8 @@ def test_a_lab_that_is_up(running, docker, master, lines):
         "Spark": f"http://127.0.0.1:{master}", "storage": "http://127.0.0.1:2", "history": "http://127.0.0.1:5",
     }  # fmt: skip
     assert (found.nodes.count, found.nodes.each.vcpu, found.nodes.each.yarn_mb) == (2, 2, 7488)
-    key = cluster.access(found)
-    assert (key.key_id, key.secret, key.address) == ("id", "a=b", found.s3)
+    access = cluster.access(found)
+    assert (access.key().key_id, access.key().secret, access.address) == ("id", "a=b", found.s3)
 
 
 def test_no_docker(docker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launch.emr import logs, request
 from tests.unit.fake_nodes import Fake, step, wait_until
 
 
@@ -168,3 +169,17 @@ def test_primary_that_forgot_the_process(lab: Fake):
     lab.controllers["primary"]._processes.clear()
     lab.wait_step(cluster, "runs", "FAILED")
     assert "process is gone" in lab.step(cluster, "runs")["Status"]["FailureDetails"]["Message"]
+
+
+def test_step_that_has_had_its_time(lab: Fake):
+    """As emr-run's, whose limit holds on the node: nobody need look on."""
+    limited = request.spark_step([], keep=False, limit_s=1)
+    limited["HadoopJarStep"]["Args"][-1:] = ["bash", "-c", "echo begun; sleep 600"]
+    cluster = lab.start(limited)
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    found = lab.step(cluster, limited["Name"])
+    assert found["Status"]["State"] == "FAILED"
+    assert "exitCode 124" in (lab.log(f"{cluster}/steps/{found['Id']}/controller") or "")
+    cause = logs.cause(lab.log(f"{cluster}/steps/{found['Id']}/stderr") or "")
+    assert cause is not None
+    assert cause.text == "ended after the time that MAX_USD pays for; what was extracted is kept (exit code 124)"
