@@ -15,6 +15,7 @@ from launch import cluster, jars, java, model, package, storage, submit, targets
 from launch.emr import command as emr
 from launch.options import add_model_arguments
 from pipeline import signals
+from pipeline.patience import first_contact
 from pipeline.settings import Parser, Settings, UsageError, add_arguments, from_namespace
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C, 143 and 129 for
     SIGTERM and SIGHUP.
     """
+    first_contact()
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import file_digest, md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +23,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from pipeline.names import escape
+from pipeline.patience import pages, patiently
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -38,7 +40,8 @@ CAUSES = (
     ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
     ("StorageFull|QuotaExceeded|507 Insufficient", "the server's disk is full; free some space"),
     ("No space left|os error 28", "no space left on this machine's disk; free some"),
-    ("error sending request|Connection refused|dns error", "no answer from the server"),
+    ("error sending request|Connection refused|dns error|body error", "no answer from the server"),
+    ("status code: 50[0234]|SlowDown|InternalError", "the server answers with errors; run again when it is well"),
     ("illegal character|empty path segment|surrogates", "S3 takes no such file name; rename it"),
 )
 
@@ -168,7 +171,8 @@ def mirror(
     has = here.keys() | left.keys()
     gone = [name for name in sorted(there) if not _is_in(name, has)] if prune else []
     try:
-        obstore.delete(opened, gone)
+        if gone:
+            patiently(lambda: obstore.delete(opened, gone))
     except (BaseError, OSError) as error:
         raise StorageError(f"{uri}/{gone[0]} cannot be removed: {explain(error)}") from error
     return Mirrored(len(here), len(missing), len(gone), left)
@@ -186,7 +190,7 @@ def put(path: Path, uri: str, access: Access) -> None:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         try:
-            found = obstore.get(opened, name)  # the headers alone: what is not read is not fetched
+            found = patiently(lambda: obstore.get(opened, name))  # the headers alone: what is not read is not fetched
             there = (found.meta["size"], found.attributes.get("sha256"))
         except FileNotFoundError:
             there = None
@@ -207,9 +211,7 @@ def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, half in halves.items():
-            with half.open("wb") as file:
-                for block in obstore.get(opened, name).stream():
-                    file.write(block)
+            patiently(partial(_get, opened, name, half))
         for name, half in halves.items():
             half.replace(folder / name)
     except (BaseError, OSError) as error:
@@ -255,12 +257,9 @@ def _open(uri: str, access: Access) -> S3Store:
         region=access.region,
         virtual_hosted_style_request=not access.address,
         credential_provider=key,
-        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "60s"},
-        retry_config={
-            "max_retries": 5,
-            "retry_timeout": timedelta(minutes=1),
-            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
-        },
+        # Many parts share a home's uplink: each may take minutes. Trying again is `patiently`'s.
+        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "5min"},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(minutes=5)},
         **place,
     )
 
@@ -268,7 +267,7 @@ def _open(uri: str, access: Access) -> S3Store:
 def _list(opened: S3Store) -> dict[str, _Object]:
     return {
         entry["path"]: _Object(entry["size"], (entry["e_tag"] or "").strip('"'))
-        for chunk in obstore.list(opened)
+        for chunk in pages(opened)
         for entry in chunk
     }
 
@@ -329,23 +328,32 @@ def _is_in(name: str, names: Set[str]) -> bool:
 def _read_sent(root: S3Store, record: str) -> dict[str, list[str]]:
     """ETag there and our own of the objects for which they differ, by name."""
     try:
-        found = json.loads(bytes(obstore.get(root, record).bytes()))
+        found = json.loads(patiently(lambda: bytes(obstore.get(root, record).bytes())))
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _write_sent(root: S3Store, record: str, sent: Mapping[str, list[str]]) -> None:
+    content = json.dumps(sent, ensure_ascii=False).encode()
     try:
-        obstore.put(root, record, json.dumps(sent, ensure_ascii=False).encode())
+        patiently(lambda: obstore.put(root, record, content))
     except (BaseError, OSError) as error:
         raise StorageError(f"{record} cannot be written: {explain(error)}") from error
 
 
 def _put(opened: S3Store, name: str, path: Path, **about: str) -> str | None:
     """Send a file, with what is told `about` it beside it; returns the ETag."""
-    sent = obstore.put(opened, name, path, attributes=about, chunk_size=PART_BYTES, max_concurrency=2)
+    sent = patiently(
+        lambda: obstore.put(opened, name, path, attributes=about, chunk_size=PART_BYTES, max_concurrency=2)
+    )
     return sent["e_tag"]
+
+
+def _get(opened: S3Store, name: str, path: Path) -> None:
+    with path.open("wb") as file:
+        for block in obstore.get(opened, name).stream():
+            file.write(block)
 
 
 def _etag(path: Path, *, size: int) -> str:

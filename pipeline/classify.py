@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import obstore
 from numpy.typing import NDArray
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector, vector_to_array
@@ -133,18 +133,18 @@ def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
 
 
 def write_csv(predictions: str, target: str) -> int:
-    """The predictions as one UTF-8 CSV file that a spreadsheet opens, streamed file by file; returns the rows.
+    """The predictions as one UTF-8 CSV file that a spreadsheet opens, file by file through the disk; returns the rows.
 
     Raises:
         StoreError: it cannot be written.
     """
-    folder, _, name = target.rpartition("/")
     rows = 0
-    with obstore.open_writer(store.open_store(folder), name) as writer:
-        writer.write("\ufeff".encode())  # tells Excel that the accents are UTF-8
+    with tempfile.TemporaryFile() as file:
+        file.write("\ufeff".encode())  # tells Excel that the accents are UTF-8
         for block in _csv_blocks(predictions):
             rows += block.count
-            writer.write(block.text.encode())
+            file.write(block.text.encode())
+        store.write(target, file)
     return rows
 
 

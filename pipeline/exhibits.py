@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import obstore
 import pyarrow.compute as pc
 from PIL import Image as Pillow
 from pyspark.sql import SparkSession
@@ -86,9 +85,8 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
     examples = []
     for row in read_predictions(spark, predictions).orderBy(*order).limit(EXAMPLES).collect():
         try:
-            data = bytes(obstore.get(store.open_store(source), row["path"]).bytes())
-            rgb = decoding.decode(data, size=THUMBNAIL)
-        except (*store.StoreError, decoding.UndecodableError):
+            rgb = decoding.decode(store.fetch(source, row["path"]).content, size=THUMBNAIL)
+        except (*store.MissingOrDenied, decoding.UndecodableError):
             continue  # it has gone or changed since its features were made; the report does without it
         sink = io.BytesIO()
         Pillow.fromarray(rgb).save(sink, "JPEG", quality=80)

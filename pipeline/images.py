@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-import obstore
-
-from pipeline.store import open_store
+from pipeline import store
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
@@ -63,17 +61,16 @@ def list_images(uri: str, census: Census) -> Iterator[Listed]:
     Raises:
         StoreError: the location cannot be listed.
     """
-    for chunk in obstore.list(open_store(uri, patient=False)):
-        for entry in chunk:
-            folder, _, name = entry["path"].rpartition("/")
-            if name.startswith(".") or not name.lower().endswith(SUFFIXES):
-                census.skip(name)
-                continue
-            label = (folder or uri).rpartition("/")[2]
-            etag = entry["e_tag"] or f"{entry['size']}-{entry['last_modified'].isoformat()}"
-            image = Listed(entry["path"], entry["size"], etag, label)
-            census.count(image)
-            yield image
+    for entry in store.entries(uri):
+        folder, _, name = entry["path"].rpartition("/")
+        if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+            census.skip(name)
+            continue
+        label = (folder or uri).rpartition("/")[2]
+        etag = entry["e_tag"] or f"{entry['size']}-{entry['last_modified'].isoformat()}"
+        image = Listed(entry["path"], entry["size"], etag, label)
+        census.count(image)
+        yield image
 
 
 def exists(uri: str) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -31,6 +31,8 @@ from pipeline import interrupt, store
 from pipeline.publication import OWNER
 from pipeline.results import staging
 from pipeline.settings import RunError
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("pipeline")
 
@@ -223,17 +225,21 @@ class _Lease:
 
     def _put(self, mode: Any) -> bool:
         """Write on condition; remembers the version. False where the condition was not met."""
+        content = json.dumps(self._me).encode()
         try:
-            written = obstore.put(self._open(), self._name, json.dumps(self._me).encode(), mode=mode)
+            written = self._patiently(lambda opened: obstore.put(opened, self._name, content, mode=mode))
         except (AlreadyExistsError, PreconditionError, FileNotFoundError):
             return False
         self._etag = written["e_tag"] or ""
         return True
 
     def _find(self) -> _Found | None:
-        try:
-            got = obstore.get(self._open(), self._name)
+        def get(opened: ObjectStore) -> _Found:
+            got = obstore.get(opened, self._name)
             return _Found(_owner(bytes(got.bytes())), got.meta["e_tag"] or "", got.meta["last_modified"])
+
+        try:
+            return self._patiently(get)
         except FileNotFoundError:
             return None
 
@@ -242,16 +248,17 @@ class _Lease:
         if found.owner.machine and found.owner.machine == self._me["machine"]:
             return "it still runs" if _began(found.owner.pid) == found.owner.began else ""
         probe = f"{self._me['run']}/clock"
-        obstore.put(self._open(), probe, b"now")
-        silent_s = (obstore.head(self._open(), probe)["last_modified"] - found.written).total_seconds()
+        store.write(f"{self._folder}/{probe}", b"now")
+        now = self._patiently(lambda opened: obstore.head(opened, probe)["last_modified"])
+        silent_s = (now - found.written).total_seconds()
         store.delete(self._folder, [probe])
         said = (
             f"heard of {max(silent_s, 0):.0f} s ago; if it is dead, run again when it was silent for {SILENT_S:.0f} s"
         )
         return said if silent_s <= SILENT_S else ""
 
-    def _open(self) -> ObjectStore:
-        return store.open_store(self._folder, patient=False)
+    def _patiently(self, call: Callable[[ObjectStore], _T]) -> _T:
+        return store.patiently(self._folder, call)
 
 
 def _refusal(output: str, owner: Owner, reason: str) -> RunError:

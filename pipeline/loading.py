@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import obstore
 from numpy.typing import NDArray
 from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
 
 from pipeline.decoding import UndecodableError, decode
 from pipeline.images import Listed
-from pipeline.store import explain, open_store
+from pipeline.store import explain, fetch
 
 MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no photograph
 
@@ -106,5 +105,5 @@ def _fetch(image: Listed, uri: str) -> tuple[bytes, str]:
     """Bytes and their etag. A file is read at once: handing it to the store's threads costs 4 % of a small image."""
     if not uri.startswith("s3://"):
         return Path(uri, image.path).read_bytes(), image.etag
-    answer = obstore.get(open_store(uri), image.path)
-    return bytes(answer.bytes()), answer.meta["e_tag"] or image.etag
+    fetched = fetch(uri, image.path)
+    return fetched.content, fetched.etag or image.etag

@@ -185,7 +185,6 @@ def discard(output: str) -> None:
 
 def _carry_out(output: str, plan: Plan, there: Mapping[str, int], *, confirm: Callable[[], None]) -> None:
     """Each step may be repeated: it does what is left to do."""
-    opened, files = store.open_store(output), plan.run["files"]
     confirm()
     if RUN in there:
         store.delete(output, [RUN])
@@ -194,9 +193,9 @@ def _carry_out(output: str, plan: Plan, there: Mapping[str, int], *, confirm: Ca
         store.delete(output, [name for name in old if not plan.stays(name, plan.replaces[name], there)])
         store.write_json(f"{staging(output)}/{PLAN}", vars(replace(plan, is_cleared=True)))
     confirm()
-    moves = [name for name in files if plan.source(name) in there]
+    moves = [name for name in plan.run["files"] if plan.source(name) in there]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: obstore.rename(opened, plan.source(name), name), moves))
+        list(pool.map(lambda name: store.rename(output, plan.source(name), name), moves))
     confirm()
     _complete(output, plan.run)
     confirm()
@@ -206,7 +205,7 @@ def _carry_out(output: str, plan: Plan, there: Mapping[str, int], *, confirm: Ca
 def _complete(output: str, run: Record) -> None:
     """Put run.json where none is: one that has come meanwhile is of the run that took this one's place."""
     try:
-        obstore.put(store.open_store(output), RUN, store.as_json(run), mode="create")
+        store.patiently(output, lambda opened: obstore.put(opened, RUN, store.as_json(run), mode="create"))
     except AlreadyExistsError as error:
         there = _as_record(store.read_json(f"{output}/{RUN}"))
         if there is None or there["run"] != run["run"]:  # else it was put by a try whose answer was lost

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -144,8 +143,8 @@ def rows_of(files: Sequence[str]) -> list[int]:
 
     def rows(file: str) -> int:
         folder, _, name = file.rpartition("/")
-        tail = obstore.get(store.open_store(folder), name, options={"range": {"suffix": FOOTER_BYTES}})
-        return int(pq.read_metadata(pa.BufferReader(bytes(tail.bytes()))).num_rows)
+        end = store.fetch(folder, name, last_bytes=FOOTER_BYTES).content
+        return int(pq.read_metadata(pa.BufferReader(end)).num_rows)
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(rows, files))

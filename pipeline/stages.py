@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import features, images, interrupt, known, lease, progress, provenance, publication, results, store
+from pipeline import (
+    features,
+    images,
+    interrupt,
+    known,
+    lease,
+    patience,
+    progress,
+    provenance,
+    publication,
+    results,
+    store,
+)
 from pipeline.features import Model
 from pipeline.images import Census, Listed
 from pipeline.known import Known
@@ -53,6 +65,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     started, name = datetime.now(UTC), secrets.token_hex(4)
     interrupt.hear()
+    patience.first_contact()
     model = _open_model(settings)
     with ExitStack() as held:
         confirm, standing = _take(settings.output, name, held)

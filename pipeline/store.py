@@ -1,4 +1,4 @@
-"""Opens a location, a folder or s3://, as an object store, and puts its errors into words."""
+"""All that is read from and written to a location, a folder or s3://; puts its errors into words."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from pipeline import patience
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+_T = TypeVar("_T")
 # What an object store raises: its own errors, and Python's for a file that is missing, forbidden or on a full disk.
 StoreError = (BaseError, OSError)
+# One object is missing, or not this key's to read: what is said of it says nothing of the others.
+MissingOrDenied = (FileNotFoundError, PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 
 # What a cause looks like in the text of an error, and what a user can do about it.
@@ -28,12 +37,16 @@ CAUSES = (
         "the key is refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
     ),
     ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
-    ("PermanentRedirect|301 Moved|AuthorizationHeaderMalformed", "the bucket is in another region; set AWS_REGION"),
+    (
+        "PermanentRedirect|301 Moved|AuthorizationHeaderMalformed|incorrectly configured region",
+        "the bucket is in another region; set AWS_REGION",
+    ),
     ("169.254.169.254|security credentials", "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (
-        "error sending request|Connection refused|dns error",
+        "error sending request|Connection refused|dns error|body error",
         "no answer from the server; check its address and port in the AWS_* variables",
     ),
+    ("status code: 50[0234]|SlowDown|InternalError", "the S3 server answers with errors; run again when it is well"),
     (
         "No space left|StorageFull|minimum free drive|[Qq]uota ?[Ee]xceeded|os error 28",
         "no space left on the device; free some",
@@ -43,30 +56,52 @@ CAUSES = (
 )
 
 
-@lru_cache(maxsize=16)
-def open_store(uri: str, *, patient: bool = True) -> ObjectStore:
-    """The store whose root is `uri` (`s3://bucket/prefix` or an absolute path).
+@dataclass(frozen=True)
+class Fetched:
+    """The bytes of an object and, where the store knows one, their etag."""
 
-    Args:
-        uri: location as `settings.location` makes it.
-        patient: outlast a server that is away for a minute (workers); otherwise give up within about 2 s (the first
-            call of a run, where a wrong port is likelier than an outage).
-    """
+    content: bytes
+    etag: str | None
+
+
+@lru_cache(maxsize=16)
+def open_store(uri: str) -> ObjectStore:
+    """The store whose root is `uri` (`s3://bucket/prefix` or an absolute path); calls to it are made `patiently`."""
     if not uri.startswith("s3://"):
         return LocalStore(uri, automatic_cleanup=True, mkdir=True)
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    longest_s = 10 if patient else 0.5
     return S3Store(
         bucket,
         prefix=prefix or None,
         # Without TLS only where the address in the AWS_* variables says http: AWS itself is always reached by https.
-        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "30s"},
-        retry_config={
-            "max_retries": 20 if patient else 5,
-            "retry_timeout": timedelta(minutes=5),
-            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=longest_s), "base": 2},
-        },
+        # A large object over a slow line takes its time: only a server that says nothing is given up.
+        client_options={"allow_http": True, "connect_timeout": "5s", "read_timeout": "30s", "timeout": "1h"},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(minutes=5)},
     )
+
+
+def patiently(uri: str, call: Callable[[ObjectStore], _T]) -> _T:
+    """What `call` returns for the store at `uri`; on S3 it outlasts an outage, and must be one that may be repeated.
+
+    Raises:
+        StoreError: it fails.
+    """
+    opened = open_store(uri)
+    return patience.patiently(lambda: call(opened)) if uri.startswith("s3://") else call(opened)
+
+
+def fetch(uri: str, name: str, *, last_bytes: int | None = None) -> Fetched:
+    """The object `name` below `uri`, or the end of it.
+
+    Raises:
+        StoreError: it is not there or cannot be read.
+    """
+
+    def get(opened: ObjectStore) -> Fetched:
+        answer = obstore.get(opened, name, options={"range": {"suffix": last_bytes}} if last_bytes else None)
+        return Fetched(bytes(answer.bytes()), answer.meta["e_tag"])
+
+    return patiently(uri, get)
 
 
 def read(uri: str) -> bytes:
@@ -76,7 +111,7 @@ def read(uri: str) -> bytes:
         StoreError: it is not there or cannot be read.
     """
     folder, _, name = uri.rpartition("/")
-    return bytes(obstore.get(open_store(folder, patient=False), name).bytes())
+    return fetch(folder, name).content
 
 
 def read_json(uri: str) -> Any:
@@ -106,14 +141,33 @@ def as_json(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
-def write(uri: str, content: bytes | memoryview) -> None:
-    """Put one object, whole or not at all.
+def write(uri: str, content: bytes | memoryview | IO[bytes]) -> None:
+    """Put one object, whole or not at all; a file is read from its start.
 
     Raises:
         StoreError: it cannot be written.
     """
     folder, _, name = uri.rpartition("/")
-    obstore.put(open_store(folder), name, content)
+
+    def put(opened: ObjectStore) -> None:
+        if isinstance(content, bytes | memoryview):
+            obstore.put(opened, name, content, use_multipart=False)  # one request: all of it took effect, or nothing
+        else:
+            content.seek(0)
+            obstore.put(opened, name, content)
+
+    patiently(folder, put)
+
+
+def entries(uri: str) -> Iterator[ObjectMeta]:
+    """Every object below `uri`, streamed.
+
+    Raises:
+        StoreError: the location cannot be listed.
+    """
+    opened = open_store(uri)
+    for page in patience.pages(opened) if uri.startswith("s3://") else obstore.list(opened):
+        yield from page
 
 
 def sizes(uri: str) -> Iterator[tuple[str, int]]:
@@ -122,10 +176,8 @@ def sizes(uri: str) -> Iterator[tuple[str, int]]:
     Raises:
         StoreError: the location cannot be listed.
     """
-    if not uri.startswith("s3://") and not Path(uri).is_dir():
-        return
-    for chunk in obstore.list(open_store(uri, patient=False)):
-        for entry in chunk:
+    if uri.startswith("s3://") or Path(uri).is_dir():
+        for entry in entries(uri):
             yield entry["path"], entry["size"]
 
 
@@ -169,7 +221,8 @@ def delete(uri: str, names: Iterable[str]) -> None:
         StoreError: one cannot be deleted.
     """
     if uri.startswith("s3://"):
-        obstore.delete(open_store(uri), list(names))
+        if unwanted := list(names):
+            patiently(uri, lambda opened: obstore.delete(opened, unwanted))
         return
     for name in names:
         Path(uri, name).unlink(missing_ok=True)
@@ -180,6 +233,20 @@ def delete(uri: str, names: Iterable[str]) -> None:
                 break
 
 
+def rename(uri: str, source: str, target: str) -> None:
+    """Let the object `source` in `uri` be `target`. On S3 that is a copy and a deletion, each of which may be
+    repeated; both together may not: a source that is gone is not there to be copied.
+
+    Raises:
+        StoreError: it cannot be.
+    """
+    if not uri.startswith("s3://"):
+        obstore.rename(open_store(uri), source, target)
+        return
+    patiently(uri, lambda opened: obstore.copy(opened, source, target))
+    delete(uri, [source])
+
+
 def clear(uri: str, entries: str) -> None:
     """Delete those entries of `uri` whose name matches `entries`, with all below; links go, not where they lead.
 
@@ -187,9 +254,7 @@ def clear(uri: str, entries: str) -> None:
         StoreError: something cannot be deleted.
     """
     if uri.startswith("s3://"):
-        obstore.delete(
-            open_store(uri), [name for name, _ in sizes(uri) if re.fullmatch(entries, name.partition("/")[0])]
-        )
+        delete(uri, [name for name, _ in sizes(uri) if re.fullmatch(entries, name.partition("/")[0])])
     elif Path(uri).is_dir():
         for entry in Path(uri).iterdir():
             if re.fullmatch(entries, entry.name):

@@ -14,6 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests import pictures
+from tests.s3.proxy import Proxy, before
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,14 @@ def bucket(server, monkeypatch, request) -> Bucket:
     name = f"test-{abs(hash(request.node.nodeid)) % 10**10}"
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     return Bucket(name, client)
+
+
+@pytest.fixture
+def proxy(server, bucket, monkeypatch) -> Iterator[Proxy]:
+    """What the test's S3 is reached through; `bucket` has a way around it."""
+    with before(server) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", made.address)
+        yield made
 
 
 @pytest.fixture

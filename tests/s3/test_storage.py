@@ -11,6 +11,7 @@ import pytest
 
 from launch import storage
 from launch.storage import Access, Key, Mirrored, StorageError
+from pipeline import patience
 from tests.s3.test_s3 import ODD
 
 KEY = Key(key_id="test", secret="test")  # noqa: S106 - anything will do
@@ -194,7 +195,7 @@ def test_etags_that_are_no_md5_are_remembered(mirror, folder, bucket, monkeypatc
         etags[name] = f'"{os.urandom(16).hex()}"'
         return {**real_put(opened, name, file, **options), "e_tag": etags[name]}
 
-    def listing(opened):
+    def listing(opened, **_):
         return [[{**entry, "e_tag": etags[entry["path"]]} for entry in chunk] for chunk in real_list(opened)]
 
     monkeypatch.setattr(obstore, "put", put)
@@ -268,6 +269,7 @@ def test_a_server_that_is_away_and_a_bucket_that_is_missing_are_said_in_one_line
             lambda key=key: storage.mirror(folder, "s3://no-such-bucket-here/x", key, live=False),
             lambda key=key: storage.put(folder / "Kiwi" / "0.jpg", "s3://no-such-bucket-here/x/y", key),
         ):
+            patience.first_contact()
             with pytest.raises(StorageError) as caught:
                 call()
             assert words in str(caught.value)

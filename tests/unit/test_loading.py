@@ -30,7 +30,7 @@ def test_a_file_too_large_to_be_a_photograph_is_not_fetched(tmp_path):
 
 
 def test_a_forbidden_file_is_rejected(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionDeniedError("403 Forbidden")
 
     monkeypatch.setattr("obstore.get", refuse)
@@ -40,7 +40,7 @@ def test_a_forbidden_file_is_rejected(tmp_path, monkeypatch):
 
 
 def test_a_server_that_is_away_is_no_rejection(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise GenericError("error sending request")
 
     monkeypatch.setattr("obstore.get", fail)

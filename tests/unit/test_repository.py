@@ -19,7 +19,11 @@ OF_THE_JOB = {
     *sys.stdlib_module_names,
 }  # fmt: skip
 MAY_IMPORT = {
-    "launch": {"launch", "pipeline.names", "pipeline.settings", "pipeline.signals", "pipeline.summary", "lab.sizing"},
+    "launch": {
+        "launch",
+        "lab.sizing",
+        *(f"pipeline.{name}" for name in ("names", "patience", "settings", "signals", "summary")),
+    },
     "lab": {"lab"},
 }
 
