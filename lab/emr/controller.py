@@ -4,12 +4,12 @@
 header X-Token; `GET /` alone wants none.
 
     GET  /                            node, cluster, how many processes run
-    POST /reset                       {cluster, configurations}: stop all, wipe the node, write its configuration
+    POST /reset                       {cluster, configurations}: end all, wipe the node, write its configuration
     POST /daemons                     {action: start | stop}: YARN's and HDFS's; the answer comes when they are up
     POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
     GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
     GET  /processes/ID/stdout, stderr the bytes from ?offset=N on
-    POST /processes/ID/kill           TERM for the process and its group, KILL after ten seconds
+    POST /processes/ID/kill           TERM for the process and whatever came of it, KILL after ten seconds
     GET  /logs, /logs/NAME            the files below /var/log with their sizes; the bytes of one from ?offset=N on
     GET  /versions                    spark, hadoop, scala, python, java, asked of the programs themselves
 
@@ -23,12 +23,11 @@ import hmac
 import json
 import os
 import re
-import shutil
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +36,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lab import sizing
-from lab.emr import configuration, daemons, metadata, processes, versions
+from lab.emr import configuration, daemons, keeper, metadata, processes, versions
 from lab.emr.daemons import Daemon
 from lab.emr.processes import Process
 
@@ -45,6 +44,8 @@ PORT = 8321
 CREDENTIALS = Path("/run/credentials/env")
 S3A = Path("/usr/lib/emrlab/s3a.conf")
 HADOOP_HOME = Path("/usr/lib/hadoop")
+# With /mnt all that can be written in a container: its root file system is read-only.
+SHARED = (Path("/tmp"), Path("/dev/shm"), Path("/dev/mqueue"))  # noqa: S108
 BODY_BYTES = 1024 * 1024
 FORMAT_TIMEOUT_S = 60.0
 # Of the container, for the controller itself: EMR gives processes no region.
@@ -66,6 +67,7 @@ class Node:
     Attributes:
         name: primary, core-1 or core-2.
         data: the folder in which everything lies that is written on a node.
+        shared: other folders of the node in which anybody may write.
         s3a: launch/s3a.conf.
         environment: of the container.
         credentials: the file with the key of the job's user.
@@ -74,6 +76,7 @@ class Node:
 
     name: str
     data: Path
+    shared: Sequence[Path]
     s3a: Path
     environment: Mapping[str, str]
     credentials: Path
@@ -81,7 +84,6 @@ class Node:
     _given: dict[str, configuration.Properties] = field(default_factory=lambda: configuration.properties([]))
     _processes: dict[str, Process] = field(default_factory=dict)
     _daemons: dict[Daemon, Process] = field(default_factory=dict)
-    _mark: str = field(default_factory=lambda: os.urandom(8).hex())
     # One change at a time; questions are answered meanwhile.
     _change: threading.Lock = field(default_factory=threading.Lock)
 
@@ -106,10 +108,10 @@ class Node:
         asked, host = sizing.instance(self.environment["INSTANCE_TYPE"]), sizing.this_host()
         size = sizing.worker(asked, host)
         with self._change:
-            processes.end_all([*self._processes.values(), *self._daemons.values()], mark=self._mark)
+            processes.end_all([*self._processes.values(), *self._daemons.values()])
             self._processes, self._daemons, self._given, self.cluster = {}, {}, given, None
-            for entry in self.data.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            for folder in (self.data, *self.shared):
+                _wipe(folder)
             for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
                 (self.data / name).mkdir(parents=True)
             configuration.write(
@@ -136,15 +138,13 @@ class Node:
                         cwd=self.data,
                         stdout=self.logs / f"{daemon.log}-{self.name}.out",
                         stderr=self.logs / f"{daemon.log}-{self.name}.log",
-                        mark=self._mark,
                     )
             daemons.wait(self._daemons, node=self.name)
 
     def stop_daemons(self) -> None:
         """End this node's daemons; the NodeManager ends its containers."""
         with self._change:
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(processes.end, self._daemons.values()))
+            processes.end(self._daemons.values())
             self._daemons = {}
 
     def start(self, asked: Mapping[str, Any]) -> str:
@@ -168,7 +168,6 @@ class Node:
                 cwd=Path(asked.get("cwd") or self.data / "home"),
                 stdout=files["stdout"],
                 stderr=files["stderr"],
-                mark=self._mark,
             )
         return process_id
 
@@ -214,6 +213,21 @@ class Node:
         if must_exist and not path.is_file():
             raise RequestError(HTTPStatus.NOT_FOUND, f"{self.name} has no log {name}")
         return path
+
+
+def _wipe(folder: Path) -> None:
+    """Remove what this user has in the folder, also where it took its own rights away or went deeper than Python can.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: something is still there.
+    """
+    if not folder.exists():
+        return
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    of_ours = ["find", str(folder), "-mindepth", "1", "-maxdepth", "1", "-uid", str(os.getuid())]
+    subprocess.run([*of_ours, "-type", "d", "-exec", "chmod", "-R", "u+rwX", "--", "{}", "+"], check=False)
+    subprocess.run([*of_ours, "-exec", "rm", "-rf", "--", "{}", "+"], capture_output=True, text=True, check=True)
 
 
 def key(credentials: Path = CREDENTIALS) -> dict[str, str]:
@@ -310,7 +324,7 @@ def _post(node: Node, path: str, request: BaseHTTPRequestHandler) -> Any:
         return {"id": node.start(body)}
     if found := re.fullmatch(r"/processes/([^/]+)/kill", path):
         process = node.process(found[1])
-        processes.end(process)
+        processes.end([process])
         return {"exit": process.exit_code}
     raise _unknown(path)
 
@@ -367,8 +381,14 @@ def _head(request: BaseHTTPRequestHandler, status: HTTPStatus, *, kind: str, len
 def main() -> int:
     """Serve until the container ends; exit code 1 where the key is missing."""
     node = Node(
-        name=os.environ["NODE"], data=Path("/mnt"), s3a=S3A, environment=os.environ.copy(), credentials=CREDENTIALS
+        name=os.environ["NODE"],
+        data=Path("/mnt"),
+        shared=SHARED,
+        s3a=S3A,
+        environment=os.environ.copy(),
+        credentials=CREDENTIALS,
     )
+    keeper.adopt_orphans()
     try:
         serving = server(node, address="0.0.0.0", port=PORT)  # noqa: S104 - the container's own networks
         threading.Thread(target=metadata.server(lambda: key(CREDENTIALS)).serve_forever, daemon=True).start()

@@ -4,129 +4,175 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from lab.emr import keeper
 
 GRACE_S = 10.0
 POLL_S = 0.05
-# In the environment of each process, and so of all that it starts, whichever session they move to: what YARN's
-# containers do.
-MARK = "EMRLAB_NODE"
 
 
 class ProcessError(Exception):
     """A process cannot be started: one line with the cause."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Process:
-    """A process that was started here, and the files of its output."""
+    """A process that was started here.
 
-    popen: subprocess.Popen[bytes]
+    Attributes:
+        pid: of the process, and of its group.
+        stdout: the file of its output.
+        stderr: see `stdout`.
+        kept: its keeper, which lives as long as anything that came of it.
+    """
+
+    pid: int
     stdout: Path
     stderr: Path
-
-    @property
-    def pid(self) -> int:
-        """Of the process, and of its group."""
-        return self.popen.pid
+    kept: subprocess.Popen[bytes]
+    _report: int
+    _code: int | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs; minus the signal's number where one ended it."""
-        return self.popen.poll()
+        with self._asking:
+            if self._code is None and select.select([self._report], [], [], 0)[0]:
+                # Nothing is told where the keeper was killed, and the process became somebody else's.
+                self._code = int(_line(self._report) or -signal.SIGKILL)
+                os.close(self._report)
+            self.kept.poll()
+            return self._code
 
 
-def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path, mark: str) -> Process:
+def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path) -> Process:
     """Start `argv` with the whole environment `env`; its output is appended to the two files.
 
     Args:
         argv: the program, found on `env`'s PATH, and its arguments.
-        env: all of its environment but the mark.
+        env: all of its environment.
         cwd: where it starts.
         stdout: may be the same file as `stderr`.
         stderr: see `stdout`.
-        mark: by which `end_all` finds it again.
 
     Raises:
         ProcessError: there is no such program or folder, or no more room.
     """
+    report, told = os.pipe()
     try:
         for path in (stdout, stderr):
             path.parent.mkdir(parents=True, exist_ok=True)
         with stdout.open("ab") as out, stderr.open("ab") as err:
-            popen = subprocess.Popen(
-                argv,
-                env={**env, MARK: mark},
+            kept = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, str(told), *argv],
+                env=dict(env),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                pass_fds=[told],
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
+        os.close(report)
         raise ProcessError(f"{argv[0]} cannot be started: {getattr(error, 'strerror', None) or error}") from error
-    return Process(popen=popen, stdout=stdout, stderr=stderr)
+    finally:
+        os.close(told)
+    pid = int(_line(report) or 0)
+    if pid <= 0:
+        os.close(report)
+        kept.wait()
+        raise ProcessError(f"{argv[0]} cannot be started: {os.strerror(-pid) if pid else 'its keeper has ended'}")
+    return Process(pid=pid, stdout=stdout, stderr=stderr, kept=kept, _report=report)
 
 
-def end(process: Process) -> None:
-    """TERM for the process and its group, KILL for those that are still there after ten seconds; then it is gone."""
-
-    def there() -> bool:
-        process.popen.poll()
-        return _send(process.pid, 0, to=os.killpg)
-
-    _end(there, lambda number: _send(process.pid, number, to=os.killpg))
-    process.popen.wait()
+def end(processes: Iterable[Process]) -> None:
+    """TERM for the processes and whatever came of them, KILL for what is there after ten seconds; then it is gone."""
+    _end(list(processes), strays=False)
 
 
-def end_all(processes: Iterable[Process], *, mark: str) -> None:
-    """End the `processes` and whatever they started that is still there, all at once."""
-    known = list(processes)
+def end_all(processes: Iterable[Process]) -> None:
+    """As `end`; where this process adopts orphans, what came of a process whose keeper was killed ends as well.
 
-    def there() -> bool:
-        for process in known:
-            process.popen.poll()
-        return bool(_marked(mark))
-
-    def send(number: int) -> None:
-        for pid in _marked(mark):
-            _send(pid, number, to=os.kill)
-
-    _end(there, send)
-    for process in known:
-        process.popen.wait()
+    `processes` are all that this process started: any other child is taken for an orphan.
+    """
+    _end(list(processes), strays=keeper.adopts_orphans())
 
 
-def _end(there: Callable[[], bool], send: Callable[[int], object]) -> None:
-    send(signal.SIGTERM)
+def _end(processes: Sequence[Process], *, strays: bool) -> None:
+    keepers = [process.kept for process in processes]
+    _signal(_below(keepers, strays=strays), signal.SIGTERM)
     end_of_grace = time.monotonic() + GRACE_S
-    while there():
+    # A keeper has ended when the kernel knows of no child of it: what a look at /proc may miss, that does not.
+    while any(each.poll() is None for each in keepers) or (strays and _orphans(keepers)):
         if time.monotonic() > end_of_grace:
-            send(signal.SIGKILL)
+            _kill(keepers, strays=strays)
         time.sleep(POLL_S)
 
 
-def _send(pid: int, number: int, *, to: Callable[[int, int], None]) -> bool:
-    """Whether there was anything to receive the signal."""
-    try:
-        to(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _kill(keepers: Sequence[subprocess.Popen[bytes]], *, strays: bool) -> None:
+    """KILL, after all have been stopped: who is stopped starts no more of its kind meanwhile."""
+    stopped = set[int]()
+    while more := set(_below(keepers, strays=strays)) - stopped:
+        _signal(more, signal.SIGSTOP)
+        stopped |= more
+    _signal(stopped, signal.SIGKILL)
 
 
-def _marked(mark: str) -> list[int]:
-    """The processes with the mark, zombies excepted: those have no environment any more."""
-    wanted = f"{MARK}={mark}".encode()
+def _below(keepers: Sequence[subprocess.Popen[bytes]], *, strays: bool) -> list[int]:
+    """All that came of the processes, as /proc shows it at this moment; with `strays` the orphans as well."""
+    children = _children()
+    waiting = [child for each in keepers if each.poll() is None for child in children.get(each.pid, ())]
+    if strays:
+        waiting += _orphans(keepers)
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        # Of another user, or just ended.
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], ())
+    return found
+
+
+def _orphans(keepers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """The living children of this process that are none of the `keepers`."""
+    found = set(_children().get(os.getpid(), ())) - {each.pid for each in keepers}
+    for pid in list(found):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                found.discard(pid)
+    return list(found)
+
+
+def _children() -> dict[int, list[int]]:
+    """Every process by its parent."""
+    found: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # Of one that has just ended.
         with contextlib.suppress(OSError):
-            if wanted in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+            # 12 (a name (with anything in it)) S 1 …
+            parent = int(path.read_bytes().rpartition(b")")[2].split()[1])
+            found.setdefault(parent, []).append(int(path.parent.name))
+    return found
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _line(descriptor: int) -> bytes:
+    """The next line; empty where the other end was closed without one."""
+    found = b""
+    while (byte := os.read(descriptor, 1)) not in {b"", b"\n"}:
+        found += byte
     return found

@@ -11,13 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from lab import releases
-from tests.emr_lab.conftest import BUCKET, LABEL, Rehearsal, compose, spark_step, step
+from tests.emr_lab.conftest import BUCKET, LABEL, Rehearsal, compose, spark_step, step, wait_for
 from tests.unit.fake_nodes import wait_until
 
 HERE = Path(__file__).parent
 TEXT = b"apple kiwi apple\npear apple kiwi\n"
 COUNTS = {"apple": 3, "kiwi": 2, "pear": 1}
 MARK = "/opt/mark"
+# In a session of its own, without its parent and its environment; nothing else on the nodes has this number.
+STRAY_S = 86399
+LEAVES = (
+    f"touch /tmp/left /dev/shm/left; env -i setsid sleep {STRAY_S} & env -i setsid sh -c 'setsid sleep {STRAY_S} &'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,7 @@ def cluster(rehearsal: Rehearsal, scripts) -> Iterator[str]:
         spark_step("too big", *counting, f"s3://{BUCKET}/results/big", memory="100g"),
         spark_step("hog", scripts["hog.py"], "3", once=True),
         step("hdfs", "bash", "-c", "echo hello | hadoop fs -put - /tmp-hello && hadoop fs -cat /tmp-hello"),
+        step("leaves", "bash", "-c", LEAVES),
         keep=True,
         BootstrapActions=[{"Name": "mark", "ScriptBootstrapAction": {"Path": mark, "Args": ["a fruit"]}}],
         Configurations=[
@@ -51,7 +57,7 @@ def cluster(rehearsal: Rehearsal, scripts) -> Iterator[str]:
             },
         ],
     )
-    last = rehearsal.wait_step(cluster, "hdfs", "COMPLETED", "FAILED", "CANCELLED")
+    last = rehearsal.wait_step(cluster, "leaves", "COMPLETED", "FAILED", "CANCELLED")
     assert last["Status"]["State"] != "CANCELLED", rehearsal.everything(cluster)
     yield cluster
     rehearsal.emr.terminate_job_flows(JobFlowIds=[cluster])
@@ -133,6 +139,26 @@ def test_cancelled_step_leaves_nothing_in_yarn(rehearsal: Rehearsal, cluster, sc
     assert "application_" not in compose(*listing)
 
 
+def left_on_the_primary() -> tuple[int, str]:
+    """How many processes of LEAVES run there, and its files."""
+    look = "for each in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$each; echo; done 2>/dev/null"
+    running = compose("exec", "-T", "primary", "sh", "-c", look, check=False).splitlines()
+    files = compose("exec", "-T", "primary", "sh", "-c", "ls /tmp/left /dev/shm/left 2>/dev/null", check=False)
+    return running.count(f"sleep {STRAY_S} "), files
+
+
+def test_cancelled_step_takes_along_what_it_left_behind(rehearsal: Rehearsal, cluster):
+    before, _ = left_on_the_primary()
+    assert before == 2  # of the step that came to its end, as on EMR
+    rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("flees", "bash", "-c", f"{LEAVES}; sleep 900")])
+    rehearsal.wait_step(cluster, "flees", "RUNNING")
+    wait_for(lambda: {"left": left_on_the_primary()[0]}, lambda found: found["left"] == before + 2)
+    name = rehearsal.step(cluster, "flees")["Id"]
+    rehearsal.emr.cancel_steps(ClusterId=cluster, StepIds=[name])
+    rehearsal.wait_step(cluster, "flees", "CANCELLED")
+    assert left_on_the_primary()[0] == before
+
+
 def test_restart_of_the_endpoint_leaves_the_step_alone(rehearsal: Rehearsal, cluster):
     long = step("long", "bash", "-c", "echo begun; until [ -e ~/go ]; do sleep 0.2; done; echo done")
     rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[long])
@@ -153,6 +179,7 @@ def test_nodes_have_no_way_out(rehearsal: Rehearsal, cluster):
 
 
 def test_failing_bootstrap_action_and_what_the_next_cluster_finds(rehearsal: Rehearsal, cluster):
+    assert left_on_the_primary() == (2, "/dev/shm/left\n/tmp/left\n")  # noqa: S108
     rehearsal.emr.terminate_job_flows(JobFlowIds=[cluster])
     script = f"#!/bin/bash\nls {MARK} 2>&1\nhostname | grep -q core-2 && {{ echo no room >&2; exit 3; }}\nexit 0\n"
     fails = rehearsal.put("artifacts/fails.sh", script.encode())
@@ -160,6 +187,7 @@ def test_failing_bootstrap_action_and_what_the_next_cluster_finds(rehearsal: Reh
         step("never", "true"), BootstrapActions=[{"Name": "fails", "ScriptBootstrapAction": {"Path": fails}}]
     )  # waits until the first one has left the nodes
     status = rehearsal.wait(failing, "TERMINATED_WITH_ERRORS", "TERMINATED")
+    assert left_on_the_primary() == (0, "")
     assert status["State"] == "TERMINATED_WITH_ERRORS"
     reason = status["StateChangeReason"]
     assert reason["Code"] == "BOOTSTRAP_FAILURE"

@@ -32,8 +32,9 @@ def bare_node(root, monkeypatch):
     """A core node whose big waits are short; what it started is ended."""
     monkeypatch.setattr(processes, "GRACE_S", 0.5)
     monkeypatch.setattr(sizing, "this_host", lambda: sizing.Host(cpus=8, memory_mb=64 * 1024))
-    data, programs = root / "mnt", root / "bin"
+    data, shared, programs = root / "mnt", root / "tmp", root / "bin"
     data.mkdir()
+    shared.mkdir()
     programs.mkdir()
     for name, body in PROGRAMS.items():
         (programs / name).write_text(f"#!/bin/sh\nDATA={data}\n{body}\n")
@@ -46,7 +47,9 @@ def bare_node(root, monkeypatch):
         "AWS_REGION": "eu-west-3",
         "AWS_ENDPOINT_URL_S3": "http://minio:9000",
     }
-    made = controller.Node(name="core-1", data=data, s3a=S3A, environment=environment, credentials=root / "env")
+    made = controller.Node(
+        name="core-1", data=data, shared=[shared], s3a=S3A, environment=environment, credentials=root / "env"
+    )
     yield made
     made.reset(None, [])
 
@@ -122,6 +125,11 @@ def lives(pid):
     """Whether it runs; one that has ended and waits for its parent does not."""
     stat = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(stat.strip()) and not stat.startswith("Z")
+
+
+def stray():
+    """A program that leaves one behind, in a session of its own, without its environment and its parent; its pid."""
+    return ("sh", "-c", "env -i setsid sh -c 'echo $$; exec sleep 600' &")
 
 
 def pid_in(client, process):

@@ -267,7 +267,7 @@ def _node(root: Path, name: str) -> FakeNode:
         "AWS_ENDPOINT_URL_S3": "http://s3.test",
         "AWS_REGION": REGION,
     }
-    node = FakeNode(name=name, data=data, s3a=S3A, environment=environment, credentials=root / "key")
+    node = FakeNode(name=name, data=data, shared=[], s3a=S3A, environment=environment, credentials=root / "key")
     node.said = {"spark": "4.1.1", "hadoop": "3.4.2", "scala": "2.13.17", "python": "3.11.2", "java": "17.0.17"}
     return node
 

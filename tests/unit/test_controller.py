@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from lab import sizing
-from tests.unit.bare_node import Client, lives, pid_in
+from tests.unit.bare_node import Client, lives, pid_in, stray
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -69,20 +69,37 @@ def test_a_node_without_a_cluster_runs_nothing(client):
 def test_after_a_reset_nothing_is_left_of_the_cluster_before(client, node):
     client.reset()
     # YARN's containers are in sessions of their own, and no children of the process that started them.
-    away = "import os, subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
-    process = client.start("python3", "-c", away)
-    stray = pid_in(client, process)
+    process = client.start(*stray())
+    left = pid_in(client, process)
     client.ended(process)
     (node.data / "opt/emrlab/bin").mkdir(parents=True)
     (node.data / "hdfs").symlink_to(node.data / "opt")
-    assert lives(stray)
+    assert lives(left)
 
     client.reset()
-    assert not lives(stray)
+    assert not lives(left)
     assert client.refused(f"/processes/{process}")[0] == 404
     assert sorted(entry.name for entry in node.data.iterdir()) == ["conf", "home", "opt", "s3", "tmp", "var"]
     assert not any((node.data / "opt").iterdir())
     assert client.ask("/logs") == []
+
+
+def test_what_a_step_leaves_in_folders_of_everybody_is_removed(client, node, tmp_path):
+    client.reset()
+    (shared,) = node.shared
+    (tmp_path / "kept").mkdir()
+    leave = (
+        f"cd {shared}; touch file .hidden; ln -s {tmp_path}/kept link; mkdir -p closed/inner; touch closed/inner/file; "
+        f"chmod 0 closed/inner closed; mkdir -p {node.data}/home/closed/inner; chmod 0 {node.data}/home/closed; "
+        f"chmod 500 {node.data}"
+    )
+    assert client.run("sh", "-c", leave)[0] == 0
+    deep = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')"
+    assert client.run("python3", "-c", deep, cwd=str(shared))[0] == 0
+    client.reset()
+    assert list(shared.iterdir()) == []
+    assert not (node.data / "home/closed").exists()
+    assert (tmp_path / "kept").exists()
 
 
 def test_a_reset_ends_no_one_elses_process(client):

@@ -1,10 +1,12 @@
 """Processes on a node: their output, environment and end."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.unit.bare_node import lives, pid_in, wait_for
+from tests.unit.bare_node import lives, pid_in, stray, wait_for
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -45,6 +47,50 @@ def test_a_killed_process_takes_its_children_along(client):
     assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGTERM}
     assert not lives(child)
     assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGTERM}
+
+
+def test_a_killed_process_takes_along_what_left_its_session_and_lost_its_environment(client):
+    client.reset()
+    process = client.start("sh", "-c", f"trap '' TERM; ({stray()[-1]}); while :; do sleep 0.1; done")
+    left = pid_in(client, process)
+    assert lives(left)
+    assert client.ask(f"/processes/{process}/kill", {}) == {"exit": -signal.SIGKILL}
+    assert not lives(left)
+
+
+def test_one_that_starts_its_like_without_end_is_ended(client, node):
+    client.reset()
+    fleeing = (
+        "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\n"
+        "while True:\n    if os.fork():\n        os._exit(0)\n    os.setsid()"
+    )
+    process = client.start("python3", "-c", fleeing)
+    pid_in(client, process)
+    client.ended(process)
+    client.ask(f"/processes/{process}/kill", {})
+    assert node.process(process).kept.poll() == 0
+
+
+def test_what_came_of_a_process_whose_keeper_was_killed_ends_with_the_rest(tmp_path):
+    script = f"""
+from pathlib import Path
+from lab.emr import keeper, processes
+from tests.unit.bare_node import lives
+processes.GRACE_S = 0.5
+keeper.adopt_orphans()
+folder = Path({str(tmp_path)!r})
+argv = ["sh", "-c", "kill -KILL $PPID; env -i setsid sh -c 'echo $$; trap : TERM; while :; do sleep 0.1; done' & wait"]
+files = dict(stdout=folder / "out", stderr=folder / "err")
+process = processes.start(argv, env={{"PATH": "/usr/bin:/bin"}}, cwd=folder, **files)
+while not (folder / "out").read_text().endswith("\\n"):
+    pass
+left = int((folder / "out").read_text())
+print(process.exit_code, lives(left), lives(process.pid))
+processes.end_all([process])
+print(lives(left), lives(process.pid))
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=50)
+    assert told.stdout.splitlines() == ["-9 True True", "False False"], told.stderr
 
 
 def test_a_process_that_does_not_heed_term_is_killed(client):
