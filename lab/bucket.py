@@ -14,19 +14,21 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
-from minio.error import MinioAdminException, MinioException
+from minio.error import MinioAdminException, MinioException, S3Error
 
 from lab import s3_users
 
 BUCKET = "emrlab"
 EVENT_LOGS = "spark-events/"
+# The key ids of the users that were made here, as a JSON list. Root alone may write it.
+MADE = "emrlab/users.json"
 POLICIES = Path(__file__).parent.parent / "policies"
 CREDENTIALS = Path("/run/credentials/env")
 DEADLINE_S = 60
@@ -97,7 +99,27 @@ def prepare(keys: Mapping[str, str], *, endpoint: str, region: str, kind: str = 
         for name in (each.removesuffix(key_id).lower() for each in keys if each.endswith(key_id))
     ]
     server = s3_users.Server(address=endpoint, region=region, root=root, password=password, http=http)
-    s3_users.GRANT[kind](server, users, bucket=BUCKET)
+    former, in_use = _made(client), {user.key_id for user in users}
+    _record(client, before=former, now=former | in_use)
+    s3_users.GRANT[kind](server, users, former=former, bucket=BUCKET)
+    _record(client, before=former | in_use, now=in_use)
+
+
+def _made(client: Minio) -> set[str]:
+    """The users that were made here before."""
+    try:
+        answer = client.get_object(BUCKET, MADE)
+    except S3Error as error:
+        if error.code == "NoSuchKey":
+            return set()
+        raise
+    return set(json.loads(answer.read()))
+
+
+def _record(client: Minio, *, before: Set[str], now: Set[str]) -> None:
+    if now != before:
+        content = json.dumps(sorted(now)).encode()
+        client.put_object(BUCKET, MADE, io.BytesIO(content), length=len(content))
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ which the services' volumes are mounted:
     root/user, root/password    for MINIO_ROOT_USER_FILE and MINIO_ROOT_PASSWORD_FILE
     init/env                    every key under its name in `.env`, for bucket.py
     job/env, history/env        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the one user
+    spark/auth.conf             what Spark's master, workers, drivers and executors know each other by
     emr/env                     those of the job, and the laptop's as they are in `.env`: by them its requests are known
 
 No key is printed, stands on a command line or in an environment that `docker inspect` shows. The standard library is
@@ -29,7 +30,7 @@ ENV_FILE = Path(__file__).parent.parent / ".env"
 READER_UID = 1000  # every service runs as this user
 USERS = ("job", "data", "history")
 # MinIO takes names of users from 3 characters and secrets from 8; AWS's own have 20 and 40.
-SHORTEST = {"MINIO_ROOT_USER": 3, "MINIO_ROOT_PASSWORD": 8} | {
+SHORTEST = {"MINIO_ROOT_USER": 3, "MINIO_ROOT_PASSWORD": 8, "SPARK_AUTH_SECRET": 32} | {
     f"{user.upper()}_{part}": length
     for user in USERS
     for part, length in (("ACCESS_KEY_ID", 3), ("SECRET_ACCESS_KEY", 8))
@@ -59,7 +60,7 @@ def ensure(env_file: Path) -> dict[str, str]:
     The file is replaced as a whole, is its owner's alone (0600), and belongs to the owner of its folder.
 
     Raises:
-        CredentialsError: a key that is there is too short for MinIO.
+        CredentialsError: a key that is there is too short.
         OSError: the file cannot be read or written.
     """
     known = read(env_file)
@@ -67,9 +68,7 @@ def ensure(env_file: Path) -> dict[str, str]:
         if name in known and len(known[name]) < shortest:
             length = len(known[name])
             fix = "remove that line, a new key is made" if length == 0 else "give a longer one, or remove that line"
-            raise CredentialsError(
-                f"{name} in {env_file} has {length} characters, MinIO takes {shortest} or more; {fix}"
-            )
+            raise CredentialsError(f"{name} in {env_file} has {length} characters, {shortest} are the fewest; {fix}")
     missing = {name: _new(name) for name in SHORTEST if name not in known}
     if missing:
         before = env_file.read_text() if env_file.exists() else ""
@@ -105,9 +104,10 @@ def hand_out(keys: Mapping[str, str], folder: Path, *, uid: int = READER_UID) ->
     files = {
         "root/user": keys["MINIO_ROOT_USER"],
         "root/password": keys["MINIO_ROOT_PASSWORD"],
-        "init/env": _lines(keys),
+        "init/env": _lines({name: keys[name] for name in keys if name != "SPARK_AUTH_SECRET"}),
         "job/env": _aws_lines(keys, "job"),
         "history/env": _aws_lines(keys, "history"),
+        "spark/auth.conf": f"spark.authenticate true\nspark.authenticate.secret {keys['SPARK_AUTH_SECRET']}\n",
         "emr/env": _aws_lines(keys, "job") + _lines({name: keys[name] for name in keys if name.startswith("DATA_")}),
     }
     for name, content in files.items():
@@ -141,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _new(name: str) -> str:
     """Letters, digits, `-` and `_` only: no quoting in `.env`, in a shell or in a signature."""
-    if name.endswith(("_PASSWORD", "_SECRET_ACCESS_KEY")):
+    if name.endswith(("_PASSWORD", "_SECRET", "_SECRET_ACCESS_KEY")):
         return secrets.token_urlsafe(30)  # 40 characters
     user = "root" if name == "MINIO_ROOT_USER" else name.split("_", maxsplit=1)[0].lower()
     return f"{user}-{secrets.token_hex(6)}"

@@ -19,6 +19,7 @@ from lab import docker, releases, sizing
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 DISK_GIB = 10
 DAEMON_TIMEOUT_S = 15
+SAFE_ENGINE = 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,11 @@ TROUBLES = {
     "compose-v1": Trouble(
         says="only Compose v1 ({version}) is here, the lab needs v2",
         fix="install the package docker-compose-plugin (Docker's own) or docker-compose-v2 (Ubuntu)",
+    ),
+    "engine": Trouble(
+        says="Docker Engine {version}: machines of the same network segment can reach its ports on 127.0.0.1",
+        fix="install 28 or later, as docs.docker.com/engine/install says, or use the lab in networks that you trust",
+        needed=False,
     ),
     "buildx": Trouble(
         says="no docker buildx, which builds the images",
@@ -142,7 +148,7 @@ def examine() -> Iterator[Finding]:
     if isinstance(found, Finding):
         yield found
     else:
-        yield Finding(subject="Docker", text=found.version)
+        yield _engine(found)
         yield from needs(found)
         yield from _ports(docker.ports())
         yield from building(found)
@@ -207,6 +213,14 @@ def _trouble(subject: str, name: str, **values: object) -> Finding:
     trouble = TROUBLES[name]
     text, fix = trouble.says.format(**values), trouble.fix.format(**values)
     return Finding(subject=subject, text=text, fix=fix, needed=trouble.needed)
+
+
+def _engine(found: Daemon) -> Finding:
+    """Docker Desktop's machine, whose folder is not here, has no neighbours. https://github.com/moby/moby/issues/45610"""
+    major = re.match(r"[0-9]+", found.version)
+    if major and int(major[0]) < SAFE_ENGINE and found.folder.exists():
+        return _trouble("Docker", "engine", version=found.version)
+    return Finding(subject="Docker", text=found.version)
 
 
 def _compose() -> Finding:

@@ -2,13 +2,14 @@
 
 `GRANT` has one function a server, by the name that its image carries in S3_SERVER (docker/s3/Dockerfile). Each brings
 the server to the same state: the users with their keys, each allowed what its IAM statements say and nothing else.
-tests/lab/test_security.py shows what that has to come to.
+Users and policies that others made there stay as they are: what may be removed is `former`, the key ids of users that
+were made here. tests/lab/test_security.py shows what that has to come to.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,6 +21,8 @@ import urllib3
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.signer import sign_v4_s3
+
+POLICY_PREFIX = "emrlab-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,8 @@ class RefusedError(Exception):
     """The server does not do what root asks for: its answer, in one line."""
 
 
-def minio(server: Server, users: Sequence[User], *, bucket: str) -> None:  # noqa: ARG001 - its policies name the bucket
-    """Users with policies of their own, by MinIO's admin API. Users of keys that are no longer in use are removed.
+def minio(server: Server, users: Sequence[User], *, former: Set[str], bucket: str) -> None:  # noqa: ARG001 - its policies name the bucket
+    """Users with policies of their own, by MinIO's admin API.
 
     Raises:
         MinioAdminException: the server refuses.
@@ -63,17 +66,18 @@ def minio(server: Server, users: Sequence[User], *, bucket: str) -> None:  # noq
         http_client=server.http,
     )
     for user in users:
-        admin.policy_add(user.name, policy={"Version": "2012-10-17", "Statement": list(user.statements)})
+        name = f"{POLICY_PREFIX}{user.name}"
+        admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": list(user.statements)})
         admin.user_add(user.key_id, user.secret)
-        admin.policy_set(user.name, user=user.key_id)
-    names, in_use = {user.name for user in users}, {user.key_id for user in users}
-    for key_id in json.loads(admin.user_list()):
-        if key_id.split("-")[0] in names and key_id not in in_use:
-            admin.user_remove(key_id)
+        admin.policy_set(name, user=user.key_id)
+    for key_id in (former - {user.key_id for user in users}) & json.loads(admin.user_list()).keys():
+        admin.user_remove(key_id)
 
 
-def versitygw(server: Server, users: Sequence[User], *, bucket: str) -> None:
+def versitygw(server: Server, users: Sequence[User], *, former: Set[str], bucket: str) -> None:
     """Users by the gateway's admin API; their rights are the bucket's policy, as it has none of a user's.
+
+    Statements of the policy that are about others stay.
 
     Raises:
         RefusedError: the server refuses.
@@ -88,16 +92,32 @@ def versitygw(server: Server, users: Sequence[User], *, bucket: str) -> None:
                 server, "PATCH", f"/update-user?{query}", body=f"<MutableProps>{changed}</MutableProps>"
             )
         _check(status, said)
+    in_use = {user.key_id for user in users}
     statements = [
         {**statement, "Sid": f"{user.name}{statement['Sid']}", "Principal": {"AWS": [user.key_id]}}
         for user in users
         for statement in user.statements
     ]
+    status, said = _ask(server, "GET", f"/{bucket}?policy=", body="")
+    if status != 404:  # there is none yet
+        _check(status, said)
+        statements += [each for each in json.loads(said)["Statement"] if not _principals(each) <= former | in_use]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     _check(*_ask(server, "PUT", f"/{bucket}?policy=", body=policy))
+    for key_id in sorted(former - in_use):
+        status, said = _ask(server, "PATCH", f"/delete-user?{urlencode({'access': key_id})}", body="")
+        if status != 404:  # it is gone already
+            _check(status, said)
 
 
 GRANT: dict[str, Callable[..., None]] = {"minio": minio, "versitygw": versitygw}
+
+
+def _principals(statement: Mapping[str, Any]) -> set[str]:
+    """Whom a bucket policy's statement is about: "*", {"AWS": "…"} or {"AWS": ["…", …]}."""
+    principal = statement["Principal"]
+    named = principal["AWS"] if isinstance(principal, dict) else principal
+    return {named} if isinstance(named, str) else set(named)
 
 
 def _ask(server: Server, method: str, path: str, *, body: str) -> tuple[int, str]:

@@ -14,6 +14,8 @@ CERTIFICATES = "docker/certificates/host.pem"  # what docker/base makes
 BUILD_TIMEOUT_S = 3600
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 120
+# Of the node with the driver: its daemons and a driver of the size that EMR gives it.
+SMALLEST_PRIMARY_MB = 4096
 # What stands behind each port of compose.yaml.
 _BEHIND = {
     "S3_PORT": "S3",
@@ -78,6 +80,7 @@ def variables(
         "INSTANCE_TYPE": asked.name,
         "WORKER_CPUS": str(min(asked.vcpu, host.cpus)),
         "WORKER_MEMORY_LIMIT": f"{given.memory_mb}m",
+        "PRIMARY_MEMORY_LIMIT": f"{max(given.memory_mb, SMALLEST_PRIMARY_MB)}m",
         "SPARK_WORKER_CORES": str(given.vcpu),
         "SPARK_WORKER_MEMORY": f"{given.yarn_mb}m",
     }

@@ -109,7 +109,8 @@ def write(
     for name in SITES:
         tree = _site(TEMPLATES / f"{name}.xml") | computed.get(name, {}) | given[name]
         (hadoop / f"{name}.xml").write_bytes(_xml(tree))
-    (hadoop / "log4j.properties").write_bytes((TEMPLATES / "log4j.properties").read_bytes())
+    for name in ("hadoop-policy.xml", "log4j.properties"):
+        (hadoop / name).write_bytes((TEMPLATES / name).read_bytes())
     settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | given["spark-defaults"]
     (spark / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in given["spark-env"].items())

@@ -1,4 +1,5 @@
-"""The instance controller of a node: does what the endpoint says, and nothing by itself. Beside it runs metadata.py.
+"""The instance controller of a node: does what the endpoint says, and nothing by itself. Beside it run
+metadata.py and, on the primary, door.py.
 
 `python3 -m lab.emr.controller` in a node's container; HTTP and JSON on port 8321. Whoever asks shows the token in the
 header X-Token; `GET /` alone wants none.
@@ -23,7 +24,6 @@ import hmac
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 import threading
@@ -36,7 +36,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lab import sizing
-from lab.emr import configuration, daemons, keeper, metadata, processes, versions
+from lab.emr import configuration, daemons, door, keeper, metadata, processes, versions, wiping
 from lab.emr.daemons import Daemon
 from lab.emr.processes import Process
 
@@ -111,7 +111,7 @@ class Node:
             processes.end_all([*self._processes.values(), *self._daemons.values()])
             self._processes, self._daemons, self._given, self.cluster = {}, {}, given, None
             for folder in (self.data, *self.shared):
-                _wipe(folder)
+                wiping.wipe(folder)
             for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
                 (self.data / name).mkdir(parents=True)
             configuration.write(
@@ -213,21 +213,6 @@ class Node:
         if must_exist and not path.is_file():
             raise RequestError(HTTPStatus.NOT_FOUND, f"{self.name} has no log {name}")
         return path
-
-
-def _wipe(folder: Path) -> None:
-    """Remove what this user has in the folder, also where it took its own rights away or went deeper than Python can.
-
-    Raises:
-        OSError, subprocess.CalledProcessError: something is still there.
-    """
-    if not folder.exists():
-        return
-    if folder.stat().st_uid == os.getuid():
-        folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
-    of_ours = ["find", str(folder), "-mindepth", "1", "-maxdepth", "1", "-uid", str(os.getuid())]
-    subprocess.run([*of_ours, "-type", "d", "-exec", "chmod", "-R", "u+rwX", "--", "{}", "+"], check=False)
-    subprocess.run([*of_ours, "-exec", "rm", "-rf", "--", "{}", "+"], capture_output=True, text=True, check=True)
 
 
 def key(credentials: Path = CREDENTIALS) -> dict[str, str]:
@@ -391,7 +376,11 @@ def main() -> int:
     keeper.adopt_orphans()
     try:
         serving = server(node, address="0.0.0.0", port=PORT)  # noqa: S104 - the container's own networks
-        threading.Thread(target=metadata.server(lambda: key(CREDENTIALS)).serve_forever, daemon=True).start()
+        beside = [metadata.server(lambda: key(CREDENTIALS))]
+        if node.name == "primary":
+            beside.append(door.server(token(CREDENTIALS), address="0.0.0.0"))  # noqa: S104
+        for each in beside:
+            threading.Thread(target=each.serve_forever, daemon=True).start()
     except OSError as error:
         sys.stderr.write(
             f"error: {error.filename or PORT}: {error.strerror}; docker compose logs secrets may tell why\n"

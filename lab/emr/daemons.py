@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from lab.emr import door
 from lab.emr.processes import Process
 
 DEADLINE_S = 90.0
@@ -34,8 +35,9 @@ class Daemon:
         name: as EMR's nodes call it.
         main: Java's class.
         heap: the variable of hadoop-env or yarn-env with its heap in MB.
-        up: whether it is, asked of the primary's own pages for a node's name.
+        up: whether it is, on the node of this name.
         log: below /var/log, without the node's name, as on EMR.
+        arguments: of its own, besides the configuration that all read.
     """
 
     name: str
@@ -43,25 +45,28 @@ class Daemon:
     heap: str
     up: Callable[[str], bool]
     log: str
+    arguments: tuple[str, ...] = ()
 
 
 def _namenode(_: str) -> bool:
-    return bool(_bean("NameNodeStatus")["State"] == "active")
+    return bool(_bean(9870, "NameNode", "NameNodeStatus")["State"] == "active")
 
 
 def _resourcemanager(_: str) -> bool:
-    return bool(_ask("8088/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE")
+    return bool(_ask(f"{PRIMARY}:{door.PORT}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE")
 
 
-def _datanode(node: str) -> bool:
-    return any(name.split(":")[0] == node for name in json.loads(_bean("NameNodeInfo")["LiveNodes"]))
+def _datanode(_: str) -> bool:
+    """The NameNode has taken it in."""
+    return all(each["ActorState"] == "RUNNING" for each in json.loads(_bean(9864, "DataNode", "DataNodeInfo")[_ACTORS]))
 
 
 def _nodemanager(node: str) -> bool:
-    nodes = (_ask("8088/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
+    nodes = (_ask(f"{PRIMARY}:{door.PORT}/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
     return any(found["nodeHostName"] == node for found in nodes)
 
 
+_ACTORS = "BPServiceActorInfo"
 _YARN = "org.apache.hadoop.yarn.server"
 _HDFS = "org.apache.hadoop.hdfs.server"
 NAMENODE = Daemon(
@@ -73,6 +78,8 @@ RESOURCEMANAGER = Daemon(
     "YARN_RESOURCEMANAGER_HEAPSIZE",
     _resourcemanager,
     "hadoop-yarn/hadoop-yarn-resourcemanager",
+    # The others know it by its door.
+    ("-D", f"yarn.resourcemanager.webapp.address=127.0.0.1:{door.RESOURCE_MANAGER_PORT}"),
 )
 DATANODE = Daemon(
     "datanode", f"{_HDFS}.datanode.DataNode", "HADOOP_DATANODE_HEAPSIZE", _datanode, "hadoop-hdfs/hadoop-hdfs-datanode"
@@ -101,7 +108,8 @@ def command(daemon: Daemon, *, conf: Path, home: Path, environment: Mapping[str,
         environment: what hadoop-env and yarn-env export.
     """
     heap_mb = environment.get(daemon.heap, str(HEAP_MB))
-    return ["java", f"-Xmx{heap_mb}m", *_JAVA, "-cp", f"{conf}:{home}:{home}/jars/*", daemon.main]
+    classes = f"{conf}:{home}:{home}/jars/*"
+    return ["java", f"-Xmx{heap_mb}m", *_JAVA, "-cp", classes, daemon.main, *daemon.arguments]
 
 
 def wait(started: Mapping[Daemon, Process], *, node: str, deadline_s: float = DEADLINE_S) -> None:
@@ -141,14 +149,14 @@ def _up(daemon: Daemon, node: str) -> bool:
         return False
 
 
-def _bean(name: str) -> Any:
-    """One of the NameNode's figures."""
-    return _ask(f"9870/jmx?qry=Hadoop:service=NameNode,name={name}")["beans"][0]
+def _bean(port: int, service: str, name: str) -> Any:
+    """One of the figures of a daemon on this node."""
+    return _ask(f"127.0.0.1:{port}/jmx?qry=Hadoop:service={service},name={name}")["beans"][0]
 
 
-def _ask(port_and_path: str) -> Any:
-    request = urllib.request.Request(f"http://{PRIMARY}:{port_and_path}", headers={"Accept": "application/json"})
-    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - the node beside
+def _ask(address: str) -> Any:
+    request = urllib.request.Request(f"http://{address}", headers={"Accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - the lab's own nodes
         return json.loads(answer.read())
 
 

@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
@@ -103,12 +103,13 @@ def everywhere(nodes: list[Node], path: str, body: Any) -> None:
 
 @dataclass(frozen=True)
 class Yarn:
-    """The ResourceManager's REST API.
+    """The ResourceManager's REST API, by its door on the primary: its address, and the token that it wants.
 
     https://hadoop.apache.org/docs/r3.4.2/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html
     """
 
     url: str
+    token: str = field(repr=False)
 
     def alive(self, tag: str | None = None) -> Iterator[str]:
         """The ids of the applications that have not ended: all, or those with a tag.
@@ -132,7 +133,7 @@ class Yarn:
     def _ask(self, path: str, body: Any = None) -> Any:
         method = "GET" if body is None else "PUT"
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "X-Token": self.token}
         request = urllib.request.Request(f"{self.url}{path}", content, headers, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310

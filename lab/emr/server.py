@@ -22,7 +22,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 from lab import releases, sizing
-from lab.emr import controller
+from lab.emr import controller, door
 from lab.emr.admission import Offer
 from lab.emr.life import resume
 from lab.emr.nodes import Node, Yarn
@@ -36,7 +36,7 @@ CORES = tuple(f"core-{number}" for number in range(1, sizing.WORKERS + 1))
 # By which it is reached: through its port on this machine, or from a container of the lab.
 NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "emr"})
 SILENCE_S = 60
-RESOURCE_MANAGER = "http://primary:8088"
+RESOURCE_MANAGER = f"http://primary:{door.PORT}"
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def the_lab(*, state: Path = STATE, credentials: Path = controller.CREDENTIALS) 
     lab = Lab(
         offer=Offer(release=releases.find(None if label == "default" else label), instance_type=kind.name, cores=CORES),
         nodes={name: Node(name, f"http://{name}:{controller.PORT}", token) for name in ("primary", *CORES)},
-        yarn=Yarn(RESOURCE_MANAGER),
+        yarn=Yarn(RESOURCE_MANAGER, token),
         s3=boto3.client(
             "s3",
             aws_access_key_id=key["AWS_ACCESS_KEY_ID"],

@@ -88,7 +88,11 @@ def s3(user: str) -> Any:
     names = ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
     if user != "ROOT":
         names = (f"{user}_ACCESS_KEY_ID", f"{user}_SECRET_ACCESS_KEY")
-    key_id, secret = (keys()[name] for name in names)
+    return s3_client(*(keys()[name] for name in names))
+
+
+def s3_client(key_id: str, secret: str) -> Any:
+    """A client with this key."""
     return boto3.client(
         "s3",
         endpoint_url=cluster.find().s3,

@@ -223,7 +223,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         made = Lab(
             offer=Offer(release=releases.find(LABEL), instance_type="m5.xlarge", cores=("core-1", "core-2")),
             nodes=nodes,
-            yarn=Yarn(_url(servers["yarn"])),
+            yarn=Yarn(_url(servers["yarn"]), token),
             s3=FolderS3(root / "s3"),
             store=Store(root / "state.json"),
             keys={"test": "test"},

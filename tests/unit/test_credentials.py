@@ -31,7 +31,7 @@ def test_a_fresh_file_has_every_key_and_is_its_owners_alone(env_file):
     keys = credentials.ensure(env_file)
     assert set(keys) == {
         "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "JOB_ACCESS_KEY_ID", "JOB_SECRET_ACCESS_KEY", "DATA_ACCESS_KEY_ID",
-        "DATA_SECRET_ACCESS_KEY", "HISTORY_ACCESS_KEY_ID", "HISTORY_SECRET_ACCESS_KEY",
+        "DATA_SECRET_ACCESS_KEY", "HISTORY_ACCESS_KEY_ID", "HISTORY_SECRET_ACCESS_KEY", "SPARK_AUTH_SECRET",
     }  # fmt: skip
     assert credentials.read(env_file) == keys
     assert mode(env_file) == 0o600
@@ -40,10 +40,10 @@ def test_a_fresh_file_has_every_key_and_is_its_owners_alone(env_file):
 
 def test_keys_are_what_minio_takes_and_never_the_same_twice(env_file):
     keys = credentials.ensure(env_file)
-    assert len(set(keys.values())) == 8
+    assert len(set(keys.values())) == 9
     for name, value in keys.items():
         assert value.replace("-", "").replace("_", "").isalnum()
-        assert len(value) == 40 if name.endswith(("PASSWORD", "SECRET_ACCESS_KEY")) else 3 <= len(value) <= 20
+        assert len(value) == 40 if name.endswith(("PASSWORD", "SECRET", "SECRET_ACCESS_KEY")) else 3 <= len(value) <= 20
     env_file.unlink()
     assert not set(credentials.ensure(env_file).values()) & set(keys.values())
 
@@ -70,11 +70,12 @@ def test_a_file_that_others_can_read_is_closed(env_file):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("JOB_SECRET_ACCESS_KEY=", "has 0 characters, MinIO takes 8 or more; remove that line, a new key is made"),
+        ("JOB_SECRET_ACCESS_KEY=", "has 0 characters, 8 are the fewest; remove that line, a new key is made"),
         (
             "MINIO_ROOT_PASSWORD=short",
-            "has 5 characters, MinIO takes 8 or more; give a longer one, or remove that line",
+            "has 5 characters, 8 are the fewest; give a longer one, or remove that line",
         ),
+        ("SPARK_AUTH_SECRET=easy", "has 4 characters, 32 are the fewest; give a longer one, or remove that line"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_one_line_without_the_key(env_file, line, words, capsys):
@@ -91,10 +92,14 @@ def test_each_service_is_handed_its_own(env_file, tmp_path):
     for _ in range(2):  # as at every start
         credentials.hand_out(keys, folder, uid=os.getuid())
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    assert set(files) == {"root/user", "root/password", "init/env", "job/env", "history/env", "emr/env"}
+    assert set(files) == {
+        "root/user", "root/password", "init/env", "job/env", "history/env", "emr/env", "spark/auth.conf",
+    }  # fmt: skip
     assert all(mode(path) == 0o400 for path in files.values())
     assert files["root/password"].read_text() == keys["MINIO_ROOT_PASSWORD"]
-    assert credentials.read(files["init/env"]) == keys
+    secret = keys["SPARK_AUTH_SECRET"]
+    assert files["spark/auth.conf"].read_text() == f"spark.authenticate true\nspark.authenticate.secret {secret}\n"
+    assert credentials.read(files["init/env"]) == {name: keys[name] for name in keys if keys[name] != secret}
     for user in ("job", "history"):
         assert credentials.read(files[f"{user}/env"]) == {
             "AWS_ACCESS_KEY_ID": keys[f"{user.upper()}_ACCESS_KEY_ID"],

@@ -93,6 +93,20 @@ def test_what_is_wrong_is_one_line_with_the_fix(machine, capsys, answers, subjec
     assert lines[subject].split(maxsplit=2)[2].startswith(line)
 
 
+@pytest.mark.parametrize(("version", "word"), [("27.5.1", "note"), ("20.10.24+dfsg1", "note"), ("28.0.0", "ok")])
+def test_an_engine_whose_ports_the_neighbours_reach_is_named_and_fails_nothing(machine, capsys, version, word):
+    machine.write({"version --format": version})
+    code, lines = said(capsys)
+    assert code == 0
+    assert lines["Docker"].split()[0] == word
+    assert ("machines of the same network segment can reach its ports" in lines["Docker"]) == (word == "note")
+
+
+def test_an_old_docker_desktop_has_no_neighbours(machine, capsys):
+    machine.write({"version --format": "27.5.1", "info --format": f"8|{64 * 1024**3}|/not/on/this/machine"})
+    assert said(capsys)[1]["Docker"].split()[0] == "ok"
+
+
 def test_no_docker(machine, capsys):
     (machine.folder / "docker").unlink()
     code, lines = said(capsys)

@@ -88,6 +88,7 @@ def test_a_small_host_is_said_and_asked_for_no_more_than_it_has():
         "INSTANCE_TYPE": "m5.xlarge",
         "WORKER_CPUS": "2",
         "WORKER_MEMORY_LIMIT": "9728m",
+        "PRIMARY_MEMORY_LIMIT": "9728m",
         "SPARK_WORKER_CORES": "1",
         "SPARK_WORKER_MEMORY": "7296m",
     }

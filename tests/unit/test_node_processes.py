@@ -79,9 +79,11 @@ from tests.unit.bare_node import lives
 processes.GRACE_S = 0.5
 keeper.adopt_orphans()
 folder = Path({str(tmp_path)!r})
-argv = ["sh", "-c", "kill -KILL $PPID; env -i setsid sh -c 'echo $$; trap : TERM; while :; do sleep 0.1; done' & wait"]
+left = "env -i setsid sh -c 'echo $$; trap : TERM; while :; do sleep 0.1; done' & wait"
+argv = ["sh", "-c", "until [ -e go ]; do sleep 0.02; done; kill -KILL $PPID; " + left]
 files = dict(stdout=folder / "out", stderr=folder / "err")
 process = processes.start(argv, env={{"PATH": "/usr/bin:/bin"}}, cwd=folder, **files)
+(folder / "go").touch()
 while not (folder / "out").read_text().endswith("\\n"):
     pass
 left = int((folder / "out").read_text())
