@@ -101,6 +101,11 @@ def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str
     own = (
         Setting("spark.executorEnv.AWS_REGION", region, "the job's own client reads no other place for it"),
         Setting("spark.eventLog.dir", f"s3://{bucket}/spark-events", "HDFS ends with the cluster"),
+        Setting(
+            "spark.yarn.heterogeneousExecutors.enabled",
+            "false",
+            "EMR's own, on by default: executors of other sizes, cut to what a node has left; ours fit the model",
+        ),
     )
     return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE], given or {})
 

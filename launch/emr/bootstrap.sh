@@ -1,14 +1,16 @@
 #!/bin/bash
 # The bootstrap action: installs the job's Python packages to /opt/emrlab on a node, from the bucket alone.
 #
-#     bootstrap.sh s3://BUCKET/…/wheelhouse-….tar SHA256 PYTHON_VERSION
+#     bootstrap.sh s3://BUCKET/…/wheelhouse-….tar SHA256 PYTHON_VERSION [MODULE …]
 #
 # Runs as the user hadoop on every node, before EMR installs its applications. It wants `aws s3 cp` (on EMR's AMI) and
 # that Python with venv; Amazon Linux brings the latter by dnf, whose repositories are reached through S3. A node that
-# has these packages is left alone; one that has others gets these in their place.
+# has these packages is left alone; one that has others gets these in their place. At the end the modules are imported:
+# a node whose libraries do not do for them fails here, and not in the middle of the job.
 set -euo pipefail
 
 readonly wheelhouse=$1 sha256=$2 python=python$3
+shift 3
 readonly venv=/opt/emrlab
 readonly mark=$venv/wheelhouse.sha256
 
@@ -49,6 +51,10 @@ tar -xf "$work/wheelhouse.tar" -C "$work/wheels"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-index \
     --require-hashes --find-links "$work/wheels" --requirement "$work/wheels/requirements.txt" ||
     fail "the packages cannot be installed to $venv; pip says why above"
+for module in "$@"; do
+    said=$("$venv/bin/python" -c "import $module" 2>&1) ||
+        fail "the packages cannot be used on this node: import $module: ${said##*$'\n'}"
+done
 # Whatever the umask: YARN's containers run as another user.
 chmod -R a+rX "$venv"
 echo "$sha256" >"$mark"

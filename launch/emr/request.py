@@ -13,7 +13,7 @@ from typing import Any
 from lab import sizing
 from launch import cluster as docker
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
-from launch.emr.wheelhouse import architecture
+from launch.emr.wheelhouse import IMPORTED, architecture
 
 LOGS = f"{NAME}-logs/"  # in the bucket, which may have logs of others; policies/data.json and emr/node.json name it too
 IDLE_S = 600
@@ -95,7 +95,7 @@ def run_job_flow(cluster: Cluster, artifacts: Artifacts, *, python: str, step: d
                 "Name": "install the job's packages",
                 "ScriptBootstrapAction": {
                     "Path": artifacts.bootstrap,
-                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python],
+                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python, *IMPORTED],
                 },
             }
         ],

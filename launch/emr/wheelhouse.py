@@ -20,6 +20,8 @@ from packaging.markers import Marker
 
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
+# What of the packages is not Python alone, and so may find no library on a node.
+IMPORTED = ("ai_edge_litert.interpreter", "matplotlib.figure", "numpy", "obstore.store", "PIL.Image", "pyarrow.parquet")
 # Amazon Linux 2023 has glibc 2.34; wheels for any version up to it run there.
 GLIBC_MINOR = 34
 TIMEOUT_S = 900
@@ -141,9 +143,9 @@ def _download(folder: Path, *, machine: str, python: str) -> None:
 
 
 def _tar(folder: Path) -> bytes:
-    """The folder's files by name, without what tells who packed them and when."""
+    """The folder's files by name, without what tells who packed them and when; a name may have over 100 characters."""
     sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(folder.iterdir()):
             entry = tarfile.TarInfo(path.name)
             entry.size, entry.mode = path.stat().st_size, 0o644

@@ -148,6 +148,7 @@ def test_the_executors_are_those_that_two_m5_xlarge_hold():
     assert conf["spark.pyspark.python"] == "/opt/emrlab/bin/python"
     assert conf["spark.dynamicAllocation.enabled"] == "false"
     assert conf["spark.eventLog.dir"] == "s3://bucket/spark-events"
+    assert conf["spark.yarn.heterogeneousExecutors.enabled"] == "false"
 
 
 def test_what_is_the_labs_own_does_not_go_to_emr():

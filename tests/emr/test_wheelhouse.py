@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,31 @@ def test_the_tar_has_the_same_bytes_wherever_it_is_made(fetched, tmp_path):
         assert {(entry.mtime, entry.uid, entry.uname, entry.mode) for entry in archive} == {(0, 0, "", 0o644)}
 
 
+def test_a_wheel_whose_name_is_long_is_packed_and_unpacked(tmp_path):
+    """150 characters: a wheel for several versions of manylinux names them all."""
+    name = f"{'ai_edge_litert-2.3.0-cp311-cp311-':m<146}.whl"
+    wheels, unpacked = tmp_path / "wheels", tmp_path / "unpacked"
+    for folder in (wheels, unpacked):
+        folder.mkdir()
+    (wheels / name).write_bytes(b"a wheel")
+    content = wheelhouse._tar(wheels)
+    os.utime(wheels / name, (1, 1))
+    assert wheelhouse._tar(wheels) == content, "the same bytes whenever it is packed"
+    (tmp_path / "long.tar").write_bytes(content)
+    subprocess.run(["tar", "-xf", tmp_path / "long.tar", "-C", unpacked], check=True)
+    assert [path.name for path in unpacked.iterdir()] == [name]
+
+
+def test_what_the_nodes_import_at_the_end_is_what_the_job_has_beyond_python():
+    """Each package that brings a library of its own is among them, but for those that the named ones load."""
+    for module in wheelhouse.IMPORTED:
+        assert importlib.util.find_spec(module), module
+    source = "".join(path.read_text() for path in (wheelhouse.LOCK.parent / "pipeline").glob("*.py"))
+    used = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
+    named = {module.partition(".")[0] for module in wheelhouse.IMPORTED}
+    assert named == {"ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "pyarrow"} & used
+
+
 def test_it_is_fetched_once_and_again_when_damaged(fetched, tmp_path):
     first = wheelhouse.build(tmp_path, machine="x86_64", python="3.11")
     assert wheelhouse.build(tmp_path, machine="x86_64", python="3.11") == first
@@ -173,8 +199,8 @@ class Node:
         (self.bucket / name).write_bytes(content)
         return hashlib.sha256(content).hexdigest()
 
-    def run(self, name, sha256, python=PYTHON, path=None):
-        command = ["bash", str(self.script), f"s3://b/artifacts/{name}", sha256, python]
+    def run(self, name, sha256, *modules, path=None):
+        command = ["bash", str(self.script), f"s3://b/artifacts/{name}", sha256, PYTHON, *modules]
         environment = {"PATH": path or f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.bucket), "LC_ALL": "C"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
@@ -256,6 +282,18 @@ def test_what_goes_wrong_on_a_node_is_its_last_line(node, spoil, words):
     assert ran.returncode == 1
     assert words in ran.stderr.splitlines()[-1]
     assert not (node.venv / "wheelhouse.sha256").exists()
+
+
+def test_a_node_on_which_the_job_cannot_run_fails_with_the_cause(node):
+    """As Graviton with a libstdc++ that is older than the runtime's."""
+    sha256 = node.put("one.tar", "1.0")
+    ran = node.run("one.tar", sha256, "tiny", "no_such_runtime")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == (
+        "emrlab: the packages cannot be used on this node: import no_such_runtime: "
+        "ModuleNotFoundError: No module named 'no_such_runtime'"
+    )
+    assert node.run("one.tar", sha256, "tiny").returncode == 0, "it is not left for one that is ready"
 
 
 def test_dnf_brings_the_python_that_is_missing(node):
