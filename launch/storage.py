@@ -116,7 +116,7 @@ def mirror(
     """Make the objects below `uri` those of `folder`, byte for byte; what is there with the same content stays.
 
     Hidden files stay behind: they are no photographs. One LIST and the files' MD5 tell what is there, so that an upload
-    that was cut off goes on where it stopped. Where the bucket's encryption gives ETags that are no MD5, artifacts/sent/
+    that was cut off goes on where it stopped. Where the bucket's encryption gives ETags that are no MD5, artifacts/sent
     has what was sent with which of them.
 
     Args:
@@ -301,18 +301,18 @@ def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
         real = Path(place).resolve()
         folders[:] = sorted(name for name in folders if not real.is_relative_to((real / name).resolve()))
         for name in sorted(name for name in names if not name.startswith(".")):
-            path = f"{place}/{name}"
+            path = Path(place, name)
             try:
-                found = os.stat(path)
+                found = path.stat()
             except OSError as error:  # a link to nothing, or to itself
-                leave(path, "a link that leads nowhere" if os.path.islink(path) else _reason(error))
+                leave(f"{path}", "a link that leads nowhere" if path.is_symlink() else _reason(error))
                 continue
             if not stat.S_ISREG(found.st_mode):
-                leave(path, "neither a file nor a folder")
+                leave(f"{path}", "neither a file nor a folder")
             elif not os.access(path, os.R_OK):
-                leave(path, "permission denied")
+                leave(f"{path}", "permission denied")
             else:
-                yield File(Path(path), name_of(path), found.st_size)
+                yield File(path, name_of(f"{path}"), found.st_size)
 
 
 def _reason(error: OSError) -> str:

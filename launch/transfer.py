@@ -127,10 +127,9 @@ def send(
         done = storage.mirror(Path(settings.input), there.input, access, live=settings.live, prune=prune)
         removed = f", {done.removed:,} removed" * bool(done.removed)
         if done.left:
-            first = min(done.left)
-            sys.stderr.write(
-                f"warning: {len(done.left):,} of {escape(settings.input)} stay behind, like {first}: {done.left[first]}\n"
-            )
+            first, why = min(done.left.items())
+            source = escape(settings.input)
+            sys.stderr.write(f"warning: {len(done.left):,} of {source} stay behind, like {first}: {why}\n")
         sys.stderr.write(f"{done.files:,} files in {there.input}: {done.sent:,} sent{removed}\n")
     return Shipment(archive, main, replace(there, model=built))
 
