@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from pipeline import decoding, results, store
 from pipeline.classify import Scores, read_predictions
+from pipeline.folder import file
 from pipeline.reduce import Reduction
 from pipeline.report import Content, Example, Rejection, Setting
 from pipeline.settings import REASON, Settings
@@ -72,7 +74,7 @@ def gather(
         point_labels=[row["label"] for row in drawn],
         labels=list(scores.labels),
         confusion=scores.confusion,
-        metrics=scores.metrics(),
+        metrics={**scores.metrics(), "notes": record["notes"]},
         examples=_examples(spark, settings.input, predictions=f"{work}/{results.PREDICTIONS}"),
         rejected=list(rejections.first),
         settings=_settings(spark),
@@ -85,7 +87,7 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
     examples = []
     for row in read_predictions(spark, predictions).orderBy(*order).limit(EXAMPLES).collect():
         try:
-            rgb = decoding.decode(store.fetch(source, row["path"]).content, size=THUMBNAIL)
+            rgb = decoding.decode(_read(source, row["path"]), size=THUMBNAIL)
         except (*store.MissingOrDenied, decoding.UndecodableError):
             continue  # it has gone or changed since its features were made; the report does without it
         sink = io.BytesIO()
@@ -101,6 +103,12 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
             )
         )
     return examples
+
+
+def _read(source: str, path: str) -> bytes:
+    if source.startswith("s3://"):
+        return store.fetch(source, path).content
+    return Path(file(source, path)).read_bytes()
 
 
 def _settings(spark: SparkSession) -> list[Setting]:

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from pipeline import store
+from obstore.exceptions import InvalidPathError
+
+from pipeline import folder, keys, store
+from pipeline.folder import Entry
+from pipeline.names import escape
+
+log = logging.getLogger("pipeline")
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An image as listed: `path` relative to the input, `size` in bytes, `label` its class folder."""
+    """An image as listed.
+
+    Attributes:
+        path: relative to the input, as `names.escape` writes it.
+        size: in bytes.
+        etag: of its content.
+        label: its class folder.
+        error, message: why it cannot be read, and so is rejected; None for what can.
+    """
 
     path: str
     size: int
     etag: str
     label: str
+    error: str | None = None
+    message: str | None = None
 
 
 @dataclass
@@ -28,20 +46,44 @@ class Census:
     """What a listing holds, in memory that does not grow with it.
 
     Attributes:
-        labels: images by class.
+        labels: images by class, of those that can be read.
+        faulty: images, and folders, that cannot.
+        spellings: by class, how its folders write it; it is the same in all of them by Unicode's form NFC.
         skipped: files that are no images by their suffix: count by name, the first 20 names.
         skipped_total: all of them.
         fingerprint: of the (path, etag) pairs in any order: the sum of their hashes modulo 2^128.
     """
 
     labels: Counter[str] = field(default_factory=Counter)
+    faulty: int = 0
+    spellings: dict[str, set[str]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_total: int = 0
     fingerprint: int = 0
 
+    @property
+    def listed(self) -> int:
+        """All images, also those that cannot be read."""
+        return self.labels.total() + self.faulty
+
+    def label(self, folder: str) -> str:
+        """The class that the folder of this name holds: macOS and Linux write one `é` as two letters or as one."""
+        label = folder if folder.isascii() else unicodedata.normalize("NFC", folder)
+        self.spellings.setdefault(label, set()).add(folder)
+        return label
+
+    def notes(self) -> list[str]:
+        """A line for each class whose folders are written in several ways."""
+        several = {label: len(found) for label, found in sorted(self.spellings.items()) if len(found) > 1}
+        return [f"{label}: one class, of folders whose names Unicode writes in {count} ways (NFC, NFD)"
+                for label, count in several.items()]  # fmt: skip
+
     def count(self, image: Listed) -> None:
         """Take in an image."""
-        self.labels[image.label] += 1
+        if image.error is None:
+            self.labels[image.label] += 1
+        else:
+            self.faulty += 1
         digest = blake2b(f"{image.path}\0{image.etag}".encode(), digest_size=16).digest()
         self.fingerprint = (self.fingerprint + int.from_bytes(digest, "big")) % 2**128
 
@@ -56,21 +98,65 @@ def list_images(uri: str, census: Census) -> Iterator[Listed]:
     """Every image below `uri`, streamed: one LIST a thousand keys, no HEAD. Counts into `census`.
 
     Hidden files (`.DS_Store`, `._photo.jpg`) are no images. The label of an image that lies directly in the input is
-    the input folder's own name.
+    the input folder's own name. What has an image's name and cannot be read is listed with the reason, and so is a
+    folder that cannot.
 
     Raises:
         StoreError: the location cannot be listed.
     """
-    for entry in store.entries(uri):
-        folder, _, name = entry["path"].rpartition("/")
-        if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+    last, label = escape(uri.rpartition("/")[2]), ""
+    before: str | None = None
+    for entry in _objects(uri) if uri.startswith("s3://") else folder.walk(uri):
+        place, _, name = entry.path.rpartition("/")
+        if not entry.path:  # the mark of the input itself, which the S3 console makes
+            continue
+        if name and (name.startswith(".") or not name.lower().endswith(SUFFIXES)):
             census.skip(name)
             continue
-        label = (folder or uri).rpartition("/")[2]
-        etag = entry["e_tag"] or f"{entry['size']}-{entry['last_modified'].isoformat()}"
-        image = Listed(entry["path"], entry["size"], etag, label)
+        if place != before:
+            before, label = place, census.label(place.rpartition("/")[2] or last)
+        error, message = entry.error, entry.message
+        if not (entry.size or error):
+            error, message = "Empty", "it has no bytes"  # or is the mark of a folder on S3, which nothing could fetch
+        image = Listed(entry.path, entry.size, entry.etag, label, error, message)
         census.count(image)
         yield image
+
+
+def _objects(uri: str) -> Iterator[Entry]:
+    """Every object below `uri`; a page with a key that is no path by another way, the next as before."""
+    after: str | None = None
+    marks = set[str]()  # what came after `after` and may stand for a key with a slash at its end
+    while True:
+        try:
+            for found in store.entries(uri, after=after):
+                etag = found["e_tag"] or f"{found['size']}-{found['last_modified'].isoformat()}"
+                yield _object(found["path"], found["size"], etag)
+                if found["size"]:
+                    after = found["path"]
+                    marks.clear()
+                else:
+                    marks.add(found["path"])
+        except InvalidPathError:
+            log.info("%s: some keys are no paths; looking at them one by one", uri)
+        else:
+            return
+        while True:
+            page = keys.page(uri, after=after or "")
+            for key in page.keys:
+                after, name = key.name, key.name.rstrip("/")
+                if name not in marks:
+                    yield _object(name, key.size, key.etag)
+            marks.clear()
+            if not page.more:
+                return
+            if after and keys.fault(after) is None and not after.endswith("/"):
+                break  # the store takes it up from here
+
+
+def _object(name: str, size: int, etag: str) -> Entry:
+    fault = keys.fault(name)
+    return Entry(escape(name), size, etag, "BadKey", fault) if fault else Entry(name, size, etag)
 
 
 def exists(uri: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
 
 from pipeline.decoding import UndecodableError, decode
+from pipeline.folder import file
 from pipeline.images import Listed
 from pipeline.store import explain, fetch
 
@@ -87,6 +88,8 @@ def _load_group(group: list[Listed], uri: str, *, size: int) -> list[Loaded | Re
 
 
 def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
+    if image.error is not None:
+        return Rejected(image, "list", image.error, image.message or image.error)
     if image.size > MAX_BYTES:
         return Rejected(image, "list", "TooLarge", f"{image.size} bytes; at most {MAX_BYTES} are read")
     try:
@@ -104,6 +107,6 @@ def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
 def _fetch(image: Listed, uri: str) -> tuple[bytes, str]:
     """Bytes and their etag. A file is read at once: handing it to the store's threads costs 4 % of a small image."""
     if not uri.startswith("s3://"):
-        return Path(uri, image.path).read_bytes(), image.etag
+        return Path(file(uri, image.path)).read_bytes(), image.etag
     fetched = fetch(uri, image.path)
     return fetched.content, fetched.etag or image.etag

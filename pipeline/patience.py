@@ -92,14 +92,15 @@ def patiently(call: Callable[[], _T]) -> _T:
             return answer
 
 
-def pages(opened: ObjectStore) -> Iterator[Sequence[ObjectMeta]]:
-    """Every object of a store on S3, a page at a time; after an outage it goes on behind the last that it gave.
+def pages(opened: ObjectStore, *, after: str | None = None) -> Iterator[Sequence[ObjectMeta]]:
+    """Every object of a store on S3 that follows the name `after`, a page at a time; after an outage it goes on behind
+    the last that it gave.
 
     Raises:
         StoreError: the store cannot be listed.
     """
-    last: str | None = None
-    rest = iter(obstore.list(opened, chunk_size=PAGE))
+    last = after
+    rest = iter(obstore.list(opened, offset=last, chunk_size=PAGE))
 
     def more() -> Sequence[ObjectMeta] | None:
         nonlocal rest

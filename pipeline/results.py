@@ -19,7 +19,14 @@ from pyspark.sql.types import StructType
 from pipeline import store
 
 LISTING_SCHEMA = pa.schema(
-    [("path", pa.string()), ("size", pa.int64()), ("etag", pa.string()), ("label", pa.string())],
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("label", pa.string()),
+        ("error", pa.string()),
+        ("message", pa.string()),
+    ]
 )
 FEATURES_SCHEMA = pa.schema(
     [

@@ -90,7 +90,7 @@ def _run(
         # Spark starts while the listing runs, unless the results of the last run may well stand without it.
         session = None if last else starter.submit(_start_spark, model)
         _list(listing, results.listing(work), splitter)
-    listed = census.labels.total()
+    listed = census.listed
     check_components(settings.components, images=listed, features=model.features)
     asked = _asked(settings, model=model, census=census)
     if last and standing.is_intact() and _stands(last, settings, asked=asked, listed=listed):
@@ -150,7 +150,8 @@ def _run(
         "classes": len(labels),
         "components": kept,
         "variance_kept": float(reduction.ratios[:kept].sum()),
-        **{figure: metrics[figure] for figure in ("accuracy", "macro_f1", "test_images", "notes")},
+        **{figure: metrics[figure] for figure in ("accuracy", "macro_f1", "test_images")},
+        "notes": [*metrics["notes"], *census.notes()],
         "seconds": seconds,
         "model": {"name": model.uri.rpartition("/")[2], "sha256": model.sha256, "features": model.features},
         "versions": _versions(spark),
@@ -215,7 +216,8 @@ def _list(listing: Iterator[Listed], target: str, splitter: Splitter) -> None:
         if not rows:
             break
         for row in rows:
-            splitter.learn(row["path"], row["label"])
+            if row["error"] is None:
+                splitter.learn(row["path"], row["label"])
         results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
 
 
@@ -226,7 +228,7 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
     return {
         "input": settings.input,
         "listing": f"{census.fingerprint:032x}",
-        "listed": census.labels.total(),
+        "listed": census.listed,
         "extraction": provenance.extraction_key(model.sha256, model.software, EXTRACTION),
         "package": package.hexdigest(),
         "components": settings.components,
@@ -296,7 +298,7 @@ def _feature_files(output: str, found: Known, *, published: Mapping[str, int], p
 
 def _count(census: Census, *, features: int, known_images: int, rejections: Rejections) -> dict[str, int]:
     """Nothing is lost: every listed image has features or a reason. Counted in what was written, not as reported."""
-    listed = census.labels.total()
+    listed = census.listed
     if listed != features + rejections.total:
         raise RunError(
             f"{listed} images were listed, but {features} have features and {rejections.total} are rejected; run again"

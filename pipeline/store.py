@@ -159,14 +159,14 @@ def write(uri: str, content: bytes | memoryview | IO[bytes]) -> None:
     patiently(folder, put)
 
 
-def entries(uri: str) -> Iterator[ObjectMeta]:
-    """Every object below `uri`, streamed.
+def entries(uri: str, *, after: str | None = None) -> Iterator[ObjectMeta]:
+    """Every object below `uri`, streamed; on S3 those that follow the name `after`.
 
     Raises:
         StoreError: the location cannot be listed.
     """
     opened = open_store(uri)
-    for page in patience.pages(opened) if uri.startswith("s3://") else obstore.list(opened):
+    for page in patience.pages(opened, after=after) if uri.startswith("s3://") else obstore.list(opened):
         yield from page
 
 

@@ -45,6 +45,39 @@ def test_a_listing_of_more_than_a_thousand_keys_is_one_request_a_thousand_and_no
     assert len({image.path for image in listed}) == 1205
 
 
+BAD = {
+    "Class 0//0_9.jpg": ("Class 0//0_9.jpg", "an empty segment"),
+    "/0_9.jpg": ("/0_9.jpg", "an empty segment"),
+    "Class 0/../0_9.jpg": ("Class 0/../0_9.jpg", "a segment . or .."),
+    "Class 0/tab\t.jpg": ("Class 0/tab\\x09.jpg", "a control character"),
+    "Class 0/escape\x1b[31m.jpg": ("Class 0/escape\\x1b[31m.jpg", "a control character"),
+    "Class 1/next\x85.jpg": ("Class 1/next\\xc2\\x85.jpg", "a control character"),
+    "Class 1/mark.jpg/": ("Class 1/mark.jpg", "it has no bytes"),
+}
+
+
+def test_keys_that_are_no_paths_are_rejected_and_all_others_are_there_once(run, bucket, photos, tmp_path):
+    others = 1100  # so that the good and the bad come from two pages of the listing
+    for name in BAD:
+        bucket.client.put_object(Bucket=bucket.name, Key=f"in/{name}", Body=b"" if name.endswith("/") else b"x")
+    for number in range(others):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"in/Class 0/a %2b{number:04}.txt", Body=b"x")
+    for key in ("in/", "in/Class 0/", "in/Class 0//", "in/Class 2/"):
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"")
+    bucket.put(photos, "in")
+    done = run(f"s3://{bucket.name}/in", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stdout
+    found = contract.check(str(tmp_path / "out"), listed=24 + len(BAD), rejected=len(BAD))
+    said = dict(zip(found.rejected["path"], found.rejected["message"], strict=True))
+    assert said.keys() == {path for path, _ in BAD.values()}
+    for path, words in BAD.values():
+        assert said[path].startswith(words)
+        assert path.isprintable()
+    assert set(found.rejected["stage"]) == {"list"}
+    assert found.run["counts"]["skipped"] == others + 3
+    assert found.labels == ["Class 0", "Class 1", "Class 2"]
+
+
 @pytest.mark.parametrize(
     ("source", "environment", "words"),
     [

@@ -1,3 +1,5 @@
+import os
+import unicodedata
 from pathlib import Path
 
 from pipeline import images
@@ -62,3 +64,95 @@ def test_odd_names_are_listed_and_read(tmp_path):
     outcomes = load_all(tmp_path)
     assert set(outcomes) == {f"Kiwi & co/{name}" for name in ODD}
     assert all(isinstance(outcome, Loaded) for outcome in outcomes.values())
+
+
+def test_names_that_are_no_text_are_read_under_names_that_are(tmp_path):
+    data = pictures.encode(pictures.pixels(1))
+    names = {
+        "tab\there.jpg": "tab\\x09here.jpg",
+        "tab\\x09here.jpg": "tab\\x5cx09here.jpg",
+        "line\nend.jpg": "line\\x0aend.jpg",
+        "escape\x1b[31m.jpg": "escape\\x1b[31m.jpg",
+        "latin\udce9.jpg": "latin\\xe9.jpg",
+    }
+    (tmp_path / "Kiwi\udcff").mkdir()
+    for name in names:
+        (tmp_path / "Kiwi\udcff" / name).write_bytes(data)
+    outcomes = load_all(tmp_path)
+    assert set(outcomes) == {f"Kiwi\\xff/{name}" for name in names.values()}
+    assert all(isinstance(outcome, Loaded) for outcome in outcomes.values())
+    assert {outcome.image.label for outcome in outcomes.values()} == {"Kiwi\\xff"}
+
+
+def test_what_cannot_be_read_is_listed_with_its_cause_and_nothing_waits_for_it(tmp_path, unprivileged):
+    kiwi = tmp_path / "set" / "Kiwi"
+    (kiwi / "closed").mkdir(parents=True)
+    good, other = tmp_path / "set" / "Lime", tmp_path / "elsewhere"
+    for place in (kiwi, good, other, kiwi / "closed"):
+        place.mkdir(exist_ok=True)
+        (place / "0.jpg").write_bytes(pictures.encode(pictures.pixels(1)))
+    os.mkfifo(kiwi / "pipe.jpg")  # reading it would wait for ever
+    (kiwi / "nothing.jpg").symlink_to("gone.jpg")
+    (kiwi / "self.jpg").symlink_to("self.jpg")
+    (kiwi / "device.jpg").symlink_to("/dev/zero")
+    (kiwi / "ring").symlink_to(tmp_path / "set")
+    (kiwi / "to lime").symlink_to(good)
+    (good / "to kiwi").symlink_to(kiwi)  # neither lies in the other: a ring of two
+    (kiwi / "linked").symlink_to(other)
+    (kiwi / "empty.jpg").touch()
+    (kiwi / "closed").chmod(0)
+    census = Census()
+    with unprivileged(tmp_path / "set"):
+        listed = {image.path: image for image in images.list_images(str(tmp_path / "set"), census)}
+    assert {path: image.error for path, image in listed.items()} == {
+        "Kiwi/0.jpg": None,
+        "Lime/0.jpg": None,
+        "Kiwi/linked/0.jpg": None,
+        "Kiwi/to lime/0.jpg": None,
+        "Lime/to kiwi/0.jpg": None,
+        "Lime/to kiwi/linked/0.jpg": None,
+        "Kiwi/pipe.jpg": "NotAFile",
+        "Kiwi/nothing.jpg": "BrokenLink",
+        "Kiwi/self.jpg": "BrokenLink",
+        "Kiwi/device.jpg": "NotAFile",
+        "Kiwi/ring/": "LinkLoop",
+        "Kiwi/to lime/to kiwi/": "LinkLoop",
+        "Kiwi/empty.jpg": "Empty",
+        "Kiwi/closed/": "PermissionError",
+        **{f"Lime/to kiwi/{name}": error for name, error in {
+            "pipe.jpg": "NotAFile", "nothing.jpg": "BrokenLink", "self.jpg": "BrokenLink", "device.jpg": "NotAFile",
+            "ring/": "LinkLoop", "to lime/": "LinkLoop", "empty.jpg": "Empty", "closed/": "PermissionError",
+        }.items()},
+    }  # fmt: skip
+    assert census.listed == len(listed)
+    assert census.labels == {"Kiwi": 1, "Lime": 1, "linked": 2, "to lime": 1, "to kiwi": 1}
+    rejected = [
+        outcome for outcome in load(listed.values(), str(tmp_path / "set"), size=32) if isinstance(outcome, Rejected)
+    ]
+    assert len(rejected) == 16
+    assert all(outcome.stage == "list" and outcome.message for outcome in rejected)
+
+
+def test_one_class_written_in_two_ways_is_one_class(tmp_path):
+    data = pictures.encode(pictures.pixels(1))
+    for form in ("NFC", "NFD"):
+        folder = tmp_path / form / unicodedata.normalize(form, "Pêche")
+        folder.mkdir(parents=True)
+        (folder / "0.jpg").write_bytes(data)
+    census = Census()
+    paths = {image.path for image in images.list_images(str(tmp_path), census)}
+    label = unicodedata.normalize("NFC", "Pêche")
+    assert census.labels == {label: 2}
+    assert census.notes() == [f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"]
+    assert paths == {f"{form}/{unicodedata.normalize(form, 'Pêche')}/0.jpg" for form in ("NFC", "NFD")}
+
+
+def test_a_change_that_keeps_size_and_time_of_writing_is_seen(tmp_path):
+    (tmp_path / "0.jpg").write_bytes(b"one")
+    os.utime(tmp_path / "0.jpg", ns=(1, 1))
+    (before,) = images.list_images(str(tmp_path), Census())
+    with (tmp_path / "0.jpg").open("r+b") as file:
+        file.write(b"two")
+    os.utime(tmp_path / "0.jpg", ns=(1, 1))
+    (after,) = images.list_images(str(tmp_path), Census())
+    assert before.etag != after.etag

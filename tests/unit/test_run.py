@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -61,6 +62,33 @@ def test_a_set_with_every_kind_of_good_and_bad_file(run, photos, tmp_path, capsy
     out = capsys.readouterr().out
     assert f"{bad}; skipped as no images: 1 Thumbs.db" in out
     assert out.splitlines()[-1].endswith("out/report.html")
+
+
+def test_no_name_ends_a_run(run, photos, tmp_path):
+    data = pictures.encode(pictures.pixels(1))
+    for name in ("tab\there.jpg", "escape\x1b[31m.jpg", "latin\udce9.jpg", "=1+1.jpg"):
+        (photos / "Class 0" / name).write_bytes(data)
+    os.mkfifo(photos / "Class 1" / "pipe.jpg")
+    (photos / "Class 1" / "ring").symlink_to(photos)
+    (photos / "Class 1" / "nothing.jpg").symlink_to("gone.jpg")
+    for form in ("NFC", "NFD"):
+        folder = photos / form / unicodedata.normalize(form, "Pêche")
+        folder.mkdir(parents=True)
+        (folder / "0_0.jpg").write_bytes(data)
+    assert run() == 0
+    found = contract.check(str(tmp_path / "out"), listed=36 + 4 + 3 + 2, rejected=3)
+    odd = {"tab\\x09here.jpg", "escape\\x1b[31m.jpg", "latin\\xe9.jpg", "=1+1.jpg"}
+    assert {f"Class 0/{name}" for name in odd} <= set(found.features["path"])
+    assert dict(zip(found.rejected["path"], found.rejected["error"], strict=True)) == {
+        "Class 1/pipe.jpg": "NotAFile",
+        "Class 1/ring/": "LinkLoop",
+        "Class 1/nothing.jpg": "BrokenLink",
+    }
+    label = unicodedata.normalize("NFC", "Pêche")
+    assert found.labels == ["Class 0", "Class 1", "Class 2", label]
+    note = f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"
+    assert note in found.run["notes"]
+    assert note in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos, tmp_path, spark):
