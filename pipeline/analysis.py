@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline import classify, exhibits, reduce, report, results, store
+from pipeline import classify, exhibits, reduce, report, results, spreadsheet, store
 from pipeline.exhibits import Rejections
 from pipeline.reduce import Reduction
 from pipeline.settings import RunError, Settings
@@ -57,7 +57,7 @@ def classify_images(
         results.PREDICTIONS: results.count_rows(
             [f"{predictions}/{name}" for name in results.parquet_files(predictions)]
         ),
-        results.PREDICTIONS_CSV: classify.write_csv(predictions, f"{work}/{results.PREDICTIONS_CSV}"),
+        results.PREDICTIONS_CSV: spreadsheet.write_csv(predictions, f"{work}/{results.PREDICTIONS_CSV}"),
     }
     for name, there in rows.items():
         if there != images:

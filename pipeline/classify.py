@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,40 +127,6 @@ def classify(
 def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
     """The predictions as they were written."""
     return spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
-
-
-def write_csv(predictions: str, target: str) -> int:
-    """The predictions as one UTF-8 CSV file that a spreadsheet opens, file by file through the disk; returns the rows.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    rows = 0
-    with tempfile.TemporaryFile() as file:
-        file.write("\ufeff".encode())  # tells Excel that the accents are UTF-8
-        for block in _csv_blocks(predictions):
-            rows += block.count
-            file.write(block.text.encode())
-        store.write(target, file)
-    return rows
-
-
-@dataclass(frozen=True)
-class _Block:
-    text: str
-    count: int
-
-
-def _csv_blocks(predictions: str) -> Iterator[_Block]:
-    header = results.PREDICTIONS_SCHEMA.names
-    sink = io.StringIO()
-    csv.writer(sink).writerow(header)
-    yield _Block(sink.getvalue(), 0)
-    for name in results.parquet_files(predictions):
-        for batch in results.read_table(f"{predictions}/{name}", header).to_batches(max_chunksize=10_000):
-            sink = io.StringIO()
-            csv.writer(sink).writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-            yield _Block(sink.getvalue(), batch.num_rows)
 
 
 def _confusion(predictions: DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
