@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from botocore.exceptions import HTTPClientError
-
-from launch.emr import aws, bucket, network, record, roles
-from launch.emr.aws import NAME, SECURITY_CONFIGURATION, TAG, EmrError
+from launch.emr import aws, bucket, key, network, record, roles
+from launch.emr.aws import NAME, SECURITY_CONFIGURATION, EmrError
 from launch.emr.change import Change, Show, or_none
 from launch.emr.request import security_configuration
 
-KEY_ALIAS = f"alias/{NAME}"
-KEY_DAYS = 7  # the shortest that KMS allows; a key that waits for its end costs nothing
 BUDGETS_REGION = "us-east-1"
 # What EMR, or moto, answers where there is no security configuration of that name.
 NO_CONFIGURATION = ("InvalidRequestException", "ResourceNotFoundException")
@@ -31,12 +26,14 @@ class Wanted:
     Attributes:
         bucket, region: of photographs, packages, results and logs.
         subnet: of the clusters; None for all of the default network.
+        own_key: encrypt the disks with a key of one's own, whatever the account's default is.
         budget_usd, email: a month's budget and whom to tell; None for none.
     """
 
     bucket: str
     region: str
     subnet: str | None = None
+    own_key: bool = False
     budget_usd: float | None = None
     email: str | None = None
 
@@ -62,59 +59,25 @@ def setup(wanted: Wanted, *, dry_run: bool, show: Show) -> bool:
     change = Change(dry_run=dry_run, show=note, remark=show)
     account = str(aws.client("sts", wanted.region).get_caller_identity()["Account"])
     bucket.ensure(wanted.bucket, wanted.region, account, change)
-    key = ensure_key(wanted.region, account, change)
-    values = {"account": account, "bucket": wanted.bucket, "key": key}
+    values = {"account": account, "bucket": wanted.bucket}
+    # Who once asked for a key of one's own keeps it until emr-down.
+    own = key.ensure(wanted.region, account, change) if wanted.own_key else key.find(wanted.region)
+    if own:
+        values["key"] = own
     roles.ensure(wanted.region, values, change)
-    ensure_security_configuration(wanted.region, key, change)
+    if own:
+        key.let_spot_use(own, wanted.region, account, change)
+    ensure_security_configuration(wanted.region, own, change)
     network.ensure(wanted.region, wanted.subnet, change)
     if wanted.budget_usd is not None and wanted.email:
         ensure_budget(account, wanted.budget_usd, wanted.email, change)
     return bool(said)
 
 
-def ensure_key(region: str, account: str, change: Change) -> str:
-    """A KMS key for the disks, which encrypt with no other kind; returns its ARN."""
-    kms = aws.client("kms", region)
-    found = or_none(lambda: kms.describe_key(KeyId=KEY_ALIAS), "NotFoundException")
-    if found is not None:
-        arn, state = str(found["KeyMetadata"]["Arn"]), found["KeyMetadata"]["KeyState"]
-        if not is_ours(kms, arn):
-            raise EmrError(f"{KEY_ALIAS} names a key that is not emrlab's: it lacks the tag; give it another alias")
-        if state != "Enabled":
-            raise EmrError(f"the key of {KEY_ALIAS} is {state}; enable it, or remove the alias for a new one")
-        return arn
-
-    def create() -> str:
-        try:
-            made = aws.once("kms", region).create_key(
-                Description="disks of EMR clusters that emrlab starts",
-                Tags=[{"TagKey": TAG["Key"], "TagValue": TAG["Value"]}],
-            )["KeyMetadata"]
-        except HTTPClientError as error:
-            raise EmrError(
-                "the answer to CreateKey was lost; look in the KMS console for a new key with the tag emrlab and "
-                "without an alias, delete it there, and run this again"
-            ) from error
-        try:
-            kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=made["KeyId"])
-        except BaseException:  # Ctrl-C too: nobody would find it again, and it would cost $1 a month
-            kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=KEY_DAYS)
-            raise
-        return str(made["Arn"])
-
-    made = change(f"there: KMS key {KEY_ALIAS} for the disks ($1 a month)", create)
-    return str(made or f"arn:aws:kms:{region}:{account}:key/NEW")
-
-
-def is_ours(kms: Any, key: str) -> bool:
-    """Whether the key has our tag."""
-    return {"TagKey": TAG["Key"], "TagValue": TAG["Value"]} in kms.list_resource_tags(KeyId=key)["Tags"]
-
-
-def ensure_security_configuration(region: str, key: str, change: Change) -> None:
-    """Encryption of S3 and disks, and IMDSv2 only, under the name that clusters ask for."""
+def ensure_security_configuration(region: str, own_key: str | None, change: Change) -> None:
+    """Encryption of S3, of disks with a key of one's own, and IMDSv2 only, under the name that clusters ask for."""
     emr, iam, name = aws.client("emr", region), aws.client("iam", region), SECURITY_CONFIGURATION
-    wanted, noted = security_configuration(key), record.configuration(region)
+    wanted, noted = security_configuration(own_key), record.configuration(region)
     found = or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION)
     if found is not None and json.loads(found["SecurityConfiguration"]) == wanted:
         return

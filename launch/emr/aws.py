@@ -86,7 +86,8 @@ CAUSES = (
     ("OptInRequired|SubscriptionRequired", "the account is not active yet; finish its sign-up, then run again"),
     (
         "AccessDenied|UnauthorizedOperation|not authorized|^403",
-        "access denied; the caller needs policies/emr/caller.json, and for emr-setup policies/emr/setup.json",
+        "access denied; the caller needs policies/emr/caller.json, and for emr-setup policies/emr/setup.json, for its "
+        "--own-key policies/emr/key.json too",
     ),
     ("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|Rate exceeded", "AWS asks to slow down; run again"),
     (

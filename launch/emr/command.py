@@ -58,6 +58,9 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
     setup = add("emr-setup", _setup, "make the account ready: roles, bucket, key, subnets; again, it changes nothing")
     _add_bucket(setup)
     _add_subnet(setup)
+    setup.add_argument(
+        "--own-key", action="store_true", help="encrypt the disks with a KMS key of one's own, $1 a month"
+    )
     setup.add_argument("--budget-usd", type=float, metavar="N", help="a budget of N dollars a month, with an alarm")
     setup.add_argument("--email", metavar="ADDRESS", help="whom the alarm goes to")
     setup.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
@@ -202,6 +205,7 @@ def _setup(parsed: argparse.Namespace) -> int:
         bucket=bucket,
         region=parsed.region,
         subnet=parsed.subnet,
+        own_key=parsed.own_key,
         budget_usd=parsed.budget_usd,
         email=parsed.email,
     )

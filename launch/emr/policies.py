@@ -27,9 +27,13 @@ def all_of(bucket: str) -> dict[str, dict[str, Any]]:
     known = {**UNKNOWN, "bucket": bucket}
     return {
         "the caller, for emr-setup and emr-down --account": document("emr/setup", **known),
+        "the caller, for emr-setup --own-key": document("emr/key", **known),
         "the caller: clusters": document("emr/caller", **known),
         "the caller: the bucket": document("data", **known),
+        "all roles, at most (emrlab-boundary, made by an administrator)": document("emr/boundary", **known),
         "the nodes: the job": document("job", **known),
-        "the nodes: logs and disks": document("emr/node", **known),
+        "the nodes: logs": document("emr/node", **known),
+        "the nodes: disks with a key of one's own": document("emr/node-key", **known),
         "EMR, beside AmazonEMRServicePolicy_v2": document("emr/service", **known),
+        "EMR: disks with a key of one's own": document("emr/service-key", **known),
     }

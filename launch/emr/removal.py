@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from launch.emr import aws, bucket, network, record, roles
-from launch.emr.account import BUDGETS_REGION, KEY_ALIAS, KEY_DAYS, NO_CONFIGURATION, is_ours
+from launch.emr import aws, bucket, key, network, record, roles
+from launch.emr.account import BUDGETS_REGION, NO_CONFIGURATION
 from launch.emr.aws import NAME, SECURITY_CONFIGURATION, TAG
 from launch.emr.change import Change, or_none
 
@@ -36,7 +36,7 @@ def remove_account(name: str, region: str, change: Change) -> None:
     account = str(aws.client("sts", region).get_caller_identity()["Account"])
     bucket.remove(name, region, account, change)
     _remove_security_configuration(region, change)
-    _remove_key(region, change)
+    key.remove(region, change)
     network.release(region, change)
     iam = aws.client("iam", region)
     if others := record.other_regions(record.made(iam), region):
@@ -51,7 +51,7 @@ def remove_account(name: str, region: str, change: Change) -> None:
             change(f"gone: budget {NAME}", lambda: budgets.delete_budget(AccountId=account, BudgetName=NAME))
         else:
             change.remark(f"left as it is: budget {NAME}, which emr-setup did not make")
-    roles.remove(region, change)
+    roles.remove(region, account, change)
 
 
 def _remove_security_configuration(region: str, change: Change) -> None:
@@ -68,16 +68,3 @@ def _remove_security_configuration(region: str, change: Change) -> None:
         record.erase(iam, noted)
 
     change(f"gone: security configuration {name} in {region}", remove)
-
-
-def _remove_key(region: str, change: Change) -> None:
-    kms = aws.client("kms", region)
-    found = or_none(lambda: kms.describe_key(KeyId=KEY_ALIAS), "NotFoundException")
-    if found is None or not is_ours(kms, found["KeyMetadata"]["KeyId"]):
-        return
-
-    def remove() -> None:
-        kms.schedule_key_deletion(KeyId=found["KeyMetadata"]["KeyId"], PendingWindowInDays=KEY_DAYS)
-        kms.delete_alias(AliasName=KEY_ALIAS)
-
-    change(f"gone in {KEY_DAYS} days: KMS key {KEY_ALIAS}", remove)

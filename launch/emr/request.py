@@ -147,20 +147,24 @@ def executors(cluster: Cluster, given: Mapping[str, str]) -> sizing.Executors:
     return wanted
 
 
-def security_configuration(kms_key: str) -> dict[str, Any]:
-    """Encryption of S3 and of every disk with the key of this ARN, and the metadata service in version 2 only."""
+def security_configuration(own_key: str | None) -> dict[str, Any]:
+    """Encryption of S3, and the metadata service in version 2 only.
+
+    Args:
+        own_key: ARN of the key that every disk is encrypted with; None where the account's default of EBS holds.
+    """
+    at_rest: dict[str, Any] = {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}
+    if own_key:
+        at_rest["LocalDiskEncryptionConfiguration"] = {
+            "EncryptionKeyProviderType": "AwsKms",
+            "AwsKmsKey": own_key,
+            "EnableEbsEncryption": True,
+        }
     return {
         "EncryptionConfiguration": {
             "EnableInTransitEncryption": False,
             "EnableAtRestEncryption": True,
-            "AtRestEncryptionConfiguration": {
-                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
-                "LocalDiskEncryptionConfiguration": {
-                    "EncryptionKeyProviderType": "AwsKms",
-                    "AwsKmsKey": kms_key,
-                    "EnableEbsEncryption": True,
-                },
-            },
+            "AtRestEncryptionConfiguration": at_rest,
         },
         "InstanceMetadataServiceConfiguration": {
             "MinimumInstanceMetadataServiceVersion": 2,

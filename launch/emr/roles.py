@@ -1,25 +1,47 @@
-"""The roles of EMR and of its nodes: made with the rights in `policies/`, and removed where they have our tag."""
+"""The roles of EMR and of its nodes: made with the rights in `policies/`, and removed where they have our tag.
+
+Whatever rights they are given, a boundary holds: a policy that only an administrator may make or change. Who has no
+more than policies/emr/setup.json makes roles within it and none without, so that it is no way to more rights.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from launch.emr import aws, policies
-from launch.emr.aws import NODE_ROLE, SERVICE_ROLE, TAG, EmrError
+from launch.emr.aws import NAME, NODE_ROLE, SERVICE_ROLE, TAG, AwsError, EmrError
 from launch.emr.change import Change, or_none
 
 SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
+BOUNDARY = f"{NAME}-boundary"
+VERSIONS = 5  # of a policy, that IAM keeps
 # Whose own roles there must be: one ends what a cluster leaves behind, the other asks for spot machines. They stay.
 SERVICE_LINKED = ("elasticmapreduce.amazonaws.com", "spot.amazonaws.com")
 
 
 def ensure(region: str, values: dict[str, str], change: Change) -> None:
-    """The service's role, the nodes' role with its instance profile, and Amazon's own two."""
+    """The boundary, EMR's role, the nodes' role with its instance profile, and Amazon's own two.
+
+    Args:
+        region: of a client; roles are the account's.
+        values: account and bucket; the ARN of the disks' key, where it is one's own.
+        change: makes and says.
+
+    Raises:
+        EmrError: something of these names is not ours, or an administrator is needed.
+        ClientError, BotoCoreError: AWS refuses.
+    """
     iam = aws.client("iam", region)
-    _role(iam, SERVICE_ROLE, trust="emr/service-trust", grants=["emr/service"], values=values, change=change)
-    _role(iam, NODE_ROLE, trust="emr/node-trust", grants=["job", "emr/node"], values=values, change=change)
+    _boundary(iam, values, change)
+    service, node = ["emr/service"], ["job", "emr/node"]
+    if "key" in values:
+        service, node = [*service, "emr/service-key"], [*node, "emr/node-key"]
+    _role(iam, SERVICE_ROLE, trust="emr/service-trust", grants=service, values=values, change=change)
+    _role(iam, NODE_ROLE, trust="emr/node-trust", grants=node, values=values, change=change)
     attached = or_none(lambda: iam.list_attached_role_policies(RoleName=SERVICE_ROLE), "NoSuchEntity")
     if SERVICE_POLICY not in {each["PolicyArn"] for each in (attached or {}).get("AttachedPolicies", ())}:
         change(
@@ -39,14 +61,14 @@ def ensure(region: str, values: dict[str, str], change: Change) -> None:
             f"in the instance profile: role {NODE_ROLE}",
             lambda: iam.add_role_to_instance_profile(InstanceProfileName=NODE_ROLE, RoleName=NODE_ROLE),
         )
-    for service in SERVICE_LINKED:
-        if not iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
-            create = partial(iam.create_service_linked_role, AWSServiceName=service)
-            change(f"there: the role of {service} itself", create)
+    for amazons in SERVICE_LINKED:
+        if not iam.list_roles(PathPrefix=f"/aws-service-role/{amazons}/")["Roles"]:
+            create = partial(iam.create_service_linked_role, AWSServiceName=amazons)
+            change(f"there: the role of {amazons} itself", create)
 
 
-def remove(region: str, change: Change) -> None:
-    """Remove the instance profile and the roles that have our tag.
+def remove(region: str, account: str, change: Change) -> None:
+    """Remove the instance profile, the roles and the boundary that have our tag.
 
     Raises:
         ClientError, BotoCoreError: AWS refuses.
@@ -59,23 +81,105 @@ def remove(region: str, change: Change) -> None:
         found = or_none(partial(iam.get_role, RoleName=role), "NoSuchEntity")
         if found and TAG in found["Role"].get("Tags", ()):
             change(f"gone: role {role}", partial(_remove_role, iam, role))
-
-
-def _role(iam: Any, name: str, *, trust: str, grants: list[str], values: dict[str, str], change: Change) -> None:
-    trusted = policies.document(trust, **values)
-    found = or_none(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
-    if found is None:
+    arn = f"arn:aws:iam::{account}:policy/{BOUNDARY}"
+    policy = or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity")
+    if policy and TAG in policy["Policy"].get("Tags", ()):
         change(
-            f"there: role {name}",
-            lambda: iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trusted), Tags=[TAG]),
+            f"gone, if you may remove it: policy {BOUNDARY}, which grants nothing and costs nothing",
+            partial(_remove_boundary, iam, arn),
         )
-    elif TAG not in found["Role"].get("Tags", ()):
-        raise EmrError(_foreign("a role", name))
-    elif found["Role"]["AssumeRolePolicyDocument"] != trusted:
+
+
+def _mend(iam: Any, role: dict[str, Any], trusted: dict[str, Any], boundary: str, change: Change) -> None:
+    name = role["RoleName"]
+    # First of all: without the boundary setup may give the role no rights.
+    if role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") != boundary:
+        change(
+            f"within {BOUNDARY}: role {name}",
+            lambda: iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary),
+        )
+    if role["AssumeRolePolicyDocument"] != trusted:
         change(
             f"as wanted: who may take on {name}",
             lambda: iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusted)),
         )
+
+
+def _boundary(iam: Any, values: dict[str, str], change: Change) -> None:
+    arn, wanted = _boundary_arn(values), policies.document("emr/boundary", **values)
+    found = or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity")
+    text = json.dumps(wanted)
+    if found is None:
+        create = partial(iam.create_policy, PolicyName=BOUNDARY, PolicyDocument=text, Tags=[TAG])
+        change(f"there: policy {BOUNDARY}, which holds the roles' rights within bounds", _by_administrator(create))
+        return
+    if TAG not in found["Policy"].get("Tags", ()):
+        raise EmrError(_foreign("a policy", BOUNDARY))
+    version = iam.get_policy_version(PolicyArn=arn, VersionId=found["Policy"]["DefaultVersionId"])["PolicyVersion"]
+    if version["Document"] == wanted:
+        return
+
+    def replace() -> None:
+        old = [each["VersionId"] for each in _versions(iam, arn) if not each["IsDefaultVersion"]]
+        if len(old) >= VERSIONS - 1:
+            iam.delete_policy_version(PolicyArn=arn, VersionId=old[-1])
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
+
+    change(f"as in policies/emr/boundary.json: policy {BOUNDARY}", _by_administrator(replace))
+
+
+def _by_administrator(make: Callable[[], Any]) -> Callable[[], Any]:
+    def made() -> Any:
+        try:
+            return make()
+        except AwsError as error:
+            if aws.code(error) == "AccessDenied":
+                raise EmrError(
+                    f"the policy {BOUNDARY} is for an administrator to make or change, lest roles get more rights than "
+                    "it leaves them; let one run emr-setup once, or make it of what emr-plan prints"
+                ) from error
+            raise
+
+    return made
+
+
+def _remove_boundary(iam: Any, arn: str) -> None:
+    try:
+        for version in _versions(iam, arn):
+            if not version["IsDefaultVersion"]:
+                iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+        iam.delete_policy(PolicyArn=arn)
+    except AwsError as error:
+        if aws.code(error) != "AccessDenied":
+            raise
+
+
+def _versions(iam: Any, arn: str) -> list[dict[str, Any]]:
+    """All versions of a policy, the newest first."""
+    return list(aws.pages(iam, "list_policy_versions", "Versions", PolicyArn=arn))
+
+
+def _boundary_arn(values: dict[str, str]) -> str:
+    return f"arn:aws:iam::{values['account']}:policy/{BOUNDARY}"
+
+
+def _role(iam: Any, name: str, *, trust: str, grants: list[str], values: dict[str, str], change: Change) -> None:
+    trusted, boundary = policies.document(trust, **values), _boundary_arn(values)
+    found = or_none(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
+    if found is None:
+        change(
+            f"there: role {name}",
+            lambda: iam.create_role(
+                RoleName=name,
+                AssumeRolePolicyDocument=json.dumps(trusted),
+                PermissionsBoundary=boundary,
+                Tags=[TAG],
+            ),
+        )
+    elif TAG not in found["Role"].get("Tags", ()):
+        raise EmrError(_foreign("a role", name))
+    else:
+        _mend(iam, found["Role"], trusted, boundary, change)
     for grant in grants:
         wanted, inline = policies.document(grant, **values), {"RoleName": name, "PolicyName": grant.replace("/", "-")}
         have = or_none(partial(iam.get_role_policy, **inline), "NoSuchEntity")

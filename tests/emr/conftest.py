@@ -17,7 +17,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
 from launch.__main__ import main
-from launch.emr import aws, follow, run, wheelhouse
+from launch.emr import follow, run, wheelhouse
 from launch.emr.order import Order
 from launch.emr.release import Release
 from launch.emr.request import Cluster
@@ -165,48 +165,6 @@ def launch(capsys):
         return code, said.out, said.err
 
     return call
-
-
-# What IAM calls an operation of boto3, where it is another name than the operation's.
-NAMED = {
-    "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
-    "s3:GetBucketEncryption": {"s3:GetEncryptionConfiguration"},
-    "s3:GetBucketLifecycleConfiguration": {"s3:GetLifecycleConfiguration"},
-    "s3:GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
-    "s3:HeadObject": {"s3:GetObject"},
-    "s3:ListObjectVersions": {"s3:ListBucketVersions"},
-    "s3:ListObjectsV2": {"s3:ListBucket"},
-    "s3:PutBucketEncryption": {"s3:PutEncryptionConfiguration"},
-    "s3:PutBucketLifecycleConfiguration": {"s3:PutLifecycleConfiguration"},
-    "s3:PutPublicAccessBlock": {"s3:PutBucketPublicAccessBlock"},
-    "budgets:CreateBudget": {"budgets:ModifyBudget"},
-    "budgets:DeleteBudget": {"budgets:ModifyBudget"},
-    "budgets:DescribeBudget": {"budgets:ViewBudget"},
-    "iam:CreateInstanceProfile": {"iam:CreateInstanceProfile", "iam:TagInstanceProfile"},
-    "iam:CreateRole": {"iam:CreateRole", "iam:TagRole"},
-    "iam:AddRoleToInstanceProfile": {"iam:AddRoleToInstanceProfile", "iam:PassRole"},
-    "kms:CreateKey": {"kms:CreateKey", "kms:TagResource"},
-    "sts:GetCallerIdentity": set(),  # needs no right
-}
-
-
-@pytest.fixture
-def called(monkeypatch):
-    """The IAM actions of every call that is made through aws.client."""
-    actions, make = set(), aws.client
-
-    def note(model, **_):
-        service = {"emr": "elasticmapreduce"}.get(model.service_model.service_name, model.service_model.service_name)
-        name = f"{service}:{model.name}"
-        actions.update(NAMED.get(name, {name}))
-
-    def client(service, region, **more):
-        made = make(service, region, **more)
-        made.meta.events.register("before-call", note)
-        return made
-
-    monkeypatch.setattr(aws, "client", client)
-    return actions
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from launch.emr import account, policies, record
+from launch.emr import key, policies, record
 from launch.emr.change import Change
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 
@@ -37,6 +37,7 @@ def everything():
             alias["AliasName"] for alias in client("kms").list_aliases()["Aliases"] if "aws/" not in alias["AliasName"]
         ),
         "budgets": [each["BudgetName"] for each in budgets().describe_budgets(AccountId=ACCOUNT).get("Budgets", ())],
+        "policies": [each["PolicyName"] for each in iam.list_policies(Scope="Local")["Policies"]],
         "tags": client("ec2").describe_tags()["Tags"],
     }
 
@@ -47,9 +48,14 @@ def budgets():
 
 def test_the_roles_have_the_rights_in_policies_and_no_more(made):
     iam = client("iam")
-    key = client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["Arn"]
-    values = {"account": ACCOUNT, "bucket": BUCKET, "key": key}
+    values = {"account": ACCOUNT, "bucket": BUCKET}
+    bound = f"arn:aws:iam::{ACCOUNT}:policy/emrlab-boundary"
+    assert iam.get_policy_version(PolicyArn=bound, VersionId="v1")["PolicyVersion"]["Document"] == policies.document(
+        "emr/boundary", **values
+    )
     for role, inline in {"emrlab-service": ["emr/service"], "emrlab-node": ["emr/node", "job"]}.items():
+        boundary = iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]
+        assert boundary["PermissionsBoundaryArn"] == bound
         names = iam.list_role_policies(RoleName=role)["PolicyNames"]
         assert sorted(names) == [name.replace("/", "-") for name in inline]
         for name in inline:
@@ -64,12 +70,42 @@ def test_the_roles_have_the_rights_in_policies_and_no_more(made):
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 
-def test_disks_and_budget(made):
+def at_rest():
     text = client("emr").describe_security_configuration(Name="emrlab")["SecurityConfiguration"]
-    disks = json.loads(text)["EncryptionConfiguration"]["AtRestEncryptionConfiguration"][
-        "LocalDiskEncryptionConfiguration"
+    return json.loads(text)["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]
+
+
+def test_without_being_asked_there_is_no_key_to_pay_for(made):
+    assert everything()["keys"] == []
+    assert at_rest() == {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}
+    assert "KMS" not in made
+
+
+def test_a_key_of_ones_own_encrypts_the_disks_on_spot_too_and_stays_until_all_goes(made, launch):
+    kms, iam = client("kms"), client("iam")
+    code, out, _ = launch(*SETUP, "--own-key")
+    found = kms.describe_key(KeyId="alias/emrlab")["KeyMetadata"]
+    assert code == 0
+    assert out.splitlines() == [
+        "now there: KMS key alias/emrlab for the disks ($1 a month)",
+        "now as in policies/emr/service-key.json: rights of emrlab-service",
+        "now as in policies/emr/node-key.json: rights of emrlab-node",
+        "now usable by spot machines: KMS key alias/emrlab",
+        "now as wanted: security configuration emrlab in eu-west-3",
     ]
-    assert disks["AwsKmsKey"] == client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["Arn"]
+    assert at_rest()["LocalDiskEncryptionConfiguration"]["AwsKmsKey"] == found["Arn"]
+    (grant,) = kms.list_grants(KeyId=found["KeyId"])["Grants"]
+    assert grant["GranteePrincipal"].endswith("role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot")
+    rights = iam.get_role_policy(RoleName="emrlab-node", PolicyName="emr-node-key")["PolicyDocument"]
+    assert {resource for each in rights["Statement"] for resource in each["Resource"]} == {found["Arn"]}
+    for more in ((), ("--own-key",)):
+        assert launch(*SETUP, *more)[1] == "all is as wanted; nothing was changed\n"
+    assert "gone in 7 days: KMS key alias/emrlab" in launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[1]
+    assert kms.describe_key(KeyId=found["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    assert everything()["keys"] == []
+
+
+def test_the_budget_is_a_months_with_alarms(made):
     budget = budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]
     assert (float(budget["BudgetLimit"]["Amount"]), budget["TimeUnit"]) == (20, "MONTHLY")
     alarms = budgets().describe_notifications_for_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Notifications"]
@@ -77,7 +113,13 @@ def test_disks_and_budget(made):
 
 
 def test_every_change_is_said_and_the_second_time_there_is_none(made, launch):
-    for what in ("role emrlab-service", "instance profile emrlab-node", f"bucket {BUCKET}", "KMS key", "budget emrlab"):
+    for what in (
+        "role emrlab-service",
+        "instance profile emrlab-node",
+        f"bucket {BUCKET}",
+        "policy emrlab-boundary",
+        "budget emrlab",
+    ):
         assert f"now there: {what}" in made
     before = everything()
     assert launch(*SETUP, *BUDGET) == (0, "all is as wanted; nothing was changed\n", "")
@@ -117,9 +159,9 @@ def test_another_amount_replaces_the_budget(made, launch):
 
 def test_back_to_nothing(amazon, launch):
     before = everything()
-    launch(*SETUP, *BUDGET)
+    launch(*SETUP, *BUDGET, "--own-key")
     client("s3").put_object(Bucket=BUCKET, Key="images/Kiwi/0_0.jpg", Body=b"x" * 2_000_000)
-    key = client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["KeyId"]
+    ours = client("kms").describe_key(KeyId="alias/emrlab")["KeyMetadata"]["KeyId"]
     code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--dry-run")
     assert code == 0
     assert f"would be gone: bucket {BUCKET} with 2 objects, 2.0 MB" in out
@@ -128,7 +170,7 @@ def test_back_to_nothing(amazon, launch):
     left = everything()
     assert [name for name in left.pop("roles") if not name.startswith("AWSServiceRoleFor")] == before.pop("roles")
     assert left == before
-    assert client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    assert client("kms").describe_key(KeyId=ours)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     code, out, _ = launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
     assert (code, out) == (0, "0 clusters of emrlab in eu-west-3: none\n")
 
@@ -144,20 +186,37 @@ def test_a_role_of_that_name_that_is_not_ours_is_left_alone(amazon, launch):
     assert client("iam").get_role(RoleName="emrlab-node")
 
 
+def test_a_boundary_that_drifted_and_a_role_that_lost_it_are_mended(made, launch):
+    iam, bound = client("iam"), f"arn:aws:iam::{ACCOUNT}:policy/emrlab-boundary"
+    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    for _ in range(4):
+        iam.create_policy_version(PolicyArn=bound, PolicyDocument=json.dumps(wide), SetAsDefault=True)
+    iam.delete_role_permissions_boundary(RoleName="emrlab-node")
+    assert launch(*SETUP)[1].splitlines() == [
+        "now as in policies/emr/boundary.json: policy emrlab-boundary",
+        "now within emrlab-boundary: role emrlab-node",
+    ]
+    assert launch(*SETUP)[1] == "all is as wanted; nothing was changed\n"
+    assert launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[0] == 0
+    assert everything()["policies"] == []
+
+
 def test_a_profile_a_key_a_configuration_and_a_budget_of_others_are_left_alone(amazon, launch):
     """Each stops setup with a line, and outlives the removal, which takes what setup made before."""
     iam, emr, kms = client("iam"), client("emr"), client("kms")
 
-    def refused(words):
-        code, _, error = launch(*SETUP, *BUDGET)
+    def refused(words, *more):
+        code, _, error = launch(*SETUP, *BUDGET, *more)
         assert code == 1
         assert words in error
         assert len(error.splitlines()) == 1
         assert launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[0] == 0
 
-    key = kms.create_key()["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName="alias/emrlab", TargetKeyId=key)
-    refused("alias/emrlab names a key that is not emrlab's")
+    theirs = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/emrlab", TargetKeyId=theirs)
+    refused("alias/emrlab names a key that is not emrlab's", "--own-key")
+    assert launch(*SETUP)[0] == 0, "without the flag nobody asks for it"
+    launch("emr-down", "--account", "--bucket", BUCKET, "--yes")
     assert kms.describe_key(KeyId="alias/emrlab")["KeyMetadata"]["KeyState"] == "Enabled"
     kms.delete_alias(AliasName="alias/emrlab")
 
@@ -171,9 +230,8 @@ def test_a_profile_a_key_a_configuration_and_a_budget_of_others_are_left_alone(a
     assert emr.describe_security_configuration(Name="emrlab")["SecurityConfiguration"] == '{"of": "others"}'
     emr.delete_security_configuration(Name="emrlab")
 
-    theirs = {"BudgetName": "emrlab", "BudgetLimit": {"Amount": "7", "Unit": "USD"}}
-    theirs |= {"TimeUnit": "MONTHLY", "BudgetType": "COST"}
-    budgets().create_budget(AccountId=ACCOUNT, Budget=theirs)
+    budget = {"BudgetName": "emrlab", "BudgetLimit": {"Amount": "7", "Unit": "USD"}}
+    budgets().create_budget(AccountId=ACCOUNT, Budget={**budget, "TimeUnit": "MONTHLY", "BudgetType": "COST"})
     refused("the account has a budget emrlab that emr-setup did not make")
     assert budgets().describe_budget(AccountId=ACCOUNT, BudgetName="emrlab")["Budget"]["BudgetLimit"]["Amount"] == "7"
 
@@ -197,7 +255,7 @@ def test_a_key_that_gets_no_name_is_not_paid_for(stubs):
     stubs.refuse("kms", "create_alias", "AccessDeniedException")
     stubs.answer("kms", "schedule_key_deletion", {}, {"KeyId": "0b", "PendingWindowInDays": 7})
     with pytest.raises(ClientError, match="AccessDenied"):
-        account.ensure_key(REGION, ACCOUNT, Change(dry_run=False, show=print, remark=print))
+        key.ensure(REGION, ACCOUNT, Change(dry_run=False, show=print, remark=print))
     stubs.assert_all_asked()
 
 

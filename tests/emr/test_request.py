@@ -176,6 +176,11 @@ def test_every_setting_carries_its_reason_and_the_job_its_settings():
     assert max(map(len, arguments)) < 10_280, "what EMR takes in one string"
 
 
+def test_disks_are_encrypted_with_a_key_of_ones_own_only_where_there_is_one():
+    rest = request.security_configuration(None)["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]
+    assert set(rest) == {"S3EncryptionConfiguration"}
+
+
 def test_disks_and_s3_are_encrypted_and_the_metadata_service_asks_for_a_token():
     found = request.security_configuration("arn:aws:kms:eu-west-3:123456789012:key/abc")
     rest = found["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]
