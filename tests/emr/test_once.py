@@ -255,7 +255,7 @@ def test_a_key_is_made_once(amazon, network, launch, monkeypatch):
     """KMS takes no token either, and a key costs $1 a month."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", network.address)
     network.fault = lambda call, forward: network.silence() if call == "CreateKey" else forward()
-    code, _, error = launch("emr-setup", "--bucket", BUCKET)
+    code, _, error = launch("emr-setup", "--bucket", BUCKET, "--own-key")
     assert code == 1
     assert network.calls.count("CreateKey") == 1
     assert error.splitlines()[-1].startswith("error: the answer to CreateKey was lost; look ")
