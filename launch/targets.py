@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from lab import sizing
 from lab.sizing import Executors
+from pipeline.redaction import redacted
 
 S3A = Path(__file__).parent / "s3a.conf"
 PYTHON = "/opt/emrlab/bin/python"
@@ -126,8 +127,10 @@ def s3a() -> tuple[Setting, ...]:
 
 
 def explain(settings: Iterable[Setting]) -> str:
-    """The table as text."""
-    return "".join(f"{setting.key} = {setting.value}\n    {setting.reason}\n" for setting in settings)
+    """The table as text, without secrets."""
+    return "".join(
+        f"{setting.key} = {redacted(setting.key, setting.value)}\n    {setting.reason}\n" for setting in settings
+    )
 
 
 def _executors(shape: Executors) -> tuple[Setting, ...]:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pipeline import decoding, results, store
 from pipeline.classify import Scores, read_predictions
 from pipeline.folder import file
+from pipeline.redaction import redacted
 from pipeline.reduce import Reduction
 from pipeline.report import Content, Example, Rejection, Setting
 from pipeline.settings import REASON, Settings
@@ -114,4 +115,7 @@ def _read(source: str, path: str) -> bytes:
 def _settings(spark: SparkSession) -> list[Setting]:
     said = dict(spark.sparkContext.getConf().getAll())
     reasons = {key.removeprefix(REASON): reason for key, reason in said.items() if key.startswith(REASON)}
-    return [Setting(key=key, value=said.get(key, ""), reason=reason) for key, reason in sorted(reasons.items())]
+    return [
+        Setting(key=key, value=redacted(key, said.get(key, "")), reason=reason)
+        for key, reason in sorted(reasons.items())
+    ]

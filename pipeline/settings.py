@@ -152,6 +152,10 @@ def location(text: str, *, flag: str) -> str:
     if parts.scheme == "s3":
         if not parts.netloc:
             raise UsageError(f"{flag} {text}: no bucket; write s3://bucket/prefix")
+        if "@" in parts.netloc:
+            raise UsageError(
+                f"{flag} has a key in its address, which others would read; give it by the AWS_* variables"
+            )
         return text.rstrip("/")
     if parts.scheme == "file":
         text = unquote(parts.path)

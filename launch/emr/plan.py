@@ -9,11 +9,12 @@ from launch import package, transfer
 from launch.emr import cost, policies, request, run, wheelhouse
 from launch.emr.order import CACHE, Order, owner
 from launch.transfer import Shipment
+from pipeline.redaction import redacted_argument
 
 
 def text(order: Order, expected: cost.Estimate) -> str:
-    """The request's JSON and every policy, each below a line that says what it is."""
-    parts = {"RunJobFlow": document(order, expected)}
+    """The request's JSON, without secrets, and every policy, each below a line that says what it is."""
+    parts: dict[str, object] = {"RunJobFlow": _shown(document(order, expected))}
     parts |= {f"Rights of {who}": found for who, found in policies.all_of(order.cluster.bucket).items()}
     return "".join(f"# {title}\n{json.dumps(found, indent=2)}\n\n" for title, found in parts.items())
 
@@ -27,6 +28,14 @@ def document(order: Order, expected: cost.Estimate) -> dict[str, object]:
     wanted = replace(order, cluster=replace(order.cluster, subnets=subnets))
     step = run.spark_step(wanted, _shipment(order), expected)
     return request.run_job_flow(wanted.cluster, artifacts, python=order.release.python, step=step)
+
+
+def _shown(found: object) -> object:
+    if isinstance(found, dict):
+        return {name: _shown(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_shown(value) for value in found]
+    return redacted_argument(found) if isinstance(found, str) else found
 
 
 def _shipment(order: Order) -> Shipment:

@@ -58,6 +58,14 @@ def test_a_plan_needs_no_credentials_and_no_network(launch, photos, monkeypatch)
         assert words in out
 
 
+def test_a_plan_shows_no_secret(launch, photos):
+    given = ("--conf", "spark.hadoop.fs.s3a.secret.key=hunter2")
+    code, out, _ = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run", *given)
+    assert code == 0
+    assert "spark.hadoop.fs.s3a.secret.key=" in out
+    assert "hunter2" not in out
+
+
 def test_a_plan_for_photographs_in_a_bucket_says_what_it_assumes(launch):
     code, out, _ = launch(
         "emr-plan", "--bucket", "mine", "--input", "s3://mine/images/x", "--output", "s3://mine/results/x"

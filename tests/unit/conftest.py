@@ -10,6 +10,7 @@ from launch import targets
 from tests.unit.bare_node import asked, bare_node
 
 ROOT = Path(__file__).parents[2]
+SECRET = "not-for-every-eye"  # noqa: S105 - of the session, for tests of what a run shows
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,8 @@ def spark():
     for setting in targets.local([]):
         if setting.key != "spark.master":
             builder = builder.config(setting.key, setting.value)
+    for key, value in (("", SECRET), ("spark.reason.", "given on the command line")):
+        builder = builder.config(f"{key}spark.hadoop.fs.s3a.encryption.key", value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("PYTHONPATH", str(ROOT))

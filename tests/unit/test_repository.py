@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "launch": {
         "launch",
         "lab.sizing",
-        *(f"pipeline.{name}" for name in ("names", "patience", "settings", "signals", "summary")),
+        *(f"pipeline.{name}" for name in ("names", "patience", "redaction", "settings", "signals", "summary")),
     },
     "lab": {"lab"},
 }

@@ -24,6 +24,7 @@ from pipeline.exhibits import Rejections
 from pipeline.report import Rejection
 from pipeline.settings import RunError, UsageError, from_args
 from tests import contract, pictures
+from tests.unit.conftest import SECRET
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -88,7 +89,10 @@ def test_no_name_ends_a_run(run, photos, tmp_path):
     assert found.labels == ["Class 0", "Class 1", "Class 2", label]
     note = f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"
     assert note in found.run["notes"]
-    assert note in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert note in page
+    assert "(redacted)" in page
+    assert not [path for path in (tmp_path / "out").iterdir() if path.is_file() and SECRET in path.read_text()]
 
 
 def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos, tmp_path, spark):
