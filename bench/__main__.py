@@ -2,7 +2,7 @@
 
 Takes a quarter of an hour; nothing else should run meanwhile. What drifts with the machine is measured in pairs, ours
 between two runs of the peer, and the median of the ratios counts. Writes bench/results.md, with what a run on Amazon
-EMR will take and cost at that rate.
+EMR will take and cost at that rate, and bench/results.json, from which the estimates take it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from launch import java, model, submit, targets
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
 RESULTS = Path(__file__).parent / "results.md"
+RATE = RESULTS.with_suffix(".json")  # what the estimate of a run on EMR starts from
 SMALL, LARGE = 2_016, 20_160
 STARTUP_PAIRS = 3
 PAIRS = 3
@@ -41,17 +42,26 @@ class Figure:
     wanted: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """All rows, and the seconds of the extraction that the estimate rests on."""
+
+    rows: list[Figure]
+    extract_s: float
+
+
 def main() -> None:
     """Measure, print and write the table."""
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder))
-    RESULTS.write_text(render(figures))
+    RESULTS.write_text(render(figures.rows))
+    RATE.write_text(json.dumps(rate(figures.extract_s), indent=1) + "\n")
     with RESULTS.open("a") as results:
         results.write(costs.table())
     sys.stdout.write(RESULTS.read_text())
 
 
-def measure(folder: Path) -> list[Figure]:
+def measure(folder: Path) -> Measured:
     """All figures; `folder` is for the photographs and the results."""
     cores = os.cpu_count() or 1
     small = photos.make(folder / "small", count=SMALL)
@@ -71,11 +81,12 @@ def measure(folder: Path) -> list[Figure]:
     few = job.run(small, folder / "small-out")
     bare = f"bare model, {cores} processes: {LARGE / median(peers):,.0f} images/s"
 
-    def rate(name: str, seconds: list[float], wanted: str) -> Figure:
+    def images_s(name: str, seconds: list[float], wanted: str) -> Figure:
         ratio = median(peer / ours for peer, ours in zip(peers, seconds, strict=True))
         return Figure(f"{name}, {LARGE:,} images", f"{LARGE / median(seconds):,.0f} images/s", bare, ratio, wanted)
 
-    return [
+    extracts_s = [run.stages_s["extract"] for run in runs]
+    rows = [
         Figure(
             "session and first Python job",
             f"{start.ours_s:.1f} s",
@@ -83,9 +94,9 @@ def measure(folder: Path) -> list[Figure]:
             start.ours_s / start.plain_s,
             "≤ 0.5",
         ),
-        rate("extraction", [run.stages_s["extract"] for run in runs], "≥ 0.95"),
-        rate("from the command to all features saved", [run.saved_s for run in runs], "≥ 0.75"),
-        rate("the whole run, with PCA, classifier and report", [run.wall_s for run in runs], ""),
+        images_s("extraction", extracts_s, "≥ 0.95"),
+        images_s("from the command to all features saved", [run.saved_s for run in runs], "≥ 0.75"),
+        images_s("the whole run, with PCA, classifier and report", [run.wall_s for run in runs], ""),
         Figure(
             "a rerun with nothing new",
             f"{again.wall_s:.1f} s",
@@ -103,18 +114,43 @@ def measure(folder: Path) -> list[Figure]:
         _reduction(folder / "small-out" / "features", images=SMALL, wanted="≥ 10"),
         _reduction(output / "features", images=LARGE, wanted="≥ 12"),
     ]
+    return Measured(rows, median(extracts_s))
 
 
 def render(figures: list[Figure]) -> str:
     """The table as Markdown."""
     rows = "".join(f"| {f.name} | {f.ours} | {f.peer} | {f.ratio:.2f} | {f.wanted} |\n" for f in figures)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, {platform.machine()} ({processor()}), Python {platform.python_version()}"
     return (
         "# Speed and memory\n\n"
         f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}. EfficientNet-Lite0 in float32, "
         "JPEG files of 100 x 100 pixels. The ratio is what counts; the seconds are this machine's.\n\n"
         "| what | ours | peer | ratio | wanted |\n|---|---|---|---|---|\n" + rows
     )
+
+
+def rate(extract_s: float) -> dict[str, object]:
+    """The extraction's rate and what it was measured on."""
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": processor(),
+        "cores": os.cpu_count() or 1,
+        "model": "lite0",
+        "image_size": job.IMAGE_SIZE,
+        "extract_images_s": round(LARGE / extract_s, 1),
+    }
+
+
+def processor() -> str:
+    """The name that the processor gives itself, or its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = subprocess.run(
+            ["sysctl", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        ).stdout.splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "machdep")))
+    return next(names, platform.machine())
 
 
 def _bare(path: Path, folder: Path, processes: int) -> float:

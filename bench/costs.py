@@ -13,7 +13,7 @@ def table(region: str = "eu-west-3") -> str:
     """Minutes and dollars of the default cluster, as Markdown; nothing is asked of AWS.
 
     Raises:
-        CostError: bench/results.md has no rate, or the region no prices.
+        CostError: bench/results.json has no rate, or the region no prices.
     """
     cluster = Cluster(bucket="", region=region, release="")
     rates = [cost.rate("lite0", size, runs=()) for size in SIZES]
@@ -21,15 +21,17 @@ def table(region: str = "eu-west-3") -> str:
         images: [cost.estimate(cluster, rate, images=images, size_bytes=0, uploads=images) for rate in rates]
         for images in IMAGES
     }
-    nodes = found[IMAGES[0]][0].nodes
+    nodes, most = found[IMAGES[0]][0].nodes, found[IMAGES[-1]][0]
     rows = "".join(
         f"| {images:,} | {' | '.join(f'{each.minutes:,.0f} min, ${each.usd:,.2f}' for each in estimates)} |\n"
         for images, estimates in found.items()
     )
     return (
         "\n## What it will take and cost on Amazon EMR\n\n"
-        f"Estimated, not measured: {nodes} in {region}, the extraction's rate above x {cost.CLUSTER_SHARE:g} on a "
-        f"cluster, {cost.START_S // 60} minutes until it is there, and S3's requests, those of the upload too. "
+        f"Estimated, not measured: {nodes} in {region}, whose vCPUs count half a core of the rate above, x "
+        f"{cost.CLUSTER_SHARE:g} on a cluster; {cost.START_S // 60} minutes until it is there; S3's requests, of which "
+        f"those of the upload alone (${most.send_usd:.2f} for {most.images:,} photographs) are nothing where these are "
+        "in S3 already; the time of the upload is the network's. "
         "`make emr-plan` says it for your photographs, model and instances, from your last run's own rate.\n\n"
         f"| images | {' | '.join(f'{size} pixels' for size in SIZES)} |\n|---|{'---|' * len(SIZES)}\n" + rows
     )

@@ -29,7 +29,10 @@ APPLICATION_MASTER_MB = 896
 SMALLEST_HEAP_MB = 450
 
 # GiB of memory a vCPU has in each family, and vCPUs of each size. https://aws.amazon.com/ec2/instance-types/
-_FAMILIES = {"m5": 4, "m6i": 4, "m6g": 4, "c5": 2, "r5": 8}
+_FAMILIES = {"m5": 4, "m6i": 4, "m6g": 4, "m7g": 4, "c5": 2, "c7a": 2, "c7g": 2, "r5": 8}
+# Those whose vCPUs are cores of their own; a vCPU of the others is one of a core's two threads.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-optimize-cpu.html
+_WHOLE_CORES = frozenset({"m6g", "m7g", "c7a", "c7g"})
 _SIZES = {"xlarge": 4, "2xlarge": 8, "4xlarge": 16}
 # The type whose yarn.nodemanager.resource.memory-mb was read on EMR's page above; what `yarn_mb` makes of it is what
 # stands there. For the others it is derived by the same rule.
@@ -120,6 +123,11 @@ def instance(name: str) -> Node:
     if name not in INSTANCE_TYPES:
         raise SizingError(f"INSTANCE_TYPE={name} is not known; choose one of {', '.join(INSTANCE_TYPES)}")
     return INSTANCE_TYPES[name]
+
+
+def cores_a_vcpu(name: str) -> float:
+    """How much of a processor's core a vCPU of the instance type is: 1, or a half where two share one."""
+    return 1.0 if name.partition(".")[0] in _WHOLE_CORES else 0.5
 
 
 def this_host() -> Host:

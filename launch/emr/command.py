@@ -117,9 +117,10 @@ def _run(parsed: argparse.Namespace) -> int:
     wanted = _order(parsed)
     order.check(wanted)
     wanted = order.preflight(wanted)
-    if besides := order.others(wanted):
+    there = order.there(wanted)
+    if besides := order.others(wanted, there):
         sys.stderr.write(f"warning: {order.remark(wanted, besides)}\n")
-    found = order.amount(wanted, besides)
+    found = order.amount(wanted, there)
     expected = order.estimate(wanted, found)
     sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
     cost.check(expected, max_usd=wanted.max_usd)

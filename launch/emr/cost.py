@@ -16,15 +16,18 @@ from lab import sizing
 from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
 
 PRICES = Path(__file__).parent / "prices.toml"
-BENCH = Path(__file__).parents[2] / "bench" / "results.md"
+BENCH = Path(__file__).parents[2] / "bench" / "results.json"
 HOURS_A_MONTH = 730
 MINUTE_S = 60
+# Of each node in a public subnet, as those of a default network are, in every region. https://aws.amazon.com/vpc/pricing/
+IPV4_USD_HOUR = 0.005
 FREE = "nothing, the rehearsal is free"
 
 # Rules of the estimate. The first three are assumptions that only a run on Amazon can better.
 START_S = 480  # from the request to the first step: machines, bootstrap action, applications
 END_S = 60  # from the last step until the machines are gone
 CLUSTER_SHARE = 0.85  # of the rate of as many local cores, with photographs in S3 and executors on two nodes
+UPLINK_MBIT_S = 20  # of this machine; what is sent is sent before a machine is billed
 FIXED_S = 90  # Spark's start, the listing, the report
 AFTER_SHARE = 0.25  # of the extraction's time, for scaler, PCA and classifier
 # Multiply-adds of one image at 224 pixels, in 10^9, from the papers: what is not measured is scaled by them. A model of
@@ -39,7 +42,7 @@ class CostError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Images that one task slot extracts in a second, with this model at this size; where that was measured."""
+    """Images that one core extracts in a second, with this model at this size; where that was measured."""
 
     images_s: float
     model: str
@@ -58,7 +61,9 @@ class Estimate:
         minutes: from the request until the machines are gone.
         hour_usd: of the whole cluster.
         usd: of the run, S3's requests included.
-        requests_usd: of these alone.
+        send_usd: of these, those that bring photographs which S3 has not got yet.
+        read_usd: of these, those that the nodes read photographs by.
+        upload_minutes: until these are sent, before the request.
         storage_usd: a month, for as long as the photographs stay in the bucket.
         nodes: like 3 x m5.xlarge.
         basis: what it rests on, a line each.
@@ -69,10 +74,17 @@ class Estimate:
     minutes: float
     hour_usd: float
     usd: float
-    requests_usd: float
+    send_usd: float
+    read_usd: float
+    upload_minutes: float
     storage_usd: float
     nodes: str
     basis: tuple[str, ...]
+
+    @property
+    def requests_usd(self) -> float:
+        """Of all of S3's requests."""
+        return self.send_usd + self.read_usd
 
     def as_json(self) -> dict[str, Any]:
         """For the run's record."""
@@ -101,8 +113,9 @@ def rate(model: str, image_size: int, *, runs: Iterable[Path], bench: Path = BEN
     Args:
         model: name, or a .keras file.
         image_size: in pixels.
-        runs: run.json of former runs, on this machine or in the lab.
-        bench: the benchmark's table.
+        runs: run.json of former runs; those of this machine's own Spark and of Amazon's clusters measure, the lab's,
+            whose containers share this machine's cores, do not.
+        bench: the benchmark's figures.
 
     Raises:
         CostError: nothing was ever measured.
@@ -121,16 +134,23 @@ def rate(model: str, image_size: int, *, runs: Iterable[Path], bench: Path = BEN
 
 
 def estimate(
-    cluster: Cluster, measured: Rate, *, images: int, size_bytes: int, uploads: int, running: bool = False
+    cluster: Cluster,
+    measured: Rate,
+    *,
+    images: int,
+    size_bytes: int,
+    uploads: int,
+    upload_bytes: int = 0,
+    running: bool = False,
 ) -> Estimate:
     """What the run takes on `cluster`.
 
     Args:
         cluster: what is wanted.
-        measured: rate of one slot.
+        measured: rate of one core.
         images: to be extracted.
         size_bytes: of all photographs.
-        uploads: files to be sent to S3.
+        uploads, upload_bytes: files to be sent to S3.
         running: the cluster is there already.
 
     Raises:
@@ -139,36 +159,39 @@ def estimate(
     """
     table, shape = prices(cluster.region), executors(cluster, {})
     slots = shape.instances * shape.cores
-    share = 1.0 if measured.on_cluster else CLUSTER_SHARE
-    images_s = measured.images_s * slots * share
+    share, core = 1.0 if measured.on_cluster else CLUSTER_SHARE, sizing.cores_a_vcpu(cluster.instance_type)
+    images_s = measured.images_s * core * slots * share
     work_s = FIXED_S + images / images_s * (1 + AFTER_SHARE)
     hours = (work_s if running else START_S + work_s + END_S) / 3600
     an_hour = hour_usd(cluster)
-    requests_usd = uploads / 1000 * table["s3_put_1000"] + images / 1000 * table["s3_get_1000"]
+    send_usd, read_usd = uploads / 1000 * table["s3_put_1000"], images / 1000 * table["s3_get_1000"]
     unconfirmed = table["unconfirmed"]
     return Estimate(
         images=images,
         images_s=images_s,
         minutes=hours * 60,
         hour_usd=an_hour,
-        usd=hours * an_hour + requests_usd,
-        requests_usd=requests_usd,
+        usd=hours * an_hour + send_usd + read_usd,
+        send_usd=send_usd,
+        read_usd=read_usd,
+        upload_minutes=upload_bytes * 8 / 1e6 / UPLINK_MBIT_S / 60,
         storage_usd=size_bytes / 1e9 * table["s3_gb_month"],
         nodes=f"{1 + cluster.workers} x {cluster.instance_type}",
         basis=(
-            f"{slots} slots x {measured.images_s:.3g} images/s a core ({measured.source}) x {share:g}",
+            f"{slots} vCPU x {measured.images_s:.3g} images/s a core ({measured.source}) x {share:g}"
+            + (", a vCPU being a core" if core == 1 else ", halved: two vCPUs are the threads of one core"),
             "the cluster runs already"
             if running
             else f"{START_S // 60} minutes until the first step, {END_S // 60} to end: assumed",
             f"prices of {cluster.region} from {table['date']}"
             + (f"; not confirmed: {', '.join(unconfirmed)}" if unconfirmed else "")
-            + ("; spot is cheaper than this, never dearer" if cluster.spot else ""),
+            + ("; spot is cheaper" if cluster.spot else ""),
         ),
     )
 
 
 def hour_usd(cluster: Cluster) -> float:
-    """An hour of the whole cluster at list prices, on demand.
+    """An hour of the whole cluster at list prices, on demand, with disks and public addresses.
 
     Raises:
         CostError: the region or the instance type has no prices.
@@ -178,7 +201,7 @@ def hour_usd(cluster: Cluster) -> float:
         raise CostError(f"INSTANCE_TYPE={cluster.instance_type} has no price; run python -m launch emr-prices")
     of_type = table[cluster.instance_type]
     volumes = (ROOT_GB + VOLUME_GB) * table["volume_gb_month"] / HOURS_A_MONTH
-    return float((1 + cluster.workers) * (of_type["ec2"] + of_type["emr"] + volumes))
+    return float((1 + cluster.workers) * (of_type["ec2"] + of_type["emr"] + volumes + IPV4_USD_HOUR))
 
 
 def check(found: Estimate, *, max_usd: float) -> None:
@@ -189,8 +212,8 @@ def check(found: Estimate, *, max_usd: float) -> None:
     """
     if found.usd > max_usd:
         raise CostError(
-            f"the run would cost ${found.usd:.2f}, over MAX_USD={max_usd:g}; raise it if that is meant, "
-            "or take fewer photographs"
+            f"the run would cost ${found.usd:.2f} (S3's requests {_requests(found)}), over MAX_USD={max_usd:g}; "
+            "raise it if that is meant, or take fewer photographs"
         )
 
 
@@ -233,6 +256,12 @@ def words(found: Estimate, *, in_lab: bool) -> str:
         f"estimate    {FREE}; on AWS the same run would cost {what}" if in_lab else f"estimate    {what}",
         f"images      {found.images:,}, about {found.images_s:,.0f} a second",
     ]
+    if found.requests_usd >= 0.005:
+        lines.append(f"requests    of it S3's: {_requests(found)}" + " on AWS" * in_lab)
+    if found.upload_minutes >= 1 and not in_lab:
+        lines.append(
+            f"sending     {found.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
+        )
     if found.storage_usd >= 0.005:
         there = " on AWS" * in_lab
         lines.append(f"storage     ${found.storage_usd:.2f} a month{there} while the photographs are in the bucket")
@@ -247,8 +276,13 @@ def words_after(usd: float, *, minutes: float, in_lab: bool) -> str:
     return f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon\n"
 
 
+def _requests(found: Estimate) -> str:
+    sent = f"${found.send_usd:.2f} once to send the photographs" if found.send_usd else "none to send the photographs"
+    return f"{sent}, ${found.read_usd:.2f} to read them"
+
+
 def _of_run(path: Path) -> Rate | None:
-    """What a finished run measured; None where it is none, or too small."""
+    """What a finished run measured; None where it is none, or too small, or in the lab."""
     try:
         run = json.loads(path.read_text())
         name = re.fullmatch(r"(.+)-([0-9]+)-[0-9a-f]{12}\.tflite", run["model"]["name"])
@@ -257,24 +291,41 @@ def _of_run(path: Path) -> Rate | None:
         return None
     if not name or extracted < MEASURED_IMAGES:
         return None
+    master = str(run["cluster"]["master"])
+    where = None if master.startswith("local") else _billed_type(path)
+    if where is None and not master.startswith("local"):
+        return None
     return Rate(
-        images_s=extracted / seconds / slots,
+        images_s=extracted / seconds / slots * (1 / sizing.cores_a_vcpu(where) if where else 1),
         model=name[1],
         image_size=int(name[2]),
-        source=f"run of {run['started'][:16]} on {run['cluster']['master']}",
-        on_cluster=not run["cluster"]["master"].startswith("local"),
+        source=f"run of {run['started'][:16]} on {where or master}",
+        on_cluster=where is not None,
     )
 
 
+def _billed_type(path: Path) -> str | None:
+    """The instance type of the run on Amazon whose record lies beside run.json; None where it was a rehearsal."""
+    try:
+        record = json.loads(path.with_name("emr.json").read_text())
+        kind = str(record["nodes"]).rpartition(" ")[2]
+        return kind if record["billed"] is True and kind in sizing.INSTANCE_TYPES else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _of_bench(path: Path) -> Rate:
-    """The extraction's row of the benchmark's table."""
-    text = path.read_text()
-    machine = re.search(r"on ([0-9-]{10}): ([0-9]+) cores.* of ([0-9]+) x \3 pixels", text)
-    row = re.search(r"^\| extraction, [0-9,]+ images \| ([0-9,]+) images/s", text, re.MULTILINE)
-    if not machine or not row:
-        raise CostError(f"{path.name} has no rate of the extraction; measure it with make bench")
-    images_s = float(row[1].replace(",", "")) / int(machine[2])
-    return Rate(images_s=images_s, model="lite0", image_size=int(machine[3]), source=f"make bench of {machine[1]}")
+    """The extraction's figure of the benchmark."""
+    try:
+        found = json.loads(path.read_text())
+        return Rate(
+            images_s=found["extract_images_s"] / found["cores"],
+            model=found["model"],
+            image_size=found["image_size"],
+            source=f"make bench of {found['date']} on {found['processor']}",
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CostError(f"{path.name} has no rate of the extraction; measure it with make bench") from error
 
 
 def known_types() -> tuple[str, ...]:

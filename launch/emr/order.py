@@ -50,11 +50,12 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """Photographs and their bytes, and how many of them must be sent."""
+    """Photographs and their bytes, and those that must be sent."""
 
     images: int
     size_bytes: int
     uploads: int
+    upload_bytes: int = 0
 
 
 def check(order: Order) -> None:
@@ -119,21 +120,26 @@ def preflight(order: Order) -> Order:
     return replace(order, cluster=replace(cluster, subnets=subnets))
 
 
-def others(order: Order) -> dict[str, int]:
-    """Name and size of the objects in the folder's place in the bucket that the folder has not got.
-
-    They are the user's, so they stay, and take part in the run. In the lab, whose place is the folder's mirror, and of
-    photographs that are in S3 already there are none.
+def there(order: Order) -> dict[str, int]:
+    """Name and size of the objects in the folder's place in the bucket; of photographs in S3, theirs.
 
     Raises:
         ClientError, BotoCoreError: the bucket cannot be listed.
+    """
+    return _listed(order, _place(order))
+
+
+def others(order: Order, there: Mapping[str, int]) -> dict[str, int]:
+    """Those of the objects that are `there` which the folder has not got.
+
+    They are the user's, so they stay, and take part in the run. In the lab, whose place is the folder's mirror, and of
+    photographs that are in S3 already there are none.
     """
     source = order.settings.input
     if order.in_lab or source.startswith("s3://"):
         return {}
     left = dict[str, str]()
     here = {file.name for file in storage.files(Path(source), left)} | left.keys()
-    there = _listed(order, _place(order))
     # What is hidden is no photograph, and what is empty marks a folder.
     return {
         name: size
@@ -152,21 +158,26 @@ def remark(order: Order, besides: Mapping[str, int]) -> str:
     )
 
 
-def amount(order: Order, besides: Mapping[str, int]) -> Amount:
-    """What is to be extracted: counted in the folder, with the `others` that lie beside it, or listed in the bucket.
+def amount(order: Order, there: Mapping[str, int]) -> Amount:
+    """What is to be extracted: the folder's photographs and the `others` of those `there`, or all that are there.
 
     Raises:
         UsageError: there is nothing.
-        ClientError, BotoCoreError: the bucket cannot be listed.
     """
     source = order.settings.input
     if source.startswith("s3://"):
-        listed = _listed(order, source)
-        if not listed:
+        if not there:
             raise UsageError(f"--input {source} holds nothing; bring photographs there, or give a folder")
-        return Amount(images=len(listed), size_bytes=sum(listed.values()), uploads=0)
-    sizes = [file.size for file in storage.files(Path(source))]
-    return Amount(images=len(sizes) + len(besides), size_bytes=sum(sizes) + sum(besides.values()), uploads=len(sizes))
+        return Amount(images=len(there), size_bytes=sum(there.values()), uploads=0)
+    sizes = {file.name: file.size for file in storage.files(Path(source))}
+    besides = others(order, there)
+    missing = [size for name, size in sizes.items() if there.get(name) != size]
+    return Amount(
+        images=len(sizes) + len(besides),
+        size_bytes=sum(sizes.values()) + sum(besides.values()),
+        uploads=len(missing),
+        upload_bytes=sum(missing),
+    )
 
 
 def estimate(order: Order, found: Amount) -> cost.Estimate:
@@ -182,6 +193,7 @@ def estimate(order: Order, found: Amount) -> cost.Estimate:
         images=found.images,
         size_bytes=found.size_bytes,
         uploads=found.uploads,
+        upload_bytes=found.upload_bytes,
         running=bool(order.existing),
     )
 

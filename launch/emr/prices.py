@@ -48,7 +48,7 @@ def render(table: dict[str, dict[str, Any]], *, on: date) -> str:
 
 def _region(pricing: Any, region: str) -> dict[str, Any]:
     def of(service: str, what: str, **wanted: str) -> float:
-        return _price(pricing, service, what=f"{what} in {region}", wanted={"regionCode": region, **wanted})
+        return _one(_prices(pricing, service, wanted={"regionCode": region, **wanted}), f"{what} in {region}")
 
     found: dict[str, Any] = {
         "unconfirmed": [],
@@ -58,28 +58,34 @@ def _region(pricing: Any, region: str) -> dict[str, Any]:
         "s3_gb_month": of("AmazonS3", "S3 storage", volumeType="Standard", productFamily="Storage"),
     }
     for name in sizing.INSTANCE_TYPES:
+        here = _prices(pricing, "AmazonEC2", wanted={"regionCode": region, "instanceType": name, **LINUX})
+        if not here and name not in sizing.PUBLISHED:
+            continue  # a newer type, which the region has not got
         found[name] = {
-            "ec2": of("AmazonEC2", name, instanceType=name, **LINUX),
+            "ec2": _one(here, f"{name} in {region}"),
             "emr": of("ElasticMapReduce", f"EMR on {name}", instanceType=name, softwareType="EMR"),
         }
     return found
 
 
-def _price(pricing: Any, service: str, *, what: str, wanted: dict[str, str]) -> float:
-    """The one price on demand of what fits; the first step of those that fall with the amount."""
+def _one(found: set[float], what: str) -> float:
+    if len(found) != 1:
+        several = f"several prices ({', '.join(map(str, sorted(found)))})" if found else "no price"
+        raise EmrError(f"Amazon's list has {several} of {what}; {PRICES.name} is left as it is, correct it by hand")
+    return found.pop()
+
+
+def _prices(pricing: Any, service: str, *, wanted: dict[str, str]) -> set[float]:
+    """The prices on demand of what fits; the first step of those that fall with the amount."""
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     products = [
         json.loads(each)
         for each in aws.pages(pricing, "get_products", "PriceList", ServiceCode=service, Filters=filters)
     ]
-    found = {
+    return {
         float(dimension["pricePerUnit"]["USD"])
         for product in products
         for term in product["terms"].get("OnDemand", {}).values()
         for dimension in term["priceDimensions"].values()
         if dimension.get("beginRange", "0") == "0" and float(dimension["pricePerUnit"]["USD"]) > 0
     }
-    if len(found) != 1:
-        several = f"several prices ({', '.join(map(str, sorted(found)))})" if found else "no price"
-        raise EmrError(f"Amazon's list has {several} of {what}; {PRICES.name} is left as it is, correct it by hand")
-    return found.pop()

@@ -64,11 +64,16 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
     assert stored == wheelhouse.BOOTSTRAP.read_bytes()
 
 
-def test_the_second_run_sends_only_what_is_new(ready, launch, run_args):
+def test_the_second_run_sends_only_what_is_new(ready, launch, run_args, tmp_path):
+    def to_send():
+        return json.loads((tmp_path / "here" / "emr.json").read_text())["estimated"]["send_usd"]
+
     with Machinery():
         assert launch(*run_args)[0] == 0
+        assert to_send() > 0
         code, out, error = launch(*run_args)
     assert code == 0
+    assert to_send() == 0
     assert error.splitlines()[-1].endswith("0 sent")
     assert ENDING in out
 

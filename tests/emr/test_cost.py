@@ -16,36 +16,58 @@ from launch.emr.request import Cluster
 
 CLUSTER = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0")
 MEASURED = Rate(images_s=50.0, model="lite0", image_size=224, source="here")
-BENCH = (
-    "Measured by `make bench` on 2026-11-22: 2 cores, x86_64, Python 3.11.7. EfficientNet-Lite0 in float32, JPEG files "
-    "of 100 x 100 pixels.\n\n| extraction, 20,160 images | 600 images/s | bare | 0.79 | |\n"
-)
+BENCH = {
+    "date": "2026-11-22",
+    "processor": "A Processor",
+    "cores": 2,
+    "model": "lite0",
+    "image_size": 100,
+    "extract_images_s": 600.0,
+}
 
 
 @pytest.fixture
 def bench(tmp_path):
-    path = tmp_path / "results.md"
-    path.write_text(BENCH)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(BENCH))
     return path
 
 
-def a_run(folder, name="lite0-100-0123456789ab.tflite", extracted=2000, seconds=10.0, started="2026-11-01T10:00"):
+def a_run(
+    folder,
+    name="lite0-100-0123456789ab.tflite",
+    extracted=2000,
+    seconds=10.0,
+    started="2026-11-01T10:00",
+    master="local[2]",
+    record=None,
+):
     folder.mkdir(parents=True)
+    if record is not None:
+        (folder / "emr.json").write_text(json.dumps(record))
     run = {
         "started": started,
         "model": {"name": name},
         "counts": {"extracted": extracted},
         "seconds": {"extract": seconds},
-        "cluster": {"slots": 2, "master": "local[2]"},
+        "cluster": {"slots": 2, "master": master},
     }
     (folder / "run.json").write_text(json.dumps(run))
     return folder / "run.json"
 
 
+UNPRICED = {f"{family}.{size}" for family in ("m7g", "c7a", "c7g") for size in ("xlarge", "2xlarge", "4xlarge")}
+
+
 @pytest.mark.parametrize("region", ["eu-west-1", "eu-west-3", "us-east-1"])
 def test_every_instance_type_that_fits_has_prices(region):
+    """But for those whose prices had no source when the table was made; emr-prices asks for them."""
     table = cost.prices(region)
     for name, node in sizing.INSTANCE_TYPES.items():
+        if name in UNPRICED and name not in table:
+            with pytest.raises(CostError, match=f"INSTANCE_TYPE={name} has no price; run python -m launch emr-prices"):
+                cost.hour_usd(replace(CLUSTER, region=region, instance_type=name))
+            continue
         assert 0 < table[name]["emr"] < table[name]["ec2"]
         a_vcpu = table[name]["ec2"] / node.vcpu
         assert 0.03 < a_vcpu < 0.08, f"{name}: ${a_vcpu} a vCPU and hour"
@@ -58,17 +80,17 @@ def test_another_region_is_refused_with_the_way_to_add_it():
         cost.prices("ap-south-1")
 
 
-def test_an_hour_is_machines_emr_and_volumes():
+def test_an_hour_is_machines_emr_volumes_and_public_addresses():
     table = cost.prices("eu-west-3")
-    a_node = table["m5.xlarge"]["ec2"] + table["m5.xlarge"]["emr"] + 52 * table["volume_gb_month"] / 730
+    a_node = table["m5.xlarge"]["ec2"] + table["m5.xlarge"]["emr"] + 52 * table["volume_gb_month"] / 730 + 0.005
     assert cost.hour_usd(CLUSTER) == pytest.approx(3 * a_node)
     assert cost.hour_usd(replace(CLUSTER, workers=4)) == pytest.approx(5 * a_node)
 
 
 def test_the_estimate_is_what_its_rules_say():
     found = cost.estimate(CLUSTER, MEASURED, images=34_000, size_bytes=10**10, uploads=34_000)
-    assert found.images_s == pytest.approx(8 * 50 * 0.85)
-    work_s = 90 + 34_000 / 340 * 1.25
+    assert found.images_s == pytest.approx(8 * 50 / 2 * 0.85), "four cores of two threads"
+    work_s = 90 + 34_000 / 170 * 1.25
     assert found.minutes == pytest.approx((480 + work_s + 60) / 60)
     table = cost.prices("eu-west-3")
     requests = 34 * (table["s3_put_1000"] + table["s3_get_1000"])
@@ -79,7 +101,7 @@ def test_the_estimate_is_what_its_rules_say():
 
 def test_on_a_cluster_that_runs_only_the_work_counts():
     found = cost.estimate(CLUSTER, MEASURED, images=340, size_bytes=0, uploads=0, running=True)
-    assert found.minutes == pytest.approx((90 + 1.25) / 60)
+    assert found.minutes == pytest.approx((90 + 2.5) / 60)
     assert "the cluster runs already" in found.basis
 
 
@@ -112,7 +134,7 @@ def test_every_price_of_a_rehearsal_is_said_to_be_that_of_aws():
 
 def test_over_the_limit_is_refused():
     found = cost.estimate(CLUSTER, MEASURED, images=10**7, size_bytes=0, uploads=0)
-    with pytest.raises(CostError, match=r"the run would cost \$\d+\.\d\d, over MAX_USD=5"):
+    with pytest.raises(CostError, match=r"the run would cost \$\d+\.\d\d \(S3's requests .*\), over MAX_USD=5"):
         cost.check(found, max_usd=5)
     cost.check(found, max_usd=1000)
 
@@ -126,6 +148,52 @@ def test_the_newest_run_with_this_model_and_size_is_the_measure(tmp_path, bench)
     found = cost.rate("lite0", 100, runs=runs, bench=bench)
     assert found.images_s == 200
     assert found.source == "run of 2026-11-02T10:00 on local[2]"
+
+
+@pytest.mark.parametrize(
+    ("master", "record"),
+    [
+        ("spark://spark-master:7077", None),
+        ("yarn", None),
+        ("yarn", {"billed": False, "nodes": "3 x m5.xlarge"}),
+        ("yarn", {"billed": True, "nodes": "3 x unheard.of"}),
+    ],
+)
+def test_a_run_in_the_lab_is_no_measure(tmp_path, bench, master, record):
+    """Its containers share this machine's cores, however many they are said to be."""
+    runs = [a_run(tmp_path / "a", master=master, record=record)]
+    assert cost.rate("lite0", 100, runs=runs, bench=bench).source == "make bench of 2026-11-22 on A Processor"
+
+
+def test_a_run_on_amazon_is_measured_by_the_vcpu_of_its_instances(tmp_path, bench):
+    record = {"billed": True, "nodes": "3 x m5.xlarge"}
+    found = cost.rate("lite0", 100, runs=[a_run(tmp_path / "a", master="yarn", record=record)], bench=bench)
+    assert (found.images_s, found.on_cluster) == (200.0, True)
+    on = {
+        name: cost.estimate(
+            replace(CLUSTER, region="us-east-1", instance_type=name), found, images=1, size_bytes=0, uploads=0
+        )
+        for name in ("m5.xlarge", "m6g.xlarge")
+    }
+    assert on["m5.xlarge"].images_s == pytest.approx(8 * 100), "what was measured"
+    assert on["m6g.xlarge"].images_s == pytest.approx(8 * 200), "a vCPU there is a core"
+    assert "halved" in on["m5.xlarge"].basis[0]
+    assert "halved" not in on["m6g.xlarge"].basis[0]
+
+
+def test_requests_are_said_and_that_sending_is_nothing_where_the_photographs_are():
+    sent, there = (
+        cost.estimate(CLUSTER, MEASURED, images=10**6, size_bytes=10**10, uploads=count, upload_bytes=size)
+        for count, size in ((10**6, 10**10), (0, 0))
+    )
+    table = cost.prices("eu-west-3")
+    assert sent.usd - there.usd == pytest.approx(1000 * table["s3_put_1000"])
+    assert f"requests    of it S3's: ${sent.send_usd:.2f} once to send the photographs, $0.42 to read them\n" in (
+        cost.words(sent, in_lab=False)
+    )
+    assert "none to send the photographs, $0.42 to read them" in cost.words(there, in_lab=False)
+    assert "sending     67 minutes at 20 Mbit/s: assumed, and not billed\n" in cost.words(sent, in_lab=False)
+    assert "sending" not in cost.words(there, in_lab=False)
 
 
 def test_what_a_cluster_measured_counts_in_full():
@@ -154,16 +222,17 @@ def test_what_was_not_measured_is_scaled_by_pixels_and_work(bench, model, size, 
     assert "scaled" in found.source
 
 
-def test_the_benchmarks_own_table_is_understood():
+def test_the_benchmarks_own_figures_are_understood():
     found = cost.rate("lite0", 100, runs=[])
     assert 20 < found.images_s < 5000
     assert "scaled" not in found.source
 
 
 def test_without_any_measure_the_fix_is_named(tmp_path):
-    (tmp_path / "results.md").write_text("# Speed\n")
-    with pytest.raises(CostError, match="make bench"):
-        cost.rate("lite0", 100, runs=[], bench=tmp_path / "results.md")
+    (tmp_path / "results.json").write_text("{}")
+    for name in ("results.json", "gone.json"):
+        with pytest.raises(CostError, match="make bench"):
+            cost.rate("lite0", 100, runs=[], bench=tmp_path / name)
 
 
 def test_the_instances_hours_by_the_second_and_a_minute_at_least():

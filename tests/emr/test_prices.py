@@ -96,3 +96,13 @@ def test_the_real_file_is_what_render_writes():
     regions = {name: value for name, value in document.items() if isinstance(value, dict)}
     text = prices.render(regions, on=document["date"]).replace(prices.SOURCE, document["source"])
     assert text == cost.PRICES.read_text()
+
+
+def test_a_newer_type_that_a_region_has_not_got_is_left_out(stubs, table, monkeypatch):
+    types = sizing.INSTANCE_TYPES | {"c7a.xlarge": sizing.Node(name="c7a.xlarge", vcpu=4, memory_mb=8192, yarn_mb=6144)}
+    monkeypatch.setattr(sizing, "INSTANCE_TYPES", types)
+    answers(stubs, "eu-west-3")
+    stubs.answer("pricing", "get_products", {"PriceList": []})
+    found = prices.ask(stubs.client("pricing"), add="eu-west-3")["eu-west-3"]
+    assert "m5.xlarge" in found
+    assert "c7a.xlarge" not in found

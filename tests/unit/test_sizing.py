@@ -23,13 +23,29 @@ def test_yarns_memory_is_what_emr_publishes(gib, mb):
 
 
 def test_the_table_of_instance_types():
-    assert len(sizing.INSTANCE_TYPES) == 15
+    assert len(sizing.INSTANCE_TYPES) == 24
     assert set(sizing.INSTANCE_TYPES) >= sizing.PUBLISHED
     amounts = {name: (node.vcpu, node.memory_mb // 1024) for name, node in sizing.INSTANCE_TYPES.items()}
     assert amounts["m5.xlarge"] == (4, 16)
     assert amounts["m6g.4xlarge"] == (16, 64)
     assert amounts["c5.2xlarge"] == (8, 16)
     assert amounts["r5.xlarge"] == (4, 32)
+    assert amounts["c7g.xlarge"] == amounts["c7a.xlarge"] == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "cores"),
+    [
+        ("m5.xlarge", 0.5),
+        ("m6i.4xlarge", 0.5),
+        ("m6g.xlarge", 1),
+        ("m7g.xlarge", 1),
+        ("c7g.xlarge", 1),
+        ("c7a.xlarge", 1),
+    ],
+)
+def test_a_vcpu_is_a_core_or_a_thread(name, cores):
+    assert sizing.cores_a_vcpu(name) == cores
 
 
 def test_an_unknown_type_names_the_known_ones():

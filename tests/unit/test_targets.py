@@ -61,6 +61,7 @@ def test_emr_differs_from_the_lab_in_master_region_and_logs_alone():
     assert {key: value for key, value in there.items() if lab.get(key) != value} == {
         "spark.executorEnv.AWS_REGION": "eu-west-1",
         "spark.eventLog.dir": "s3://photos-of-mine/spark-events",
+        "spark.yarn.heterogeneousExecutors.enabled": "false",
     }
 
 
