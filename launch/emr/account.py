@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from launch.emr import aws, bucket, key, network, record, roles
+from launch.emr import aws, bucket, free_plan, key, network, record, roles
 from launch.emr.aws import NAME, SECURITY_CONFIGURATION, EmrError
 from launch.emr.change import Change, Show, or_none
 from launch.emr.request import security_configuration
@@ -58,6 +58,8 @@ def setup(wanted: Wanted, *, dry_run: bool, show: Show) -> bool:
 
     change = Change(dry_run=dry_run, show=note, remark=show)
     account = str(aws.client("sts", wanted.region).get_caller_identity()["Account"])
+    if free_plan.is_free():
+        show(f"warning: {aws.FREE_PLAN}")
     bucket.ensure(wanted.bucket, wanted.region, account, change)
     values = {"account": account, "bucket": wanted.bucket}
     # Who once asked for a key of one's own keeps it until emr-down.

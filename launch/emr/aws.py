@@ -35,6 +35,10 @@ SECURITY_CONFIGURATION = NAME
 # Which container of the lab, and which port in it, stands for a service of Amazon.
 LAB = {"emr": ("emr", 5000), "s3": ("minio", 9000)}
 SETUP = "python -m launch emr-setup"
+FREE_PLAN = (
+    "the account is on AWS's Free plan, which starts no machine of a cluster's size; upgrade it under Billing > Free "
+    "Tier (what is left of the credits stays), then run again"
+)
 
 # What a cause looks like in an error of boto3 ("Code message", or "Class message") or in EMR's reason for a state, and
 # what to do about it. The first that fits is said.
@@ -63,6 +67,10 @@ CAUSES = (
         "the bucket is in another region; give that one as REGION",
     ),
     ("NoSuchBucket|^404", f"the bucket does not exist; make it with {SETUP}, or correct BUCKET"),
+    (
+        "(?i)not eligible for (the )?free tier|free (account )?plan",
+        FREE_PLAN,
+    ),
     (
         "VcpuLimit|vCPU (capacity|limit)|InstanceLimit|MaxSpotInstanceCount|LimitExceeded|QuotaExceeded",
         "the account's quota is too small for this cluster; raise 'Running On-Demand Standard instances' under Service "

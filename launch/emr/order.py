@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launch import storage, transfer
-from launch.emr import aws, cost, follow, network, request
+from launch.emr import aws, cost, follow, free_plan, network, request
 from launch.emr.aws import AwsError
 from launch.emr.release import Release
 from launch.emr.request import Cluster
@@ -86,7 +86,7 @@ def check_bucket(name: str) -> None:
 
 
 def preflight(order: Order) -> Order:
-    """Credentials, bucket, region and subnets, in this order; the order with what was found.
+    """Credentials, bucket, region, the account's plan and subnets, in this order; the order with what was found.
 
     Raises:
         UsageError: something is to be corrected.
@@ -111,6 +111,8 @@ def preflight(order: Order) -> Order:
                          f"give REGION={region}")  # fmt: skip
     if order.existing:
         return replace(order, cluster=_existing(order))
+    if not order.in_lab and free_plan.is_free():
+        raise UsageError(aws.FREE_PLAN)
     if cluster.subnets or order.in_lab:
         return order
     try:

@@ -86,6 +86,7 @@ def amazon(moto_server, keys, monkeypatch) -> str:
     """An empty account at a moto server, where every client of this test goes."""
     requests.post(f"{moto_server}/moto-api/reset", timeout=30)
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_FREETIER", "http://127.0.0.1:1")  # nobody's: moto knows no plans
     return moto_server
 
 

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from launch.emr import key, policies, record
+from launch.emr import aws, free_plan, key, policies, record
 from launch.emr.change import Change
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 
@@ -199,6 +199,14 @@ def test_a_boundary_that_drifted_and_a_role_that_lost_it_are_mended(made, launch
     assert launch(*SETUP)[1] == "all is as wanted; nothing was changed\n"
     assert launch("emr-down", "--account", "--bucket", BUCKET, "--yes")[0] == 0
     assert everything()["policies"] == []
+
+
+def test_an_account_on_the_free_plan_is_made_ready_with_a_warning(amazon, launch, monkeypatch):
+    monkeypatch.setattr(free_plan, "is_free", lambda: True)
+    warning = f"warning: {aws.FREE_PLAN}"
+    code, out, _ = launch(*SETUP)
+    assert (code, out.splitlines()[0]) == (0, warning)
+    assert launch(*SETUP)[1].splitlines() == [warning, "all is as wanted; nothing was changed"]
 
 
 def test_a_profile_a_key_a_configuration_and_a_budget_of_others_are_left_alone(amazon, launch):

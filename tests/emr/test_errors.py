@@ -92,6 +92,13 @@ ROLE_WORDS = "a role of the cluster is missing; run python -m launch emr-setup"
         ),
         ("emr", "run_job_flow", "ValidationException", "You exceed the vCPU limit of 8", QUOTA_WORDS),
         ("emr", "run_job_flow", "LimitExceededException", "Too many clusters", QUOTA_WORDS),
+        (
+            "emr",
+            "run_job_flow",
+            "ValidationException",
+            "InvalidParameterCombination: The specified instance type is not eligible for Free Tier. For a list",
+            "the account is on AWS's Free plan",
+        ),
         ("emr", "run_job_flow", "InsufficientInstanceCapacity", "We do not have it", "AWS has no such machines"),
         ("ec2", "describe_subnets", "UnauthorizedOperation", "You are not authorized", "access denied"),
         ("ec2", "describe_subnets", "OptInRequired", "You are not subscribed", "finish its sign-up"),
@@ -158,6 +165,38 @@ def test_the_checks_come_in_order_and_find_the_subnets(stubs, make_order):
     stubs.answer("ec2", "describe_instance_type_offerings", offered, wanted)
     assert order.preflight(make_order()).cluster.subnets == ("subnet-0a",)
     stubs.assert_all_asked()
+
+
+def plan(stubs, **state):
+    stubs.answer("freetier", "get_account_plan_state", {"accountId": ACCOUNT, "accountPlanStatus": "ACTIVE", **state})
+
+
+def test_an_account_on_the_free_plan_is_told_before_the_price(stubs, make_order):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    plan(stubs, accountPlanType="FREE")
+    with pytest.raises(UsageError, match=r"the account is on AWS's Free plan, .*; upgrade it under Billing") as failed:
+        order.preflight(make_order(subnets=("subnet-0a",)))
+    assert len(str(failed.value).splitlines()) == 1
+    stubs.assert_all_asked()
+
+
+@pytest.mark.parametrize("code", [None, "AccessDeniedException", "ResourceNotFoundException", "ThrottlingException"])
+def test_who_pays_and_who_may_not_ask_for_the_plan_runs(stubs, make_order, code):
+    identity(stubs)
+    location(stubs, "eu-west-3")
+    if code is None:
+        plan(stubs, accountPlanType="PAID")
+    else:
+        stubs.refuse("freetier", "get_account_plan_state", code)
+    assert order.preflight(make_order(subnets=("subnet-0a",))).cluster.subnets == ("subnet-0a",)
+    stubs.assert_all_asked()
+
+
+def test_a_rehearsal_and_a_cluster_that_runs_need_no_plan(stubs, make_order):
+    stubs.answer("s3", "get_bucket_location", {"LocationConstraint": "eu-west-3"})
+    assert order.preflight(make_order(in_lab=True)).in_lab
+    assert "freetier" not in stubs.made
 
 
 def test_a_bucket_in_another_region_names_that_region(stubs, make_order):
