@@ -15,6 +15,7 @@ from obstore.exceptions import NotFoundError, PermissionDeniedError, Unauthentic
 from pipeline.decoding import UndecodableError, decode
 from pipeline.folder import file
 from pipeline.images import Listed
+from pipeline.limits import TooLargeError
 from pipeline.store import explain, fetch
 
 MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no photograph
@@ -98,10 +99,18 @@ def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
         return Rejected(image, "fetch", "NotFound", "it was listed and is gone")
     except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
         return Rejected(image, "fetch", "AccessDenied", explain(error))
+    except MemoryError:
+        return Rejected(image, "fetch", "MemoryError", f"no memory is left for its {image.size} bytes")
+    return _decode(image, data, size=size, etag=etag)
+
+
+def _decode(image: Listed, data: bytes, *, size: int, etag: str) -> Loaded | Rejected:
     try:
         return Loaded(image, etag, decode(data, size=size))
     except UndecodableError as error:
-        return Rejected(image, "decode", type(error.__cause__ or error).__name__, str(error))
+        cause = error.__cause__ or error
+        name = "TooLarge" if isinstance(cause, TooLargeError) else type(cause).__name__
+        return Rejected(image, "decode", name, str(error))
 
 
 def _fetch(image: Listed, uri: str) -> tuple[bytes, str]:

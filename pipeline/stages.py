@@ -52,7 +52,7 @@ LISTING_ROWS = 50_000
 TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
 # The modules that make the features of one image: a change of theirs makes new ones.
-EXTRACTION = ("decoding.py", "loading.py", "features.py", "runtime.py")
+EXTRACTION = ("decoding.py", "limits.py", "loading.py", "features.py", "runtime.py")
 
 
 def run(settings: Settings) -> dict[str, Any]:

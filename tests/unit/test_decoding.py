@@ -1,9 +1,11 @@
+import io
 import random
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
+from pipeline import decoding
 from pipeline.decoding import UndecodableError, decode
 from tests import pictures
 
@@ -77,3 +79,68 @@ def test_damaged_files_are_decoded_or_undecodable_and_nothing_else(name):
             assert decode(bytes(data), size=16).shape == (16, 16, 3)
         except UndecodableError as error:
             assert str(error)
+
+
+def whole(data: bytes, *, size: int) -> np.ndarray:
+    """What `decode` gives, without its tiles: turned, converted and resized as a whole."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, (2 * size, 2 * size))
+        upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    rgb = upright.convert("RGB")
+    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "1", "P", "keyed", "I;16", "CMYK"])
+@pytest.mark.parametrize("edges", [(121, 97), (57, 301), (2000, 5), (1, 3000), (76, 76)], ids=str)
+def test_tile_by_tile_gives_the_bits_of_the_whole(mode, edges, monkeypatch):
+    monkeypatch.setattr(decoding, "TILE_PIXELS", 2**10)
+    noise = np.random.default_rng(1).integers(0, 256, (edges[1], edges[0], 4), np.uint8)
+    image = Image.fromarray(noise)
+    options: dict[str, object] = {}
+    if mode == "I;16":
+        image = Image.fromarray(noise[..., :2].copy().view(np.uint16)[..., 0])
+    elif mode in ("RGBA", "LA"):
+        image = image.convert(mode)
+    elif mode in ("P", "keyed"):
+        image, options = image.convert("RGB").quantize(64), {"transparency": bytes(range(64))}
+        image = image if mode == "P" else image.convert("RGB")
+        options = options if mode == "P" else {"transparency": image.getpixel((0, 0))}
+    else:
+        image = image.convert("RGB").convert(mode)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = pictures.encode(image, "JPEG" if mode == "CMYK" else "PNG", exif=exif, **options)
+        for size in (3, 8, 20):
+            assert (decode(data, size=size) == whole(data, size=size)).all()
+
+
+def test_memory_that_others_held_is_waited_for(monkeypatch):
+    data = pictures.encode(pictures.pixels(1), "PNG")
+    load, tried = ImageFile.ImageFile.load, []
+
+    def short(self):
+        tried.append(self)
+        if len(tried) == 1:
+            raise MemoryError
+        return load(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", short)
+    assert (decode(data, size=32) == pictures.pixels(1)).all()
+
+
+def test_an_image_for_which_there_is_no_memory_is_undecodable(monkeypatch):
+    def short(self):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", short)
+    with pytest.raises(UndecodableError, match="no memory is left") as caught:
+        decode(pictures.encode(pictures.pixels(1)), size=32)
+    assert isinstance(caught.value.__cause__, MemoryError)
+    monkeypatch.undo()
+    assert decode(pictures.encode(pictures.pixels(1)), size=32).shape == (32, 32, 3), "the budget is whole again"

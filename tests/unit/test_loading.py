@@ -4,7 +4,7 @@ from obstore.exceptions import GenericError, PermissionDeniedError
 from pipeline import images, loading
 from pipeline.images import Census, Listed
 from pipeline.loading import Rejected
-from tests import pictures
+from tests import bombs, pictures
 
 
 def test_loading_keeps_the_order_and_rejects_one_by_one(tmp_path):
@@ -46,3 +46,24 @@ def test_a_server_that_is_away_is_no_rejection(tmp_path, monkeypatch):
     monkeypatch.setattr("obstore.get", fail)
     with pytest.raises(GenericError):
         list(loading.load([Listed("x.jpg", 1, "etag", "x")], "s3://bucket/x", size=16))
+
+
+def test_a_picture_that_takes_too_much_is_rejected_with_its_numbers(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(bombs.png(100_000_000, 1))
+    listed = list(images.list_images(str(tmp_path), Census()))
+    (outcome,) = loading.load(listed, str(tmp_path), size=16)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.stage, outcome.error) == ("decode", "TooLarge")
+    assert "100000000 × 1 pixels" in outcome.message
+
+
+@pytest.mark.parametrize(("function", "stage"), [("pathlib.Path.read_bytes", "fetch"), ("PIL.Image.open", "decode")])
+def test_without_memory_an_image_is_rejected(function, stage, tmp_path, monkeypatch):
+    def short(*_, **__):
+        raise MemoryError
+
+    (tmp_path / "x.jpg").write_bytes(pictures.encode(pictures.pixels(1)))
+    monkeypatch.setattr(function, short)
+    (outcome,) = loading.load(images.list_images(str(tmp_path), Census()), str(tmp_path), size=16)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.stage, outcome.error) == (stage, "MemoryError")
