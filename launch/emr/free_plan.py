@@ -13,6 +13,6 @@ def is_free() -> bool:
     """Whether AWS says so. Who may not ask, and an account that has no plan, is not held up: EMR would say it too."""
     try:
         asked = aws.client("freetier", ASKED_IN, attempts=1, read_s=ANSWER_S)
-        return bool(asked.get_account_plan_state()["accountPlanType"] == "FREE")
+        return bool(asked.get_account_plan_state().get("accountPlanType") == "FREE")
     except AwsError:
         return False

@@ -126,12 +126,13 @@ def test_every_change_is_said_and_the_second_time_there_is_none(made, launch):
     assert everything() == before
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(amazon, launch):
+@pytest.mark.parametrize("more", [(), ("--own-key",)])
+def test_a_dry_run_says_the_same_and_changes_nothing(amazon, launch, more):
     before = everything()
-    code, said, _ = launch(*SETUP, *BUDGET, "--dry-run")
+    code, said, _ = launch(*SETUP, *BUDGET, *more, "--dry-run")
     assert code == 0
     assert everything() == before
-    done = launch(*SETUP, *BUDGET)[1]
+    done = launch(*SETUP, *BUDGET, *more)[1]
     assert said.replace("would be", "now") == done
 
 

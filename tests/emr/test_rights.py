@@ -114,6 +114,19 @@ def test_setup_without_an_administrators_boundary_is_one_line(stubs):
     assert len(str(failed.value).splitlines()) == 1
 
 
+def test_a_boundary_that_one_may_not_remove_stays(stubs):
+    for operation in ("get_instance_profile", "get_role", "get_role"):
+        stubs.refuse("iam", operation, "NoSuchEntity", status=404)
+    stubs.answer("iam", "get_policy", {"Policy": {"Arn": BOUNDARY, "Tags": [aws.TAG]}})
+    stubs.refuse("iam", "list_policy_versions", "AccessDenied", status=403)
+    lines = list[str]()
+    roles.remove(REGION, ACCOUNT, Change(dry_run=False, show=lines.append, remark=lines.append))
+    assert lines == [
+        "now gone, if you may remove it: policy emrlab-boundary, which grants nothing and costs nothing",
+    ]
+    stubs.assert_all_asked()
+
+
 FOREIGN = {"elasticmapreduce:ResourceTag/team": "maps"}
 EMR_KEY = "for-use-with-amazon-emr-managed-policies"
 SUBNET = f"arn:aws:ec2:{REGION}:{ACCOUNT}:subnet/subnet-0"

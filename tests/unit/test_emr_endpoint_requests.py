@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from launch.emr.request import Artifacts, Cluster, run_job_flow
 from tests.unit.fake_nodes import LABEL, Fake, action, step
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*NotImplementedHere")
@@ -120,6 +121,20 @@ def test_instance_groups(lab: Fake):
     assert all(each["Ec2InstanceId"].startswith("i-0") for each in instances)
     with pytest.raises(ClientError, match="mutually exclusive"):
         lab.client.list_instance_fleets(ClusterId=cluster)
+
+
+def test_the_nodes_that_emr_run_asks_for(lab: Fake):
+    wanted = Cluster(bucket="bucket", region="eu-west-3", release=LABEL)
+    artifacts = Artifacts(wheelhouse="s3://bucket/w.tar", wheelhouse_sha256="01", bootstrap="s3://bucket/b.sh")
+    asked = run_job_flow(wanted, artifacts, python="3.11", step=step("one", "true"))
+    cluster = lab.start(Instances={**asked["Instances"], "KeepJobFlowAliveWhenNoSteps": True})
+    lab.wait(cluster, "WAITING")
+    instances = lab.client.list_instances(ClusterId=cluster)["Instances"]
+    assert [(each["PrivateDnsName"], each["Market"]) for each in instances] == [
+        ("primary", "ON_DEMAND"),
+        ("core-1", "ON_DEMAND"),
+        ("core-2", "ON_DEMAND"),
+    ]
 
 
 def test_instance_fleets(lab: Fake):
