@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up test test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -19,7 +19,7 @@ ARGS ?=
 # Of a run on Amazon EMR, or with TARGET=emr-lab at the lab's own endpoint.
 REGION ?= eu-west-3
 MAX_USD ?= 5
-emr-%: TARGET = emr
+emr-% history: TARGET = emr
 EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
@@ -84,6 +84,9 @@ emr-stop: setup ## cancel the step that runs
 
 emr-down: setup ## end every cluster that emrlab started; ARGS=--account with BUCKET=… removes all that it made
 	@$(if $(filter emr-lab,$(TARGET)),$(LAB) emr-down,$(EMR) $(OF_BUCKET) $(if $(YES),--yes) $(ARGS))
+
+history: setup ## Spark's pages of finished runs on EMR, from their event logs: make history BUCKET=… [REGION=…] [TARGET=emr-lab]; Docker
+	@$(PYTHON_VENV) -m launch emr-history --target "$(TARGET)" --region "$(REGION)" $(OF_BUCKET)
 
 emr-prices: setup ## ask Amazon's price list anew
 	@$(EMR)

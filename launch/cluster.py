@@ -102,7 +102,7 @@ def rehearsed(instance_type: str) -> Node:
         SizingError: the instance type is not known, or the host too small.
     """
     asked = ["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"]
-    cpus, memory = _ask_docker(asked).split()
+    cpus, memory = ask_docker(asked).split()
     return sizing.worker(sizing.instance(instance_type), sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2))
 
 
@@ -193,7 +193,12 @@ def exec_command(service: str, command: Sequence[str]) -> list[str]:
     return [*COMPOSE, "exec", "-T", service, *command]
 
 
-def _ask_docker(command: Sequence[str]) -> str:
+def ask_docker(command: Sequence[str]) -> str:
+    """What Docker's command line says.
+
+    Raises:
+        LabError: it is not there, does not answer, or refuses.
+    """
     try:
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S)
     except FileNotFoundError as error:
@@ -208,7 +213,7 @@ def _ask_docker(command: Sequence[str]) -> str:
 
 def _services() -> dict[str, dict[str, Any]]:
     """What Docker Compose says of each container, by the name of its service."""
-    said = _ask_docker([*COMPOSE, "ps", "--all", "--format", "json"])
+    said = ask_docker([*COMPOSE, "ps", "--all", "--format", "json"])
     # Compose before 2.21 prints one array, later versions one object a line.
     found = [json.loads(text) for text in said.splitlines()]
     return {row["Service"]: row for each in found for row in (each if isinstance(each, list) else [each])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from lab import sizing
 from launch import cluster as docker
 from launch.options import add_model_arguments
+from pipeline import signals
 from pipeline.settings import Settings, UsageError, add_arguments, from_namespace
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
     setup.add_argument("--budget-usd", type=float, metavar="N", help="a budget of N dollars a month, with an alarm")
     setup.add_argument("--email", metavar="ADDRESS", help="whom the alarm goes to")
     setup.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
+    _add_bucket(add("emr-history", _history, "show Spark's pages of the runs whose event logs are in the bucket"))
     add("emr-prices", _prices, "ask Amazon's price list anew; writes launch/emr/prices.toml")
 
 
@@ -221,6 +224,21 @@ def _prices(parsed: argparse.Namespace) -> int:
     table = prices.ask(aws.client("pricing", prices.ASKED_IN), add=parsed.region)
     cost.PRICES.write_text(prices.render(table, on=datetime.now(UTC).date()))
     _print(f"{len(table)} regions with {len(sizing.INSTANCE_TYPES)} instance types are in {cost.PRICES.name}")
+    return 0
+
+
+def _history(parsed: argparse.Namespace) -> int:
+    from launch.emr import aws, history, order  # noqa: PLC0415
+
+    bucket = _bucket(parsed)
+    order.check_bucket(bucket)
+    folder = order.OUT / "history" / bucket
+    logs = history.fetch(aws.client("s3", parsed.region), bucket, folder, show=_print)
+    _print(f"{logs:,} files of event logs are in {os.path.relpath(folder)}")
+    try:
+        history.serve(folder, f"emrlab/spark:{os.environ.get('RELEASE') or 'default'}", show=_print)
+    except KeyboardInterrupt as ended:
+        return signals.exit_code(ended) if isinstance(ended, signals.Stopped) else 0
     return 0
 
 

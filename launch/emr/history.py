@@ -1,0 +1,138 @@
+"""Spark's pages of runs whose event logs lie in a bucket: the lab's history server over a copy of them.
+
+The logs are fetched with the caller's own key, which the container never sees: it has the folder, read-only, and a port
+on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from launch.cluster import LabError, ask_docker
+from launch.emr import aws
+from launch.emr.aws import EmrError
+from pipeline.names import escape
+
+PREFIX = "spark-events/"
+PORT = 18080  # of the server, in its container
+READY_S = 120.0
+POLL_S = 0.5
+
+Show = Callable[[str], None]
+
+
+def fetch(s3: Any, bucket: str, folder: Path, *, show: Show) -> int:
+    """Bring the bucket's event logs into `folder`, where they are not there yet; returns how many there are.
+
+    Raises:
+        EmrError: there are none.
+        ClientError, BotoCoreError: S3 refuses.
+        OSError: the folder cannot be written.
+    """
+    found = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=PREFIX))
+    sizes = {name: int(each["Size"]) for each in found if (name := str(each["Key"]).removeprefix(PREFIX))}
+    held = {name: size for name, size in sizes.items() if _is_inside(name)}
+    if not held:
+        raise EmrError(f"s3://{bucket}/{PREFIX} holds no event log; a run that has ended leaves one there")
+    for name in sorted(sizes.keys() - held.keys()):
+        show(f"left out: {escape(name)}, which is no name of a log")
+    for name, size in held.items():
+        path = folder / name
+        # A log grows until its run has ended.
+        if not path.is_file() or path.stat().st_size != size:
+            _readable(path.parent, below=folder)
+            half = path.with_name(f".{path.name}.half")
+            with half.open("wb") as file:
+                s3.download_fileobj(bucket, PREFIX + name, file)
+            half.chmod(0o644)  # for the container's user; the folders above may be as closed as they like
+            half.replace(path)
+    return len(held)
+
+
+def serve(folder: Path, image: str, *, show: Show) -> None:
+    """Show `folder` until Ctrl-C, at an address that is said.
+
+    Raises:
+        LabError: the image is missing, or the server does not come up.
+        KeyboardInterrupt: that is its end; the container has been stopped.
+    """
+    name = f"emrlab-history-{secrets.token_hex(4)}"
+    if not ask_docker(["docker", "image", "ls", "--quiet", image]).strip():
+        raise LabError(f"the lab's image {image} is not built; run: make up")
+    # Apart from the terminal: its Ctrl-C would reach Docker's client before us.
+    with subprocess.Popen(
+        command(folder, image, name=name),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as server:
+        try:
+            show(f"history     {_address(server, name)} (Ctrl-C ends it)")
+            server.wait()
+        finally:
+            with suppress(LabError):  # it is gone
+                ask_docker(["docker", "rm", "--force", name])
+    raise LabError(f"the history server has ended with exit code {server.returncode}; start it again")
+
+
+def command(folder: Path, image: str, *, name: str) -> list[str]:
+    """The command line that runs Spark's history server over `folder` in a container as closed as the lab's."""
+    options = f"-Dspark.history.fs.logDirectory=file:/events -Dspark.history.ui.port={PORT}"
+    return [
+        *("docker", "run", "--rm", "--init", "--name", name, "--pull", "never"),
+        *("--read-only", "--tmpfs", "/tmp:exec,mode=1777,size=512m"),  # noqa: S108 - in the container
+        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--memory", "1g", "--pids-limit", "512"),
+        *("--publish", f"127.0.0.1:0:{PORT}", "--volume", f"{folder.resolve()}:/events:ro"),
+        *("--env", "SPARK_DAEMON_MEMORY=512m", "--env", f"SPARK_HISTORY_OPTS={options}"),
+        *(image, "/usr/lib/spark/bin/spark-class", "org.apache.spark.deploy.history.HistoryServer"),
+    ]
+
+
+def _address(server: subprocess.Popen[str], name: str) -> str:
+    """Where it answers, once it does."""
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            said = (server.stderr.read() if server.stderr else "").strip().splitlines() or ["no word"]
+            raise LabError(f"the history server did not start: {said[-1]}")
+        try:
+            host = ask_docker(["docker", "port", name, str(PORT)]).split()[0]
+            if _answers(host):
+                return f"http://{host}"
+        except (LabError, IndexError):  # the container is not there yet
+            pass
+        time.sleep(POLL_S)
+    raise LabError(f"the history server did not answer in {READY_S:.0f} s; run: make doctor")
+
+
+def _answers(host: str) -> bool:
+    connection = HTTPConnection(host, timeout=5)
+    try:
+        connection.request("GET", "/api/v1/applications?limit=1")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a key is a file's place below a folder; anybody who may write to a bucket chooses its names."""
+    parts: Sequence[str] = name.split("/")
+    return all(part not in {"", ".", ".."} and not part.startswith(".") and "\0" not in part for part in parts)
+
+
+def _readable(folder: Path, *, below: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, *folder.parents):
+        if each.is_relative_to(below):
+            each.chmod(0o755)  # for the container's user
