@@ -97,8 +97,9 @@ def lab(shape: Executors, given: Mapping[str, str] | None = None, *, verbose: bo
 def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str, region: str) -> list[Setting]:
     """The settings of a run on Amazon EMR, whose logs go to `bucket` (a name); `given` overrides.
 
-    YARN, S3A and HDFS are as EMR sets them.
+    YARN, S3A and HDFS are as EMR sets them, but for S3A's patience.
     """
+    patience = [setting for setting in s3a() if ".retry." in setting.key]
     own = (
         Setting("spark.executorEnv.AWS_REGION", region, "the job's own client reads no other place for it"),
         Setting("spark.eventLog.dir", f"s3://{bucket}/spark-events", "HDFS ends with the cluster"),
@@ -108,7 +109,7 @@ def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str
             "EMR's own, on by default: executors of other sizes, cut to what a node has left; ours fit the model",
         ),
     )
-    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE], given or {})
+    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience], given or {})
 
 
 def s3a() -> tuple[Setting, ...]:

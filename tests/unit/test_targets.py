@@ -62,7 +62,19 @@ def test_emr_differs_from_the_lab_in_master_region_and_logs_alone():
         "spark.executorEnv.AWS_REGION": "eu-west-1",
         "spark.eventLog.dir": "s3://photos-of-mine/spark-events",
         "spark.yarn.heterogeneousExecutors.enabled": "false",
+        # Of the lab's nodes their own configuration has it, as all of S3A's.
+        "spark.hadoop.fs.s3a.retry.limit": "7",
+        "spark.hadoop.fs.s3a.retry.interval": "1s",
     }
+
+
+@pytest.mark.parametrize("settings", [targets.s3a(), emr()], ids=["local, lab", "emr"])
+def test_sparks_own_reads_and_writes_outlast_a_minute(settings):
+    """S3A waits interval x 2^tries, by chance from a half of that on: Hadoop's exponentialBackoffRetry."""
+    found = values(settings)
+    first_s = float(found["spark.hadoop.fs.s3a.retry.interval"].removesuffix("s"))
+    waits_s = [first_s * 2**tries for tries in range(int(found["spark.hadoop.fs.s3a.retry.limit"]))]
+    assert sum(waits_s) / 2 >= 60
 
 
 @pytest.mark.parametrize(
