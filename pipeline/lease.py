@@ -214,8 +214,10 @@ class _Lease:
                 found = self._find()
                 if found is None or found.owner.run != self._me["run"]:
                     self.is_lost = True
-                else:  # written by a try whose answer was lost
+                else:  # written by a try whose answer was lost: by this one, or by one before
                     self._etag = found.etag
+                    if found.owner.renewed == self._me["renewed"]:
+                        return
             raise RunError(LOST)
 
     def give_back(self) -> None:

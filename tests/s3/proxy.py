@@ -39,7 +39,7 @@ class Fault(Enum):
 
 @dataclass
 class Rule:
-    """Requests that match `pattern`: number `first` to `last` of them are hit.
+    """Requests that match `pattern`: number `first` to `last` of them are hit, one in `step`.
 
     Attributes:
         seen: matching requests until now.
@@ -50,6 +50,7 @@ class Rule:
     pattern: str
     first: int = 1
     last: int = 1
+    step: int = 1
     seen: int = 0
     struck: list[str] = field(default_factory=list)
 
@@ -74,9 +75,9 @@ class Proxy(ThreadingHTTPServer):
         self._rules: list[Rule] = []
         self._lock = Lock()
 
-    def hit(self, fault: Fault, pattern: str, first: int = 1, last: int | None = None) -> Rule:
+    def hit(self, fault: Fault, pattern: str, first: int = 1, last: int | None = None, *, step: int = 1) -> Rule:
         """Hit requests from now on."""
-        rule = Rule(fault, pattern, first, last or first)
+        rule = Rule(fault, pattern, first, last or first, step)
         with self._lock:
             self._rules.append(rule)
         return rule
@@ -95,7 +96,7 @@ class Proxy(ThreadingHTTPServer):
             for rule in self._rules:
                 if re.search(rule.pattern, request):
                     rule.seen += 1
-                    if found is None and rule.first <= rule.seen <= rule.last:
+                    if found is None and rule.seen in range(rule.first, rule.last + 1, rule.step):
                         rule.struck.append(request)
                         found = rule.fault
             return found
