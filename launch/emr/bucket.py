@@ -107,8 +107,9 @@ def _encrypt(s3: Any, owner: dict[str, str], change: Change, *, exists: bool) ->
 
 
 def _ensure_lifecycle(s3: Any, owner: dict[str, str], change: Change, *, exists: bool, ours: bool) -> None:
-    wanted = _rules(ours=ours)
     rules, keep = _lifecycle(s3, owner) if exists else ([], {})
+    theirs = _of_others(rules)
+    wanted = _rules(theirs, ours=ours)
     if _of_ours(rules) == wanted:
         return
     what = f"logs in {LOGS} after {LOG_DAYS} days"
@@ -116,7 +117,7 @@ def _ensure_lifecycle(s3: Any, owner: dict[str, str], change: Change, *, exists:
     change(
         f"removed in time: {what}",
         lambda: s3.put_bucket_lifecycle_configuration(
-            **owner, LifecycleConfiguration={"Rules": _of_others(rules) + wanted}, **keep
+            **owner, LifecycleConfiguration={"Rules": theirs + wanted}, **keep
         ),
     )
 
@@ -144,11 +145,17 @@ def _leave(s3: Any, owner: dict[str, str], change: Change) -> None:
         )
 
 
-def _rules(*, ours: bool) -> list[dict[str, Any]]:
+def _rules(theirs: list[dict[str, Any]], *, ours: bool) -> list[dict[str, Any]]:
+    """Our rules, by their ids, to stand beside those of others: S3 refuses the old form of a prefix next to the new."""
+    old_form = any("Filter" not in rule for rule in theirs)
+
+    def below(prefix: str) -> dict[str, Any]:
+        return {"Prefix": prefix} if old_form else {"Filter": {"Prefix": prefix}}
+
     logs = {
         "ID": LOGS_RULE,
         "Status": "Enabled",
-        "Filter": {"Prefix": LOGS},
+        **below(LOGS),
         "Expiration": {"Days": LOG_DAYS},
         # Where the bucket keeps versions, what has expired would else be billed for ever.
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
@@ -156,7 +163,7 @@ def _rules(*, ours: bool) -> list[dict[str, Any]]:
     uploads = {
         "ID": UPLOADS_RULE,
         "Status": "Enabled",
-        "Filter": {"Prefix": ""},
+        **below(""),
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UPLOAD_DAYS},
     }
     return [logs, uploads] if ours else [logs]

@@ -97,6 +97,16 @@ def test_in_a_bucket_that_was_there_only_our_logs_expire(theirs, launch):
     assert launch(*SETUP)[1].splitlines()[-1] == "all is as wanted; nothing was changed"
 
 
+def test_beside_rules_of_the_old_form_ours_has_it_too(theirs, launch):
+    """S3 answers "Filter element can only be used in Lifecycle V2", where moto takes both."""
+    old = {"ID": "old", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 9}}
+    theirs.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [old]})
+    launch(*SETUP)
+    assert rules()["old"] == old
+    assert (rules()[LOGS_RULE].get("Filter"), rules()[LOGS_RULE]["Prefix"]) == (None, "emrlab-logs/")
+    assert launch(*SETUP)[1].splitlines()[-1] == "all is as wanted; nothing was changed"
+
+
 def test_a_public_bucket_of_a_users_own_is_named_and_left_open(theirs, launch):
     for _ in range(2):
         (line,) = [line for line in launch(*SETUP)[1].splitlines() if line.startswith("left as it is")]
