@@ -39,6 +39,7 @@ log = logging.getLogger("pipeline")
 RENEWED_EVERY_S = 15.0
 SILENT_S = 60.0
 TRIES = 5
+NOBODY = "unknown"
 LOST = "the output was taken over by another run, or cleared, while this one was not heard of; run again"
 
 
@@ -78,6 +79,18 @@ def hold(output: str, run: str) -> AbstractContextManager[Callable[[], None]]:
     """
     place, me = f"{staging(output)}/{OWNER}", _this_process(run)
     return _leased(place, me, output) if output.startswith("s3://") else _locked(Path(place), me, output)
+
+
+def is_claimed(output: str) -> bool:
+    """Whether a run says there that the output is its own, be it alive or dead.
+
+    Raises:
+        StoreError: the output cannot be read.
+    """
+    try:
+        return _owner(store.read(f"{staging(output)}/{OWNER}")).run != NOBODY
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextmanager
@@ -273,7 +286,7 @@ def _owner(content: bytes) -> Owner:
         said = json.loads(content)
         return Owner(**said)
     except (ValueError, TypeError):
-        return Owner("unknown")
+        return Owner(NOBODY)
 
 
 def _this_process(run: str) -> Owner:

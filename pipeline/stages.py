@@ -40,7 +40,7 @@ from pipeline.known import Known
 from pipeline.publication import Standing
 from pipeline.settings import RunError, Settings, UsageError, check_components
 from pipeline.split import Splitter
-from pipeline.summary import unchanged
+from pipeline.summary import unchanged, words
 
 if TYPE_CHECKING:
     from pipeline.exhibits import Rejections
@@ -110,6 +110,7 @@ def _run(
     key = asked["extraction"][:16]
     prefix = f"{key}-{name}-"
     with _timed(seconds, "find known"):
+        confirm()
         found = known.find(
             spark,
             output,
@@ -178,7 +179,9 @@ def _open_model(settings: Settings) -> Model:
 def _take(output: str, name: str, held: ExitStack) -> tuple[Callable[[], None], Standing]:
     """Refuse an output that is not a run's, before anything is written; own it, and make it ready."""
     try:
-        publication.examine(output)
+        # What an owner is about to do there is no reason to refuse it: who that is will be said, or what it left.
+        if not lease.is_claimed(output):
+            publication.examine(output)
         confirm = held.enter_context(lease.hold(output, name))
         return confirm, publication.begin(output, confirm=confirm)
     except store.StoreError as error:
@@ -238,11 +241,19 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
 
 
 def _stands(last: dict[str, Any], settings: Settings, *, asked: dict[str, Any], listed: int) -> bool:
-    """Whether the same would come out again as of the last run, which is complete."""
-    counts = last["counts"]
-    return (
-        last["asked"] == asked and not counts["unreachable"] and counts["rejected"] <= settings.rejected_limit(listed)
-    )
+    """Whether the same would come out again as of the last run, which is complete. Not if its record cannot be told:
+    another version wrote it, or somebody changed it."""
+    try:
+        is_told = bool(words(unchanged(last))) and isinstance(last["settings"]["output"], str)
+        counts = last["counts"]
+        return (
+            is_told
+            and last["asked"] == asked
+            and not counts["unreachable"]
+            and counts["rejected"] <= settings.rejected_limit(listed)
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _start_spark(model: Model) -> SparkSession:
