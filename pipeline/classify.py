@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from pipeline import results, store
+from pipeline.confusion import Confusion
 
 # A little ridge: principal components are many and a class may have a handful of images; without it the weights of
 # separable classes grow without end. Without standardising, which would blow the last components, mostly noise, up to
@@ -24,6 +23,7 @@ MAX_ITERATIONS = 100
 # Numbers in a task of the fit. Every iteration is a job: of a hundred jobs on little data the tasks cost more than the
 # sums do (2 s of 7 for 2,016 images).
 TASK_VALUES = 2_000_000
+DENSE_CLASSES = 200  # 40,000 cells, a quarter of a megabyte in metrics.json
 
 
 @dataclass(frozen=True)
@@ -32,31 +32,36 @@ class Scores:
 
     Attributes:
         labels: all classes.
-        confusion: test images, int64 (classes, classes), rows true, columns predicted; None without a classifier.
+        confusion: of the test images; None without a classifier.
         train_images: number of images that it was fitted on.
         notes: what a reader must know before trusting the numbers.
     """
 
     labels: Sequence[str]
-    confusion: NDArray[np.int64] | None
+    confusion: Confusion | None
     train_images: int
     test_images: int
     notes: Sequence[str]
 
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json holds. Macro F1 is over the classes that were tested or predicted, as in scikit-learn."""
+        """What metrics.json holds. Macro F1 is over the classes that were tested or predicted, as in scikit-learn.
+
+        `cells` has the confusion's non-zero cells, by the classes' numbers in `labels`; `confusion`, for whoever reads
+        it as a matrix, is null above DENSE_CLASSES: it grows with their square.
+        """
         confusion = self.confusion
         measured: dict[str, Any] = {"accuracy": None, "macro_f1": None, "per_class": [], "confusion": None}
-        if confusion is not None and confusion.sum():
-            hits, true, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-            f1 = 2 * hits / np.maximum(true + said, 1)
-            measured["accuracy"] = float(hits.sum() / confusion.sum())
-            measured["macro_f1"] = float(f1[true + said > 0].mean())
-            measured["confusion"] = confusion.tolist()
-            recall, precision = hits / np.maximum(true, 1), hits / np.maximum(said, 1)
+        measured["cells"] = None
+        if confusion is not None and confusion.total:
+            scores, support = confusion.scores(), confusion.support
+            measured["accuracy"] = float(confusion.hits.sum() / confusion.total)
+            measured["macro_f1"] = float(scores["f1"][support + confusion.predicted > 0].mean())
+            measured["cells"] = confusion.cells()
+            if confusion.classes <= DENSE_CLASSES:
+                measured["confusion"] = confusion.matrix().tolist()
             measured["per_class"] = [
-                {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-                for label, p, r, f, n in zip(self.labels, precision, recall, f1, true, strict=True)
+                {"label": label, **{name: float(of[number]) for name, of in scores.items()}, "support": int(images)}
+                for number, (label, images) in enumerate(zip(self.labels, support, strict=True))
             ]
         counts = {"train_images": self.train_images, "test_images": self.test_images}
         return {**measured, **counts, "labels": list(self.labels), "notes": list(self.notes)}
@@ -79,10 +84,11 @@ def classify(
     sides = {(row["label"], row["split"]): row["count"] for row in rows.groupBy("label", "split").count().collect()}
     trained = [label for label in labels if (label, "train") in sides]
     tested = [label for label in labels if (label, "test") in sides]
+    both = set(trained) & set(tested)
     notes = [
         f"{label}: {sides.get((label, 'train'), 0)} training and {sides.get((label, 'test'), 0)} test images"
         for label in labels
-        if label not in trained or label not in tested
+        if label not in both
     ]
     train_images = sum(count for (_, side), count in sides.items() if side == "train")
     counts = {"train_images": train_images, "test_images": sum(sides.values()) - train_images}
@@ -118,7 +124,7 @@ def classify(
         "path",
         "label",
         "split",
-        F.element_at(F.array(*map(F.lit, labels)), (F.col("prediction") + 1).cast("int")).alias("prediction"),
+        F.element_at(results.array_of(labels), (F.col("prediction") + 1).cast("int")).alias("prediction"),
         F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
     ).write.mode("overwrite").parquet(store.spark_path(predictions))
     return Scores(labels, _confusion(read_predictions(spark, predictions), labels), **counts, notes=notes)
@@ -129,9 +135,9 @@ def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
     return spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
 
 
-def _confusion(predictions: DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
+def _confusion(predictions: DataFrame, labels: Sequence[str]) -> Confusion:
     index = {label: number for number, label in enumerate(labels)}
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    for row in predictions.where("split = 'test'").groupBy("label", "prediction").count().collect():
-        confusion[index[row["label"]], index[row["prediction"]]] = row["count"]
-    return confusion
+    rows = predictions.where("split = 'test'").groupBy("label", "prediction").count().collect()
+    return Confusion.of(
+        len(labels), ((index[row["label"]], index[row["prediction"]], int(row["count"])) for row in rows)
+    )

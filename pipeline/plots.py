@@ -106,7 +106,8 @@ def scatter(
     """
     flat = points.shape[1] == 1
     longest, size = max(map(len, names)), _size(names)
-    height = max(300, 60 + 1.3 * size * len(names)) if flat else 370
+    # Rows of more names than can be written are as high as the points need.
+    height = max(300, 60 + 1.3 * size * min(len(names), MOST_NAMES)) if flat else 370
     left = max(LEFT, (20 + 6.5 * longest) / WIDTH) if flat else LEFT
     with _figure("map", height=height, left=left) as figure:
         axes = figure.subplots()
@@ -114,7 +115,8 @@ def scatter(
         if flat:
             # The golden ratio spreads any number of images evenly over the row of their class.
             x, y = points[:, 0], classes + 0.7 * (np.arange(len(points)) * 0.618034 % 1 - 0.5)
-            axes.set(ylim=(len(names) - 0.4, -0.6), yticks=range(len(names)), yticklabels=[""] * len(names))
+            ticks = range(len(names)) if len(names) <= MOST_NAMES else ()
+            axes.set(ylim=(len(names) - 0.4, -0.6), yticks=ticks, yticklabels=[""] * len(ticks))
         else:
             x, y = points.T
             axes.set_ylabel(f"Component 2 ({100 * ratios[1]:.1f} % of the variance)")
@@ -129,9 +131,11 @@ def scatter(
             )  # fmt: skip
         axes.apply_aspect()  # settles where the data lie in the plot, which the names must know
         if flat:
+            written = names if len(names) <= MOST_NAMES else []
             rows = height - axes.transData.transform([(0, number) for number in range(len(names))])[:, 1]
             over = "".join(
-                _name(name, WIDTH * left - 8, y, size=size, anchor="end") for name, y in zip(names, rows, strict=True)
+                _name(name, WIDTH * left - 8, y, size=size, anchor="end")
+                for name, y in zip(written, rows, strict=False)
             )
         else:
             seen = np.unique(classes) if len(names) <= MOST_NAMES else np.array([], dtype=np.int64)
@@ -141,8 +145,8 @@ def scatter(
         return _svg(figure, over=over)
 
 
-def confusion(share: NDArray[np.float64]) -> str:
-    """The confusion matrix of many classes, a pixel for a cell; classes are numbered from 1."""
+def confusion(share: NDArray[np.float64], *, classes: int) -> str:
+    """The confusion matrix of many classes, a pixel for a cell of `share`; classes are numbered from 1."""
     count = len(share)
     pixels = np.zeros((count, count, 4))
     pixels[..., :3] = np.where(np.eye(count, dtype=bool)[..., None], RIGHT, WRONG)
@@ -151,7 +155,7 @@ def confusion(share: NDArray[np.float64]) -> str:
     with _figure("confusion", height=405) as figure:
         axes = figure.subplots()
         axes.spines[:].set_visible(True)
-        axes.imshow(pixels, interpolation="none", extent=(0.5, count + 0.5, count + 0.5, 0.5))
+        axes.imshow(pixels, interpolation="none", extent=(0.5, classes + 0.5, classes + 0.5, 0.5))
         axes.set(xlabel="Predicted class (number)", ylabel="True class (number)")
         return _svg(figure)
 

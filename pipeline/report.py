@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import plots
+from pipeline.confusion import Confusion
 
 NAMED_CLASSES = 20  # up to here the map names its classes and the confusion matrix is a table; above, numbers
 CONFUSED_PAIRS = 15
+LISTED_CLASSES, LISTED_NOTES = 300, 50  # more would bury the rest of the page; metrics.json has them all
+PICTURED_CELLS = 400  # of the confusion's picture, along an edge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ class Content:
         points: (n, 1 or 2), first principal components of a sample of the images.
         point_labels: class of every point.
         labels: all classes, sorted.
-        confusion: test images by true class (row) and predicted class (column), or None without a classifier.
+        confusion: of the test images, or None without a classifier.
         metrics: accuracy, macro_f1, test_images, train_images, per_class and notes.
         examples: photographs in the order to be shown.
         rejected: some of the rejected images; their number is in `run`.
@@ -90,7 +93,7 @@ class Content:
     points: NDArray[np.float64]
     point_labels: Sequence[str]
     labels: Sequence[str]
-    confusion: NDArray[np.int64] | None
+    confusion: Confusion | None
     metrics: Mapping[str, Any]
     examples: Sequence[Example]
     rejected: Sequence[Rejection]
@@ -185,61 +188,80 @@ def _map(content: Content) -> str:
 def _key(content: Content) -> str:
     """What every colour, shape and number of the map stands for."""
     sampled, items = Counter(content.point_labels), []
-    for number, label in enumerate(content.labels):
+    for number, label in enumerate(content.labels[:LISTED_CLASSES]):
         colour, shape = plots.look(number)
         words = f"{number + 1} {_text(label)} <small>{_count(sampled[label])}</small>"
         items.append(f'<li title="{_text(label)}"><span style="color:{colour}">{shape}</span> {words}</li>')
+    if len(content.labels) > LISTED_CLASSES:
+        items.append(f"<li>and {_count(len(content.labels) - LISTED_CLASSES)} more</li>")
     return "".join(items)
 
 
 def _classifier(content: Content) -> str:
     """Score, confusion matrix, what is confused most and every class's score; or why there is none."""
     metrics, labels, confusion = content.metrics, content.labels, content.confusion
-    notes = "".join(f"<li>{_text(note)}</li>" for note in metrics.get("notes", ()))
-    notes = f'<ul class="notes">{notes}</ul>' if notes else ""
-    if confusion is None or not confusion.any():
+    notes = _notes(metrics.get("notes", ()))
+    if confusion is None or not confusion.total:
         return f"<p><strong>There is no {'score' if confusion is not None else 'classifier'}.</strong></p>{notes}"
-    support, tested, hits = confusion.sum(axis=1), int(confusion.sum()), int(np.trace(confusion))
-    share = confusion / np.maximum(support, 1)[:, None]
+    support, tested, hits = confusion.support, confusion.total, int(confusion.hits.sum())
+    weakest = sorted(metrics.get("per_class", ()), key=lambda of: (of["f1"], of["label"]))
     scores = (
         (_text(of["label"]), *(_percent(of[score]) for score in ("precision", "recall", "f1")), _count(of["support"]))
-        for of in sorted(metrics.get("per_class", ()), key=lambda of: (of["f1"], of["label"]))
+        for of in weakest[:LISTED_CLASSES]
     )
-    picture = "Classes by their numbers in the list above; a row is the test images of one class."
+    which = "Every class" if len(weakest) <= LISTED_CLASSES else f"The {LISTED_CLASSES} weakest classes"
     return (
         f"<p>Logistic regression on the components, fitted on {_count(metrics.get('train_images'))} training images. "
         f"Of {_count(tested)} test images it names {_count(hits)} rightly, {_percent(hits / tested)}; always naming "
         f"the most frequent class would reach {_percent(support.max() / tested)}.</p>{notes}<h3>Confusion matrix</h3>"
-        + (
-            _matrix(confusion, share, labels)
-            if len(labels) <= NAMED_CLASSES
-            else _figure(plots.confusion(share), picture) + _scale()
-        )
-        + f'<div class="pair"><div><h3>Most confused</h3>{_pairs(confusion, share, labels)}</div>'
-        "<div><h3>Every class, weakest first</h3>"
+        + (_matrix(confusion, labels) if len(labels) <= NAMED_CLASSES else _picture(confusion))
+        + f'<div class="pair"><div><h3>Most confused</h3>{_pairs(confusion, labels)}</div>'
+        f"<div><h3>{which}, weakest first</h3>"
         f"{_table(('Class', 'Precision', 'Recall', 'F1', 'Images'), scores, numbers=(1, 2, 3, 4))}</div></div>"
     )
 
 
-def _pairs(confusion: NDArray[np.int64], share: NDArray[np.float64], labels: Sequence[str]) -> str:
-    wrong = confusion * ~np.eye(len(labels), dtype=bool)
-    most = [divmod(int(cell), len(labels)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED_PAIRS]]
+def _notes(notes: Sequence[str]) -> str:
+    items = [f"<li>{_text(note)}</li>" for note in notes[:LISTED_NOTES]]
+    if len(notes) > LISTED_NOTES:
+        items.append(f"<li>and {_count(len(notes) - LISTED_NOTES)} more, in metrics.json and run.json</li>")
+    return f'<ul class="notes">{"".join(items)}</ul>' if items else ""
+
+
+def _picture(confusion: Confusion) -> str:
+    """A cell of the matrix is a pixel or, of many classes, one of those that share it."""
+    blocks = confusion.matrix(edge=PICTURED_CELLS)
+    together = -(-confusion.classes // len(blocks))
+    words = "Classes by their numbers in the list above; a row is the test images of one class."
+    if together > 1:
+        words = (
+            f"Classes by their numbers, in the order of labels.json; a row is the test images of {together} classes."
+        )
+    share = blocks / np.maximum(blocks.sum(axis=1), 1)[:, None]
+    return _figure(plots.confusion(share, classes=confusion.classes), words) + _scale()
+
+
+def _pairs(confusion: Confusion, labels: Sequence[str]) -> str:
+    wrong, share = np.where(confusion.true == confusion.said, 0, confusion.images), confusion.share
+    most = [int(cell) for cell in np.argsort(-wrong, kind="stable")[:CONFUSED_PAIRS] if wrong[cell]]
     rows = [
-        (_text(labels[true]), _text(labels[said]), _count(wrong[true, said]), _percent(share[true, said]))
-        for true, said in most
-        if wrong[true, said]
-    ]
+        (_text(labels[confusion.true[cell]]), _text(labels[confusion.said[cell]]),
+         _count(confusion.images[cell]), _percent(share[cell]))
+        for cell in most
+    ]  # fmt: skip
     head = ("True class", "Predicted", "Images", "Of the class")
     return _table(head, rows, numbers=(2, 3)) if rows else "<p>No test image is confused.</p>"
 
 
-def _matrix(confusion: NDArray[np.int64], share: NDArray[np.float64], labels: Sequence[str]) -> str:
+def _matrix(confusion: Confusion, labels: Sequence[str]) -> str:
     """The confusion matrix as a table, shaded."""
+    dense = confusion.matrix()
+    share = dense / np.maximum(confusion.support, 1)[:, None]
     head = "".join(f'<th scope="col" title="{_text(name)}"><span>{_text(name)}</span></th>' for name in labels)
     rows = []
     for true, name in enumerate(labels):
         cells = [f'<th scope="row" title="{_text(name)}">{_text(name)}</th>']
-        for said, images in enumerate(confusion[true]):
+        for said, images in enumerate(dense[true]):
             part = share[true, said]
             deep = ' class="deep"' if part > 0.6 else ""
             paint = f'<td{deep} style="background:{plots.shade(part, right=true == said)}">{_count(images)}</td>'

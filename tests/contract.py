@@ -84,9 +84,14 @@ def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
         csv[column] = csv[column].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)
     csv = csv.sort_values("path", ignore_index=True)
     assert list(csv["path"]) == paths
-    if found.metrics["confusion"] is not None:
+    if found.metrics["cells"] is not None:
         tested = found.predictions[found.predictions["split"] == "test"]
-        assert np.sum(found.metrics["confusion"]) == len(tested) == found.metrics["test_images"]
+        assert sum(found.metrics["cells"]["images"]) == len(tested) == found.metrics["test_images"]
+        if len(found.labels) <= 200:
+            dense = np.array(found.metrics["confusion"])
+            true, predicted, images = (found.metrics["cells"][name] for name in ("true", "predicted", "images"))
+            assert list(dense[true, predicted]) == images
+            assert dense.sum() == sum(images)
         assert found.metrics["accuracy"] == pytest.approx((tested["label"] == tested["prediction"]).mean())
         assert list(csv["prediction"]) == list(found.predictions["prediction"])
     page = store.read(f"{output}/report.html").decode()
@@ -106,5 +111,5 @@ def assert_same(left: Tables, right: Tables) -> None:
     assert list(left.reduced["split"]) == list(right.reduced["split"])
     assert list(left.predictions["prediction"]) == list(right.predictions["prediction"])
     assert list(left.rejected["path"]) == list(right.rejected["path"])
-    assert left.metrics["confusion"] == right.metrics["confusion"]
+    assert left.metrics["cells"] == right.metrics["cells"]
     assert left.labels == right.labels
