@@ -12,7 +12,7 @@ anything else is the user's: the output is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,7 @@ from pipeline.settings import RunError, UsageError
 
 OWNER = "owner.json"
 PLAN = "publish.json"
+TRIES = 5  # to put run.json where S3 is still busy with it
 # What a run leaves in `_incomplete/`: features by key, run and task, a workspace by the run's name, and two documents.
 _WORKSPACE = "[0-9a-f]{8}"
 _PREPARED = re.compile(rf"{FEATURES}/[0-9a-f]{{16}}-{_WORKSPACE}-[^/]+|{_WORKSPACE}/.+|{OWNER}|{PLAN}", re.DOTALL)
@@ -204,15 +205,20 @@ def _carry_out(output: str, plan: Plan, there: Mapping[str, int], *, confirm: Ca
 
 def _complete(output: str, run: Record) -> None:
     """Put run.json where none is: one that has come meanwhile is of the run that took this one's place."""
-    try:
-        store.patiently(output, lambda opened: obstore.put(opened, RUN, store.as_json(run), mode="create"))
-    except AlreadyExistsError as error:
-        there = _as_record(store.read_json(f"{output}/{RUN}"))
-        if there is None or there["run"] != run["run"]:  # else it was put by a try whose answer was lost
-            raise RunError(f"{output}: another run has published its results; run again") from error
+    for _ in range(TRIES):
+        try:
+            store.patiently(output, lambda opened: obstore.put(opened, RUN, store.as_json(run), mode="create"))
+        except AlreadyExistsError:
+            there = _as_record(_document(output, RUN, {RUN}))
+            if there is None:  # 409: two conditional writes at once, one perhaps a try of ours whose answer was lost
+                continue
+            if there["run"] != run["run"]:
+                break
+        return
+    raise RunError(f"{output}: another run has published its results; run again")
 
 
-def _document(output: str, name: str, there: Mapping[str, int]) -> Any:
+def _document(output: str, name: str, there: Container[str]) -> Any:
     """The JSON document `name`, or None where there is none or it is damaged."""
     try:
         return store.read_json(f"{output}/{name}") if name in there else None

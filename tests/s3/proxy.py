@@ -34,7 +34,15 @@ class Fault(Enum):
     UNSAID = "acted upon, and the answer is 500 InternalError"
     ERROR_IN_OK = "not acted upon; the answer is 200 and names an error, as S3's to a copy and to deletions may"
     DENIED = "403 AccessDenied"
+    CONFLICT = "409 ConditionalRequestConflict, not acted upon"
     HELD = "neither acted upon nor answered"
+
+
+REFUSALS = {
+    Fault.SLOW_DOWN: (503, "SlowDown"),
+    Fault.DENIED: (403, "AccessDenied"),
+    Fault.CONFLICT: (409, "ConditionalRequestConflict"),
+}
 
 
 @dataclass
@@ -126,11 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.recv(1)  # until the client has gone
             self.close_connection = True
             return
-        if fault is Fault.SLOW_DOWN:
-            self._answer(503, {}, ANSWER.format(code="SlowDown").encode())
-            return
-        if fault is Fault.DENIED:
-            self._answer(403, {}, ANSWER.format(code="AccessDenied").encode())
+        if fault in REFUSALS:
+            status, code = REFUSALS[fault]
+            self._answer(status, {}, ANSWER.format(code=code).encode())
             return
         if fault is Fault.ERROR_IN_OK:
             error = ANSWER.format(code="InternalError").partition("?>")[2]

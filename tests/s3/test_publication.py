@@ -70,3 +70,10 @@ def test_each_answer_in_turn_is_lost(two_runs, proxy):
         found, _ = two_runs(f"{number}", lambda at=number, rules=rules: rules.append(proxy.hit(Fault.LOST, ".", at)))
         assert found == expected
         assert rules[0].struck
+
+
+def test_a_run_json_that_s3_is_busy_with_is_put_again(two_runs, proxy):
+    rules = []
+    found, _ = two_runs("busy", lambda: rules.append(proxy.hit(Fault.CONFLICT, "^PUT .*/run.json", last=3)))
+    assert found
+    assert len(rules[0].struck) == 3
