@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 
 STOP_S = 15.0
 
@@ -20,10 +20,12 @@ def main(command: Sequence[str]) -> int:
     """Run `command` to its end and return its exit code; 128 + N where signal N ended it."""
     # As with a terminal's own Ctrl-C, the JVM is started deaf to it: it would fall from under the job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked = Event()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: asked.set())
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as job:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: Thread(target=_stop, args=(job,), daemon=True).start())
         Thread(target=_obey, args=(job,), daemon=True).start()
+        Thread(target=_stop_when, args=(asked, job), daemon=True).start()
         code = job.wait()
         _send(job, signal.SIGKILL)  # what it left behind
     return code if code >= 0 else 128 - code
@@ -32,6 +34,11 @@ def main(command: Sequence[str]) -> int:
 def _obey(job: subprocess.Popen[bytes]) -> None:
     for name in _names():
         _send(job, signal.Signals[name])
+    _stop(job)
+
+
+def _stop_when(asked: Event, job: subprocess.Popen[bytes]) -> None:
+    asked.wait()
     _stop(job)
 
 

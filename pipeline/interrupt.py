@@ -31,7 +31,7 @@ def cancel_jobs() -> None:
 
     def cancel() -> None:
         with suppress(Py4JError, OSError):  # the JVM may have had the same signal, and be gone
-            if context is not None:
+            if context is not None and hasattr(context, "_jsc"):  # else Spark is just starting
                 context.setLogLevel("OFF")
                 context.cancelAllJobs()
 

@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
 
 from launch import attend
-from pipeline import signals
+from pipeline import interrupt, signals
 from tests import pictures
 
 ROOT = Path(__file__).parents[2]
@@ -134,12 +136,22 @@ def test_the_drivers_python_ends_well_at_sigterm(run):
     assert "error: stopped; what was extracted is kept, run again" in run.said.read_text()
 
 
+@pytest.mark.parametrize("half_made", [object(), None])
+def test_a_stop_while_spark_starts_says_nothing_of_its_own(monkeypatch, half_made):
+    """Python has the context before the context has a JVM."""
+    raised = list[threading.ExceptHookArgs]()
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    monkeypatch.setattr(SparkContext, "_active_spark_context", half_made)
+    interrupt.cancel_jobs()
+    assert raised == []
+
+
 JOB = """
 import sys, time
 from pipeline import signals
 signals.heed()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(600)
 except KeyboardInterrupt as stopped:
     print("stopping", flush=True)
