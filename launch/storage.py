@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import sys
 import time
 from collections import deque
@@ -22,6 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from pipeline.folder import file, walk
 from pipeline.names import escape
 from pipeline.patience import pages, patiently
 
@@ -273,7 +273,7 @@ def _list(opened: S3Store) -> dict[str, _Object]:
 
 
 def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
-    """Every file that is not hidden, links followed; a link to a folder that holds it is passed over: it has no end.
+    """Every file that is not hidden, links followed; a link to a folder that it lies in is passed over: it has no end.
 
     Args:
         folder: to walk.
@@ -282,41 +282,21 @@ def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
     Raises:
         StorageError: the folder itself cannot be read.
     """
-
-    above = len(os.fspath(folder))
-
-    def name_of(path: str) -> str:
-        return escape(path[above:].lstrip("/"))
-
-    def leave(path: str, why: str) -> None:
-        if left is not None:
-            left[name_of(path)] = why
-
-    def closed(error: OSError) -> None:
-        if len(error.filename) == above:
-            raise StorageError(f"{escape(error.filename)} cannot be read: {_reason(error)}") from error
-        leave(error.filename, _reason(error))
-
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=closed):
-        real = Path(place).resolve()
-        folders[:] = sorted(name for name in folders if not real.is_relative_to((real / name).resolve()))
-        for name in sorted(name for name in names if not name.startswith(".")):
-            path = Path(place, name)
-            try:
-                found = path.stat()
-            except OSError as error:  # a link to nothing, or to itself
-                leave(f"{path}", "a link that leads nowhere" if path.is_symlink() else _reason(error))
+    left = {} if left is None else left
+    try:
+        for entry in walk(str(folder)):
+            name = entry.path.rstrip("/")
+            if entry.error == "LinkLoop" or name.rpartition("/")[2].startswith("."):
                 continue
-            if not stat.S_ISREG(found.st_mode):
-                leave(f"{path}", "neither a file nor a folder")
+            path = Path(file(str(folder), name))
+            if entry.message:
+                left[name] = entry.message
             elif not os.access(path, os.R_OK):
-                leave(f"{path}", "permission denied")
+                left[name] = "permission denied"
             else:
-                yield File(path, name_of(f"{path}"), found.st_size)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+                yield File(path, name, entry.size)
+    except OSError as error:
+        raise StorageError(f"{escape(str(folder))} cannot be read: {(error.strerror or '').lower()}") from error
 
 
 def _is_in(name: str, names: Set[str]) -> bool:

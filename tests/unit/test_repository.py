@@ -22,7 +22,10 @@ MAY_IMPORT = {
     "launch": {
         "launch",
         "lab.sizing",
-        *(f"pipeline.{name}" for name in ("names", "patience", "redaction", "settings", "signals", "summary")),
+        *(
+            f"pipeline.{name}"
+            for name in ("folder", "names", "patience", "redaction", "settings", "signals", "summary")
+        ),
     },
     "lab": {"lab"},
 }
