@@ -194,7 +194,7 @@ def _down(parsed: argparse.Namespace) -> int:
         removal.remove_account(parsed.bucket, parsed.region, said)
         if parsed.dry_run or not (parsed.yes or _agrees("remove all of it?")):
             return 0
-        removal.remove_account(parsed.bucket, parsed.region, replace(said, dry_run=False))
+        removal.remove_account(parsed.bucket, parsed.region, replace(said, dry_run=False, remark=_nothing))
     return 0
 
 
@@ -313,6 +313,10 @@ def _clock() -> Callable[[str], None]:
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def _nothing(_: str) -> None:
+    """Says nothing: it was said before the question."""
 
 
 def _whole(text: str) -> int:
