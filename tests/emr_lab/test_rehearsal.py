@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import subprocess
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -176,6 +180,82 @@ def test_nodes_have_no_way_out(rehearsal: Rehearsal, cluster):
     ask = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=5)"
     rehearsal.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("out", "python3", "-c", ask)])
     assert rehearsal.wait_step(cluster, "out", "COMPLETED", "FAILED")["Status"]["State"] == "FAILED"
+
+
+def addresses(service: str) -> dict[str, str]:
+    """A node's, on each of its networks: cluster, host."""
+    (found,) = json.loads(said("docker", "inspect", compose("ps", "--quiet", service).strip()).stdout)
+    networks = found["NetworkSettings"]["Networks"]
+    return {name.rpartition("_")[2]: network["IPAddress"] for name, network in networks.items()}
+
+
+def said(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+
+
+def outside(*command: str) -> subprocess.CompletedProcess[str]:
+    """A command where every process of this machine is, by a user of the name that the nodes' own has."""
+    place = ["docker", "run", "--rm", "--network", "host", "--user", "1000", "--entrypoint", command[0]]
+    return said(*place, f"emrlab/emr-node:{os.environ.get('RELEASE', 'default')}", *command[1:])
+
+
+def status(address: str, method: str, path: str) -> int:
+    connection = HTTPConnection(address, timeout=20)
+    try:
+        connection.request(method, path, "{}" if method != "GET" else None, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_yarns_pages_are_looked_at_and_start_and_end_nothing(rehearsal: Rehearsal, cluster):
+    page = compose("port", "primary", "8090").strip()
+    assert status(page, "GET", "/cluster/apps") == status(page, "GET", "/ws/v1/cluster/apps") == 200
+    asked = [("POST", "apps/new-application"), ("POST", "apps"), ("PUT", "apps/application_1_0001/state")]
+    for address in (page, *(f"{address}:8090" for address in addresses("primary").values())):
+        assert [status(address, method, f"/ws/v1/cluster/{path}") for method, path in asked] == [403] * 3
+
+
+@pytest.mark.parametrize(
+    ("client", "arguments"),
+    [
+        ("org.apache.hadoop.fs.FsShell", ["-ls", "hdfs://{}:8020/"]),
+        (
+            "org.apache.hadoop.yarn.client.cli.ApplicationCLI",
+            ["application", "-Dyarn.resourcemanager.address={}:8032", "-list"],
+        ),
+    ],
+    ids=["hdfs", "yarn"],
+)
+def test_yarn_and_hdfs_answer_the_nodes_alone(rehearsal: Rehearsal, cluster, client, arguments):
+    # FsShell wants the file to be there.
+    start = 'echo "<configuration/>" >/tmp/core-site.xml; exec java -cp "/tmp:/usr/lib/spark/jars/*" "$@"'
+    command = ("sh", "-c", start, "sh", client)
+    ran = outside(*command, *(each.format(addresses("primary")["cluster"]) for each in arguments))
+    assert ran.returncode != 0
+    assert "is not authorized for protocol" in ran.stderr, ran.stderr
+    # From a node the same is answered.
+    asked = compose("exec", "-T", "primary", *command, *(each.format("emr-primary") for each in arguments))
+    assert "tmp-hello" in asked or "Total number of applications" in asked
+
+
+@pytest.mark.parametrize(
+    ("node", "network", "port"),
+    [
+        ("primary", "cluster", 8088),
+        ("primary", "cluster", 9870),
+        ("primary", "host", 8032),
+        ("primary", "host", 8020),
+        ("core-1", "cluster", 8042),
+        ("core-1", "cluster", 9864),
+    ],
+)
+def test_daemons_listen_where_the_nodes_ask_them(rehearsal: Rehearsal, cluster, node, network, port):
+    ask = "import socket, sys; print(socket.socket().connect_ex((sys.argv[1], int(sys.argv[2]))))"
+    here = "emr-primary" if network == "host" else "127.0.0.1"
+    assert compose("exec", "-T", node, "python3", "-c", ask, here, str(port)).strip() == "0"
+    address = addresses(node)[network]
+    assert outside("python3", "-c", ask, address, str(port)).stdout.strip() == str(errno.ECONNREFUSED)
 
 
 def test_failing_bootstrap_action_and_what_the_next_cluster_finds(rehearsal: Rehearsal, cluster):
