@@ -191,7 +191,12 @@ for setting in sys.argv[2:]:
     conf.set(*setting.split("=", 1))
 print(SparkContext(conf=conf.set("spark.ui.enabled", "false")).applicationId, flush=True)
 """
-KNOWN_BY = ["spark.authenticate=true", "spark.network.crypto.enabled=true", "spark.authenticate.secret={}"]
+KNOWN_BY = [
+    "spark.authenticate=true",
+    "spark.authenticate.secret={}",
+    "spark.network.crypto.enabled=true",
+    "spark.network.crypto.authEngineVersion=2",
+]
 
 
 @pytest.mark.parametrize("secret", [None, "x" * 40, "the lab's"])
