@@ -1,5 +1,7 @@
 """`python -m launch emr-…`, as a user types it: against moto, where a thread plays what Amazon does with a step."""
 
+import errno
+import io
 import json
 import os
 import re
@@ -13,7 +15,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from launch.emr import aws, follow, wheelhouse
+from launch.emr import aws, follow, once, wheelhouse
 from launch.emr.aws import EmrError
 from pipeline.signals import Stopped
 from tests.emr.conftest import BUCKET, REGION
@@ -244,6 +246,37 @@ def test_ctrl_c_asks_whether_to_leave_it_running(ready, launch, run_args, monkey
     assert ("goes on and ends with its step; python -m launch emr-status shows it" in out) is left
     (state,) = clusters().values()
     assert (state != "TERMINATED") is left
+
+
+class ClosedTerminal(io.StringIO):
+    """Takes nothing."""
+
+    def write(self, _):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_closed_terminal_keeps_no_cluster_alive(ready, launch, run_args, monkeypatch):
+    """Nothing that is said on the way to the end may come between."""
+
+    def stopped(*_, **__):
+        monkeypatch.setattr("sys.stdout", ClosedTerminal())
+        raise Stopped(signal.SIGHUP)
+
+    sent = []
+    run_job_flow = once.run_job_flow
+
+    def interrupted(clients, sender, asked, *, show):
+        class Sender:
+            def run_job_flow(self, **given):
+                sent.append(sender.run_job_flow(**given))
+                stopped()
+
+        return run_job_flow(clients, Sender(), asked, show=show)
+
+    monkeypatch.setattr(once, "run_job_flow", interrupted)
+    launch(*run_args)
+    assert len(sent) == 1
+    assert list(clusters().values()) == ["TERMINATED"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

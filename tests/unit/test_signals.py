@@ -200,3 +200,47 @@ def test_an_attendant_passes_on_that_it_is_to_end(number):
     attendant.send_signal(number)
     assert attendant.wait(timeout=30) == 130
     attendant.communicate()
+
+
+# What `launch run --target lab` comes to, at a Docker that runs what it is told on this machine.
+IN_LAB = """
+import sys
+from launch import submit
+from pipeline import signals
+signals.heed()
+sys.exit(submit.run_lab([]))
+"""
+DOCKER = """#!/bin/sh
+while [ "$1" != master ]; do shift; done
+shift
+exec "$@"
+"""
+SUBMIT = f"""#!{sys.executable}
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    child = subprocess.Popen(["sleep", "600"])
+    print("begun", flush=True)
+    child.wait()
+except KeyboardInterrupt:
+    print("put away", flush=True)
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
+def test_a_signal_ends_the_run_in_the_lab(tmp_path, number, code):
+    for name, text in (("docker", DOCKER), ("spark-submit", SUBMIT)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    mark = secrets.token_hex(8)
+    env = os.environ | {MARK: mark, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    job = subprocess.Popen([sys.executable, "-c", IN_LAB], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    assert job.stdout is not None
+    assert job.stdout.readline() == "begun\n"
+    job.send_signal(number)
+    assert job.communicate(timeout=60)[0] == "put away\n"
+    assert job.returncode == code
+    wait_until(lambda: not marked(mark), "end of every process", timeout_s=60)
