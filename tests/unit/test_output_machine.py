@@ -113,9 +113,14 @@ class Outputs(RuleBasedStateMachine):
     def run_undisturbed(self):
         self.check_outcome(self.start().go())
 
-    @rule(at=CALLS)
-    def run_and_die(self, at):
+    @rule(at=CALLS, is_lost=st.booleans(), data=st.data())
+    def run_and_die(self, at, is_lost, data):
+        """And what it prepared may be lost afterwards, but for the plan, which alone says what in place is a run's."""
         self.start(dies_at=at).go()
+        names = [name for name in sorted(self.world.tree()) if name.startswith("_incomplete/")]
+        names = [name for name in names if not name.endswith((publication.PLAN, publication.OWNER))]
+        if is_lost and names:
+            self.world.take_away(data.draw(st.sampled_from(names)))
 
     @rule(at=CALLS)
     def run_beside_a_second(self, at):
@@ -166,15 +171,6 @@ class Outputs(RuleBasedStateMachine):
         del self.mine[name]
         self.world.take_away(name)
 
-    @rule(data=st.data())
-    def something_prepared_is_lost(self, data):
-        names = [
-            name for name in sorted(self.world.tree()) if name.startswith("_incomplete/") and name not in self.mine
-        ]
-        names = [name for name in names if not name.endswith(publication.PLAN)]  # which alone says what is a run's
-        if names:
-            self.world.take_away(data.draw(st.sampled_from(names)))
-
     @invariant()
     def what_is_the_users_stays(self):
         there = self.world.tree()
@@ -205,7 +201,7 @@ class BucketOutputs(Outputs):
 
     output = "s3://bucket/results/out"
 
-    @rule(first=CALLS, second=CALLS, dies_at=st.none() | CALLS)
+    @rule(first=st.integers(1, 25), second=st.integers(1, 25), dies_at=st.none() | CALLS)
     def run_and_be_overtaken(self, first, second, dies_at):
         """The owner wakes while its successor works, or has died: it stops, and the successor does not notice."""
         sleeper, successor = self.start(), self.start(dies_at=dies_at)
