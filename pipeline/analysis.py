@@ -3,55 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline import classify, exhibits, reduce, report, results, spreadsheet, store
+from pipeline import classify, exhibits, predict, reduce, report, results, spreadsheet, store, sums
 from pipeline.exhibits import Rejections
+from pipeline.predict import Places
 from pipeline.reduce import Reduction
 from pipeline.settings import RunError, Settings
 from pipeline.split import Splitter
+from pipeline.sums import Sums
 
 
-def reduce_features(
-    spark: SparkSession, files: list[str], settings: Settings, *, work: str, splitter: Splitter, slots: int
-) -> Reduction:
-    """Fit scaler and PCA, save them, and write the reduced images to the run's workspace.
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The features of a run.
+
+    Attributes:
+        files: URIs of the files of features.
+        images: in all of them.
+        labels: the classes, in the order of label_index.
+        splitter: says which images train.
+        slots: task slots of the cluster that works on them.
+    """
+
+    files: list[str]
+    images: int
+    labels: list[str]
+    splitter: Splitter
+    slots: int
+
+
+def reduce_features(spark: SparkSession, data: Data, settings: Settings, *, work: str) -> tuple[Sums, Reduction]:
+    """Sum up the features, fit scaler and PCA.
 
     Raises:
         UsageError: there is nothing to fit.
     """
-    sums = reduce.measure(spark, files, target=f"{work}/sums", tasks=slots)
-    reduction = reduce.fit(sums, components=settings.components, variance=settings.variance)
-    scaler, pca = (store.spark_path(f"{work}/{name}") for name in (results.SCALER, results.PCA))
-    reduce.save(spark, reduction, scaler=scaler, pca=pca)
-    reduce.project(spark, files, reduction, splitter=splitter, target=f"{work}/{results.REDUCED}", tasks=4 * slots)
+    found = sums.measure(
+        spark,
+        data.files,
+        splitter=data.splitter,
+        labels=data.labels,
+        images=data.images,
+        kept=f"{settings.output}/{results.SUMS}",
+        target=f"{work}/sums",
+        slots=data.slots,
+    )
+    reduction = reduce.fit(found.sums.all, components=settings.components, variance=settings.variance)
+    sums.keep(found, f"{work}/{results.SUMS}")
     cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
     variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
     store.write_json(f"{work}/{results.VARIANCE}", variance)
-    return reduction
+    return found.sums, reduction
 
 
 def classify_images(
-    spark: SparkSession, labels: list[str], *, work: str, images: int, components: int
+    spark: SparkSession, data: Data, settings: Settings, *, work: str, found: Sums, reduction: Reduction
 ) -> classify.Scores:
-    """Fit, predict, score; every image must come out again in each of the three tables.
+    """Fit, project, predict, score; every image must come out again in each of the three tables.
 
     Raises:
         RunError: it does not.
     """
     reduced, predictions = f"{work}/{results.REDUCED}", f"{work}/{results.PREDICTIONS}"
-    scores = classify.classify(
-        spark,
-        labels,
-        reduced=reduced,
-        components=components,
-        model=f"{work}/{results.CLASSIFIER}",
-        predictions=predictions,
+    scaler, pca, model = (
+        store.spark_path(f"{work}/{name}") for name in (results.SCALER, results.PCA, results.CLASSIFIER)
     )
+    project = partial(predict.project, spark, data.files, reduction, splitter=data.splitter, slots=data.slots)
+    is_trained, is_logistic = len(found.classes.index) > 1, settings.classifier == "logistic"
+    fitted: classify.Fitted | None = None
+    # What Spark ML writes is a handful of jobs that leave the slots idle: the others' work goes on meanwhile.
+    beside = ThreadPoolExecutor(2)
+    try:
+        saved = [beside.submit(reduce.save, spark, reduction, scaler=scaler, pca=pca)]
+        if is_trained and is_logistic:
+            project(None, places=Places(reduced, None))
+            fitted = classify.fit_logistic(
+                spark,
+                data.labels,
+                reduced=reduced,
+                components=reduction.components.shape[1],
+                train_images=found.train.count,
+            )
+            saved.append(beside.submit(classify.save, spark, fitted.classifier, model))
+            tally = predict.predict(
+                spark, fitted.classifier, reduced=reduced, predictions=predictions, slots=data.slots
+            )
+        else:
+            fitted = classify.fit_discriminant(found, reduction, data.labels) if is_trained else None
+            if fitted:
+                saved.append(beside.submit(classify.save, spark, fitted.classifier, model))
+            tally = project(fitted.classifier if fitted else None, places=Places(reduced, predictions))
+        for one in saved:
+            one.result()
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)  # a run that is stopped does not wait for the store
+    scores = classify.score(tally, data.labels, fitted.chosen if fitted else None)
     store.write_json(f"{work}/{results.METRICS}", scores.metrics())
-    store.write_json(f"{work}/{results.LABELS}", labels)
+    store.write_json(f"{work}/{results.LABELS}", data.labels)
     rows = {
         results.REDUCED: results.count_rows([f"{reduced}/{name}" for name in results.parquet_files(reduced)]),
         results.PREDICTIONS: results.count_rows(
@@ -60,8 +114,8 @@ def classify_images(
         results.PREDICTIONS_CSV: spreadsheet.write_csv(predictions, f"{work}/{results.PREDICTIONS_CSV}"),
     }
     for name, there in rows.items():
-        if there != images:
-            raise RunError(f"{name} has {there} rows for {images} images; run again")
+        if there != data.images:
+            raise RunError(f"{name} has {there} rows for {data.images} images; run again")
     return scores
 
 

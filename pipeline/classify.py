@@ -1,19 +1,26 @@
-"""Reduced images -> a logistic regression, its predictions and how good they are."""
+"""The classifier of the reduced images, by sums or by Spark ML, and how good it is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.functions import array_to_vector, vector_to_array
+import numpy as np
+from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
+from pyspark.ml.common import _py2java
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.linalg import DenseMatrix, DenseVector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from pipeline import results, store
+from pipeline import discriminant, results, store
 from pipeline.confusion import Confusion
+from pipeline.discriminant import ClassSums, Sample
+from pipeline.predict import Classifier, Tally
+from pipeline.reduce import Reduction
+from pipeline.sums import Sums
 
 # A little ridge: principal components are many and a class may have a handful of images; without it the weights of
 # separable classes grow without end. Without standardising, which would blow the last components, mostly noise, up to
@@ -27,6 +34,23 @@ DENSE_CLASSES = 200  # 40,000 cells, a quarter of a megabyte in metrics.json
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Test images that were predicted with a probability in (`low`, `high`].
+
+    Attributes:
+        images: how many.
+        sureness: their mean probability.
+        accuracy: share that was rightly predicted.
+    """
+
+    low: float
+    high: float
+    images: int
+    sureness: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Scores:
     """How the classifier does on the test images.
 
@@ -34,7 +58,11 @@ class Scores:
         labels: all classes.
         confusion: of the test images; None without a classifier.
         train_images: number of images that it was fitted on.
+        test_images: number of the others.
         notes: what a reader must know before trusting the numbers.
+        classifier: its kind and what was chosen for it, or None.
+        log_loss: mean of -log of the true class's probability over the test images, or None without any.
+        reliability: the test images by the probability of what was predicted; empty without any.
     """
 
     labels: Sequence[str]
@@ -42,12 +70,18 @@ class Scores:
     train_images: int
     test_images: int
     notes: Sequence[str]
+    classifier: Mapping[str, Any] | None = None
+    log_loss: float | None = None
+    reliability: Sequence[Bin] = ()
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds. Macro F1 is over the classes that were tested or predicted, as in scikit-learn.
 
         `cells` has the confusion's non-zero cells, by the classes' numbers in `labels`; `confusion`, for whoever reads
         it as a matrix, is null above DENSE_CLASSES: it grows with their square.
+
+        The expected calibration error is the mean distance between probability and accuracy of the bins, by images
+        (Guo et al., "On calibration of modern neural networks", 2017).
         """
         confusion = self.confusion
         measured: dict[str, Any] = {"accuracy": None, "macro_f1": None, "per_class": [], "confusion": None}
@@ -63,51 +97,96 @@ class Scores:
                 {"label": label, **{name: float(of[number]) for name, of in scores.items()}, "support": int(images)}
                 for number, (label, images) in enumerate(zip(self.labels, support, strict=True))
             ]
-        counts = {"train_images": self.train_images, "test_images": self.test_images}
-        return {**measured, **counts, "labels": list(self.labels), "notes": list(self.notes)}
+        errors = [of.images / self.test_images * abs(of.sureness - of.accuracy) for of in self.reliability]
+        return {
+            "classifier": self.classifier,
+            **measured,
+            "log_loss": self.log_loss,
+            "expected_calibration_error": math.fsum(errors) if errors else None,
+            "reliability": [vars(of) for of in self.reliability],
+            "train_images": self.train_images,
+            "test_images": self.test_images,
+            "labels": list(self.labels),
+            "notes": list(self.notes),
+        }
 
 
-def classify(
-    spark: SparkSession, labels: Sequence[str], *, reduced: str, components: int, model: str, predictions: str
-) -> Scores:
-    """Fit on the training images, predict all, count the hits among the test images.
+def score(tally: Tally, labels: Sequence[str], chosen: Mapping[str, Any] | None) -> Scores:
+    """The scores of what was counted; `chosen` is None where there is no classifier."""
+    train, test = ([tally.sides[number, side] for number in range(len(labels))] for side in ("train", "test"))
+    notes = [
+        f"{label}: {trained} training and {tested} test images"
+        for label, trained, tested in zip(labels, train, test, strict=True)
+        if not trained or not tested
+    ]
+    tested_images, confusion, log_loss = sum(test), None, None
+    if chosen is None:
+        found = ", ".join(label for label, trained in zip(labels, train, strict=True) if trained) or "none"
+        notes.insert(0, f"no classifier: it needs training images of two classes, and there is {found}")
+    else:
+        confusion = Confusion.of(len(labels), ((*pair, images) for pair, images in tally.said.items()))
+        if tested_images:
+            log_loss = tally.log_loss / tested_images
+        else:
+            notes.insert(0, "no accuracy: no image is left to test on; add images or a Test folder")
+    return Scores(
+        labels=labels,
+        confusion=confusion,
+        train_images=sum(train),
+        test_images=tested_images,
+        notes=notes,
+        classifier=chosen,
+        log_loss=log_loss,
+        reliability=_reliability(tally),
+    )
+
+
+def _reliability(tally: Tally) -> list[Bin]:
+    count = len(tally.images)
+    return [
+        Bin(number / count, (number + 1) / count, int(images), float(sureness / images), float(hits / images))
+        for number, (images, sureness, hits) in enumerate(zip(tally.images, tally.sureness, tally.hits, strict=True))
+        if images
+    ]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier, and its kind and what was chosen for it."""
+
+    classifier: Classifier
+    chosen: Mapping[str, Any]
+
+
+def fit_discriminant(sums: Sums, reduction: Reduction, labels: Sequence[str]) -> Fitted:
+    """Linear discriminant analysis of the components: everything in it is a linear map of the sums of the features."""
+    classes, matrix = sums.classes, reduction.matrix
+    counts, means = np.zeros(len(labels), np.int64), np.zeros((len(labels), matrix.shape[1]))
+    counts[classes.index] = classes.counts
+    means[classes.index] = (classes.means - reduction.mean) @ matrix
+    between = means[classes.index] - (sums.train.mean - reduction.mean) @ matrix
+    within = matrix.T @ sums.train.scatter @ matrix - (between.T * classes.counts) @ between
+    rows = reduction.project(sums.drawn.rows).astype(np.float64)
+    found = discriminant.fit(ClassSums(counts, means, within), Sample(rows, sums.drawn.classes, sums.drawn.lots))
+    chosen = {"kind": "lda", "shrinkage": found.shrinkage, "temperature": found.temperature}
+    return Fitted(Classifier(labels, found.coefficients, found.intercepts), chosen)
+
+
+def fit_logistic(
+    spark: SparkSession, labels: Sequence[str], *, reduced: str, components: int, train_images: int
+) -> Fitted:
+    """Spark ML's logistic regression of the reduced images, of which two classes have some for training.
 
     Args:
         spark: the session.
         labels: the classes, in the order of label_index.
         reduced: location of the reduced images.
         components: how many each has.
-        model: where the Spark ML model goes.
-        predictions: where the predictions go; without a classifier their prediction is null.
+        train_images: how many of them train.
     """
     rows = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(store.spark_path(reduced))
-    sides = {(row["label"], row["split"]): row["count"] for row in rows.groupBy("label", "split").count().collect()}
-    trained = [label for label in labels if (label, "train") in sides]
-    tested = [label for label in labels if (label, "test") in sides]
-    both = set(trained) & set(tested)
-    notes = [
-        f"{label}: {sides.get((label, 'train'), 0)} training and {sides.get((label, 'test'), 0)} test images"
-        for label in labels
-        if label not in both
-    ]
-    train_images = sum(count for (_, side), count in sides.items() if side == "train")
-    counts = {"train_images": train_images, "test_images": sum(sides.values()) - train_images}
-    if len(trained) < 2:
-        found = ", ".join(trained) or "none"
-        notes.insert(0, f"no classifier: it needs training images of two classes, and there is {found}")
-        said = rows.select(
-            "path",
-            "label",
-            "split",
-            F.lit(None).cast("string").alias("prediction"),
-            F.lit(None).cast("double").alias("probability"),
-        )
-        said.write.mode("overwrite").parquet(store.spark_path(predictions))
-        return Scores(labels, None, **counts, notes=notes)
-    if not tested:
-        notes.insert(0, "no accuracy: no image is left to test on; add images or a Test folder")
-    vectors = rows.withColumn("vector", array_to_vector(F.col("pca"))).withColumn(
-        "target", results.label_index(labels).cast("double")
+    vectors = rows.where("split = 'train'").select(
+        array_to_vector(F.col("pca")).alias("vector"), results.label_index(labels).cast("double").alias("target")
     )
     regression = LogisticRegression(
         featuresCol="vector",
@@ -117,27 +196,26 @@ def classify(
         standardization=False,
         family="multinomial",
     )
-    tasks = math.ceil(train_images * components / TASK_VALUES)
-    fitted = regression.fit(vectors.where("split = 'train'").coalesce(tasks))
-    fitted.write().overwrite().save(store.spark_path(model))
-    fitted.transform(vectors).select(
-        "path",
-        "label",
-        "split",
-        F.element_at(results.array_of(labels), (F.col("prediction") + 1).cast("int")).alias("prediction"),
-        F.array_max(vector_to_array(F.col("probability"))).alias("probability"),
-    ).write.mode("overwrite").parquet(store.spark_path(predictions))
-    return Scores(labels, _confusion(read_predictions(spark, predictions), labels), **counts, notes=notes)
+    model = regression.fit(vectors.coalesce(math.ceil(train_images * components / TASK_VALUES)))
+    chosen = {"kind": "logistic", "regularisation": REGULARISATION}
+    return Fitted(Classifier(labels, model.coefficientMatrix.toArray(), model.interceptVector.toArray()), chosen)
+
+
+def save(spark: SparkSession, classifier: Classifier, model: str) -> None:
+    """Write it as a standard Spark ML model, which `LogisticRegressionModel.load` opens."""
+    context, jvm = spark.sparkContext, spark._jvm
+    assert jvm is not None  # noqa: S101 - a session has its JVM
+    classes, components = classifier.coefficients.shape
+    # Row by row, which is what Spark's own fit leaves.
+    matrix = DenseMatrix(classes, components, classifier.coefficients.ravel(), isTransposed=True)
+    fitted = jvm.org.apache.spark.ml.classification.LogisticRegressionModel(
+        "classifier", _py2java(context, matrix), _py2java(context, DenseVector(classifier.intercepts)), classes, True
+    )
+    wrapped = LogisticRegressionModel(fitted)
+    wrapped._set(featuresCol="pca", family="multinomial")
+    wrapped.write().overwrite().save(model)
 
 
 def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
     """The predictions as they were written."""
     return spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
-
-
-def _confusion(predictions: DataFrame, labels: Sequence[str]) -> Confusion:
-    index = {label: number for number, label in enumerate(labels)}
-    rows = predictions.where("split = 'test'").groupBy("label", "prediction").count().collect()
-    return Confusion.of(
-        len(labels), ((index[row["label"]], index[row["prediction"]], int(row["count"])) for row in rows)
-    )

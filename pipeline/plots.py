@@ -10,7 +10,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +157,28 @@ def confusion(share: NDArray[np.float64], *, classes: int) -> str:
         axes.spines[:].set_visible(True)
         axes.imshow(pixels, interpolation="none", extent=(0.5, classes + 0.5, classes + 0.5, 0.5))
         axes.set(xlabel="Predicted class (number)", ylabel="True class (number)")
+        return _svg(figure)
+
+
+def reliability(bins: Sequence[Mapping[str, float]]) -> str:
+    """How often what was predicted is right, by how probable it was called; on the diagonal it is as sure as right.
+
+    Args:
+        bins: with `low`, `high`, `images`, `sureness` and `accuracy`, as in metrics.json.
+    """
+    low, high, images, sure, right = (
+        np.array([of[name] for of in bins]) for name in ("low", "high", "images", "sureness", "accuracy")
+    )
+    with _figure("reliability", height=405) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        upper.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        upper.bar(low, right, high - low, align="edge", color=ACCENT, alpha=0.35, edgecolor=ACCENT, linewidth=0.6)
+        upper.plot(sure, right, color=ACCENT, linewidth=0, marker="o", markersize=5)
+        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="Rightly predicted (share)")
+        lower.bar(low, images, high - low, align="edge", color=SOFT)
+        lower.set(ylim=(0, None), ylabel="Images", xlabel="Probability of the predicted class")
+        lower.locator_params(axis="y", nbins=3, integer=True)
+        figure.align_ylabels()
         return _svg(figure)
 
 

@@ -1,35 +1,18 @@
-"""Features -> standard scaler and principal components, in one distributed pass, and the reduced images."""
+"""Sums of the features -> standard scaler and principal components, as numpy has them and as Spark ML does."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Broadcast
 from pyspark.sql import SparkSession
 
-from pipeline import results, store
 from pipeline.settings import UsageError, check_components
-from pipeline.split import Splitter
-from pipeline.worker import settle
+from pipeline.sums import Moments
 
-BLOCK_ROWS = 4096  # a block of 4,096 x 1,280 float64 is 42 MB; fewer rows make the d x d merge dominate
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Partial sums of `count` rows, float64: `mean` (d,) and `scatter` (d, d), the sum of (x - mean)(x - mean)^T."""
-
-    count: int
-    mean: NDArray[np.float64]
-    scatter: NDArray[np.float64]
+CHUNK_ROWS = 512  # what is projected at a time stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -48,42 +31,19 @@ class Reduction:
     components: NDArray[np.float64]
     ratios: NDArray[np.float64]
 
-    def project(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Scale and project (n, d) features to (n, k). A constant feature counts as 0, as in Spark's scaler."""
-        return ((rows - self.mean) * _inverse(self.deviation)) @ self.components
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """Scaler and components in one, (d, k): (x - mean) @ matrix. A constant feature counts as 0, as in Spark's."""
+        return self.components * _inverse(self.deviation)[:, None]
 
-
-def moments(rows: NDArray[np.float64]) -> Moments:
-    """Of one block, in two passes over it: the mean first, so that nothing large is subtracted from something large."""
-    mean = rows.mean(axis=0)
-    centred = rows - mean
-    return Moments(len(rows), mean, centred.T @ centred)
-
-
-def merge(left: Moments, right: Moments) -> Moments:
-    """Of both together: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983), eq. 2.1."""
-    count = left.count + right.count
-    shift = right.mean - left.mean
-    scatter = left.scatter + right.scatter
-    scatter += np.outer(shift, shift * (left.count * right.count / count))
-    return Moments(count, left.mean + shift * (right.count / count), scatter)
-
-
-def measure(spark: SparkSession, files: Sequence[str], *, target: str, tasks: int) -> Moments:
-    """Partial sums of all features in `files`, merged on the driver one after the other.
-
-    A task leaves its sums as one object: d x d numbers take ten times as long through the JVM as through the store.
-
-    Args:
-        spark: the session.
-        files: URIs of feature files, one at least.
-        target: location for the partial sums; nobody needs them afterwards.
-        tasks: as many as there are task slots: what a task sends does not grow with its images.
-    """
-    _over(spark, files, partial(_measure_files, target=target), tasks=tasks)
-    return functools.reduce(
-        merge, (_unpack(store.read(f"{target}/{number}")) for number in range(min(tasks, len(files))))
-    )
+    def project(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Scale (n, d) features in float64 and project them to (n, k) in their own precision."""
+        inverse, components = _inverse(self.deviation), self.components.astype(rows.dtype)
+        reduced = np.empty((len(rows), components.shape[1]), rows.dtype)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            scaled = (rows[start : start + CHUNK_ROWS] - self.mean) * inverse
+            reduced[start : start + CHUNK_ROWS] = scaled.astype(rows.dtype, copy=False) @ components
+        return reduced
 
 
 def fit(sums: Moments, *, components: int | None, variance: float) -> Reduction:
@@ -143,76 +103,6 @@ def save(spark: SparkSession, reduction: Reduction, *, scaler: str, pca: str) ->
     pca_model._set(k=len(ratios), inputCol="scaled", outputCol="pca")
     scaler_model.write().overwrite().save(scaler)
     pca_model.write().overwrite().save(pca)
-
-
-def project(
-    spark: SparkSession, files: Sequence[str], reduction: Reduction, *, splitter: Splitter, target: str, tasks: int
-) -> None:
-    """Write the reduced images: for every file of features one of the same name below `target`."""
-    work = partial(_project_files, reduction=spark.sparkContext.broadcast(reduction), splitter=splitter, target=target)
-    _over(spark, files, work, tasks=tasks)
-
-
-def _over(spark: SparkSession, files: Sequence[str], work: Callable[[int, list[str]], None], *, tasks: int) -> None:
-    """Call `work` with the number and the files of each task; the files' names travel, not their rows."""
-    shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        settle()
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                work(number, shares[number])
-            yield batch
-
-    tasks_done = spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, "task long")
-    tasks_done.write.format("noop").mode("overwrite").save()
-
-
-def _measure_files(number: int, files: list[str], *, target: str) -> None:
-    sums = functools.reduce(merge, map(moments, _blocks(files)))
-    store.write(f"{target}/{number}", _pack(sums))
-
-
-def _pack(sums: Moments) -> memoryview:
-    """Count, mean and scatter in one run of float64; a count is exact in one up to 2^53."""
-    return np.concatenate([[sums.count], sums.mean, sums.scatter.ravel()], dtype=np.float64).data.cast("B")
-
-
-def _unpack(content: bytes) -> Moments:
-    numbers = np.frombuffer(content)
-    width = (math.isqrt(4 * len(numbers) - 3) - 1) // 2  # 1 + d + d^2 numbers
-    return Moments(int(numbers[0]), numbers[1 : width + 1], numbers[width + 1 :].reshape(width, width))
-
-
-def _blocks(files: list[str]) -> Iterator[NDArray[np.float64]]:
-    """The features of many small files in blocks of at least BLOCK_ROWS rows, the last one excepted."""
-    waiting: list[NDArray[np.float32]] = []
-    for file in files:
-        waiting.append(results.matrix(results.read_table(file, ["features"])["features"]))
-        if sum(map(len, waiting)) >= BLOCK_ROWS:
-            yield np.concatenate(waiting, dtype=np.float64)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting, dtype=np.float64)
-
-
-def _project_files(
-    number: int,  # noqa: ARG001 - the result is named after the file of features
-    files: list[str],
-    *,
-    reduction: Broadcast[Reduction],
-    splitter: Splitter,
-    target: str,
-) -> None:
-    for file in files:
-        table = results.read_table(file, ["path", "label", "features"])
-        paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
-        sides = [splitter.side(path, label) for path, label in zip(paths, labels, strict=True)]
-        reduced = results.vectors(reduction.value.project(results.matrix(table["features"])))
-        name = file.rpartition("/")[2]
-        results.write_table(
-            f"{target}/{name}", pa.table([paths, labels, sides, reduced], schema=results.REDUCED_SCHEMA)
-        )
 
 
 def _inverse(deviation: NDArray[np.float64]) -> NDArray[np.float64]:

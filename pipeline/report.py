@@ -81,7 +81,7 @@ class Content:
         point_labels: class of every point.
         labels: all classes, sorted.
         confusion: of the test images, or None without a classifier.
-        metrics: accuracy, macro_f1, test_images, train_images, per_class and notes.
+        metrics: what metrics.json holds.
         examples: photographs in the order to be shown.
         rejected: some of the rejected images; their number is in `run`.
         settings: Spark's settings.
@@ -211,14 +211,38 @@ def _classifier(content: Content) -> str:
     )
     which = "Every class" if len(weakest) <= LISTED_CLASSES else f"The {LISTED_CLASSES} weakest classes"
     return (
-        f"<p>Logistic regression on the components, fitted on {_count(metrics.get('train_images'))} training images. "
+        f"<p>{_kind(metrics)} of the components, fitted on {_count(metrics.get('train_images'))} training images. "
         f"Of {_count(tested)} test images it names {_count(hits)} rightly, {_percent(hits / tested)}; always naming "
         f"the most frequent class would reach {_percent(support.max() / tested)}.</p>{notes}<h3>Confusion matrix</h3>"
         + (_matrix(confusion, labels) if len(labels) <= NAMED_CLASSES else _picture(confusion))
         + f'<div class="pair"><div><h3>Most confused</h3>{_pairs(confusion, labels)}</div>'
         f"<div><h3>{which}, weakest first</h3>"
         f"{_table(('Class', 'Precision', 'Recall', 'F1', 'Images'), scores, numbers=(1, 2, 3, 4))}</div></div>"
+        f"{_reliability(metrics)}"
     )
+
+
+def _kind(metrics: Mapping[str, Any]) -> str:
+    """The classifier in words."""
+    chosen = metrics.get("classifier") or {}
+    if chosen.get("kind") != "lda":
+        return "Logistic regression"
+    return (
+        f"Linear discriminant analysis (covariance shrunk by {chosen['shrinkage']}, "
+        f"temperature {chosen['temperature']:.2f})"
+    )
+
+
+def _reliability(metrics: Mapping[str, Any]) -> str:
+    """The picture of how sure and how right the classifier is, and both measures of it."""
+    if not (bins := metrics.get("reliability")):
+        return ""
+    caption = (
+        f"Log loss {metrics['log_loss']:.3f}, expected calibration error "
+        f"{_percent(metrics['expected_calibration_error'])}. A dot is the mean of the test images in a bar; above the "
+        "diagonal the classifier is righter than it says, below it is surer than it should be."
+    )
+    return f"<h3>Are the probabilities right?</h3>{_figure(plots.reliability(bins), caption)}"
 
 
 def _notes(notes: Sequence[str]) -> str:

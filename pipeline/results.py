@@ -76,6 +76,7 @@ PREDICTIONS = "predictions"
 SCALER = "model/scaler"
 PCA = "model/pca"
 CLASSIFIER = "model/classifier"
+SUMS = "model/sums.npz"
 CONTRACT = (LABELS, FEATURES, REJECTED, "model", REDUCED, PREDICTIONS, PREDICTIONS_CSV, VARIANCE, METRICS, REPORT, RUN)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
+CLASSIFIERS = ("lda", "logistic")
 REJECTED_SHARE = 0.01
 REJECTED_FLOOR = 10
 # Whoever submits the job says why a Spark setting is as it is, for the report, in a setting of its own beside it.
@@ -43,6 +44,7 @@ class Settings:
         model: LiteRT file (uint8 RGB in, float32 features out).
         components: number of principal components k, or None when `variance` decides.
         variance: share of the variance to keep, in (0, 1], when `components` is None.
+        classifier: `lda`, by sums, or `logistic`, by Spark ML.
         max_rejected: `N` images, `P%` of the listed, or None for 1 % and at least 10.
         seed: of the split into training and test images.
         verbose: keep Spark's own messages.
@@ -54,6 +56,7 @@ class Settings:
     model: str
     components: int | None = None
     variance: float = 0.95
+    classifier: str = "lda"
     max_rejected: str | None = None
     seed: int = 42
     verbose: bool = False
@@ -74,6 +77,7 @@ class Settings:
             args += ["--variance", repr(self.variance)]
         else:
             args += ["--components", str(self.components)]
+        args += ["--classifier", self.classifier]
         if self.max_rejected is not None:
             args += ["--max-rejected", self.max_rejected]
         return args + ["--verbose"] * self.verbose + ["--live"] * self.live
@@ -87,6 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kept.add_argument("--components", type=_components, metavar="K", help="number of principal components to keep")
     kept.add_argument(
         "--variance", type=_variance, default=0.95, metavar="SHARE", help="share of the variance to keep (0.95)"
+    )
+    parser.add_argument(
+        "--classifier",
+        choices=CLASSIFIERS,
+        default="lda",
+        help="linear discriminant analysis, or Spark ML's logistic regression (lda)",
     )
     parser.add_argument(
         "--max-rejected",
@@ -135,6 +145,7 @@ def from_namespace(parsed: argparse.Namespace) -> Settings:
         model=location(parsed.model, flag="--model"),
         components=parsed.components,
         variance=parsed.variance,
+        classifier=parsed.classifier,
         max_rejected=parsed.max_rejected,
         seed=parsed.seed,
         verbose=parsed.verbose,

@@ -53,6 +53,9 @@ TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
 # The modules that make the features of one image: a change of theirs makes new ones.
 EXTRACTION = ("decoding.py", "limits.py", "loading.py", "features.py", "runtime.py")
+# What of the settings and of the metrics the record repeats.
+SETTINGS = ("input", "output", "components", "variance", "classifier", "seed")
+FIGURES = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error", "test_images")
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -133,25 +136,24 @@ def _run(
     counts = _count(census, features=results.count_rows(files), known_images=found.count, rejections=rejections)
     _check_rejected(settings, counts=counts, rejections=rejections, where=f"{work}/{results.REJECTED}")
     with _timed(seconds, "reduce"):
-        reduction = analysis.reduce_features(spark, files, settings, work=work, splitter=splitter, slots=slots)
+        images_there = counts["extracted"] + counts["known"]
+        data = analysis.Data(files=files, images=images_there, labels=labels, splitter=splitter, slots=slots)
+        sums, reduction = analysis.reduce_features(spark, data, settings, work=work)
     with _timed(seconds, "classify"):
-        kept = reduction.components.shape[1]
-        scores = analysis.classify_images(
-            spark, labels, work=work, images=counts["extracted"] + counts["known"], components=kept
-        )
-    metrics = scores.metrics()
+        scores = analysis.classify_images(spark, data, settings, work=work, found=sums, reduction=reduction)
+    kept, metrics = reduction.components.shape[1], scores.metrics()
     record: dict[str, Any] = {
         "run": name,
         "started": started.isoformat(timespec="seconds"),
         "asked": asked,
-        "settings": {flag: getattr(settings, flag) for flag in ("input", "output", "components", "variance", "seed")}
+        "settings": {flag: getattr(settings, flag) for flag in SETTINGS}
         | {"max_rejected": settings.rejected_limit(listed)},
         "counts": counts,
         "skipped_names": dict(census.skipped),
         "classes": len(labels),
         "components": kept,
         "variance_kept": float(reduction.ratios[:kept].sum()),
-        **{figure: metrics[figure] for figure in ("accuracy", "macro_f1", "test_images")},
+        **{figure: metrics[figure] for figure in FIGURES},
         "notes": [*metrics["notes"], *census.notes()],
         "seconds": seconds,
         "model": {"name": model.uri.rpartition("/")[2], "sha256": model.sha256, "features": model.features},
@@ -236,6 +238,7 @@ def _asked(settings: Settings, *, model: Model, census: Census) -> dict[str, Any
         "package": package.hexdigest(),
         "components": settings.components,
         "variance": settings.variance,
+        "classifier": settings.classifier,
         "seed": settings.seed,
     }
 

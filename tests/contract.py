@@ -94,12 +94,32 @@ def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
             assert dense.sum() == sum(images)
         assert found.metrics["accuracy"] == pytest.approx((tested["label"] == tested["prediction"]).mean())
         assert list(csv["prediction"]) == list(found.predictions["prediction"])
+        _check_reliability(found.metrics, tested)
     page = store.read(f"{output}/report.html").decode()
     assert page.lstrip().lower().startswith("<!doctype html>")
     there = dict(store.sizes(output))
     assert {name: there.get(name) for name in found.run["files"]} == found.run["files"]
     assert [name for name in there if name.startswith(results.INCOMPLETE)] == [], "nothing is left of the preparation"
     return found
+
+
+def _check_reliability(metrics: dict[str, Any], tested: pd.DataFrame) -> None:
+    """The bins hold every test image once, and calibration error and log loss agree with them."""
+    if tested.empty:
+        assert (metrics["log_loss"], metrics["expected_calibration_error"], metrics["reliability"]) == (None, None, [])
+        return
+    error, right = 0.0, tested["label"] == tested["prediction"]
+    for of in metrics["reliability"]:
+        inside = (tested["probability"] > of["low"]) & (tested["probability"] <= of["high"])
+        assert inside.sum() == of["images"]
+        assert tested["probability"][inside].mean() == pytest.approx(of["sureness"])
+        assert right[inside].mean() == pytest.approx(of["accuracy"])
+        error += inside.mean() * abs(of["sureness"] - of["accuracy"])
+    assert sum(of["images"] for of in metrics["reliability"]) == len(tested)
+    assert metrics["expected_calibration_error"] == pytest.approx(error)
+    # What was said rightly had the probability that is told; what was not, no more than the rest of it.
+    least = -np.log(np.where(right, tested["probability"], 1 - tested["probability"]).clip(2.3e-16)).mean()
+    assert metrics["log_loss"] >= least - 1e-6
 
 
 def assert_same(left: Tables, right: Tables) -> None:

@@ -3,8 +3,9 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.reduce import fit, merge, moments
+from pipeline.reduce import fit
 from pipeline.settings import UsageError
+from pipeline.sums import merge, moments
 
 
 @pytest.fixture

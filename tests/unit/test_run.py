@@ -13,10 +13,11 @@ import unicodedata
 
 import numpy as np
 import pytest
+from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import PCA, PCAModel, StandardScaler, StandardScalerModel
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import functions as F  # noqa: N812
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 
 from pipeline import features, lease, publication, results, stages
 from pipeline import main as job
@@ -118,6 +119,39 @@ def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos
     np.testing.assert_allclose(ours, theirs * np.sign((ours * theirs).sum(axis=0)), atol=1e-6)
     np.testing.assert_allclose(pca.explainedVariance.toArray(), own_pca.explainedVariance.toArray(), atol=1e-6)
     np.testing.assert_allclose(found.variance["vector"][:5], own_pca.explainedVariance.toArray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lda", "logistic"])
+def test_the_saved_classifier_is_sparks_own_and_gives_the_predictions(run, photos, tmp_path, spark, kind):
+    for side in ("Training", "Test"):
+        shutil.copytree(photos, tmp_path / "own" / side)
+    shutil.rmtree(tmp_path / "own" / "Training" / "Class 1")  # a class to be tested on alone: nobody can know it
+    assert run("--classifier", kind, "--components", "5", photos="own") == 0
+    found = contract.check(str(tmp_path / "out"), listed=60)
+    assert found.metrics["classifier"]["kind"] == kind
+    assert set(found.predictions["prediction"]) == {"Class 0", "Class 2"}
+    assert found.metrics["notes"] == ["Class 1: 0 training and 12 test images"]
+
+    scaler = StandardScalerModel.load(f"{tmp_path}/out/model/scaler")
+    pca = PCAModel.load(f"{tmp_path}/out/model/pca")
+    classifier = LogisticRegressionModel.load(f"{tmp_path}/out/model/classifier")
+    rows = spark.read.parquet(f"{tmp_path}/out/reduced").withColumn("pca", array_to_vector(F.col("pca")))
+    chances = F.col("probability")
+    columns = [F.col("path"), F.col("prediction"), vector_to_array(chances).alias("probability")]
+    theirs = classifier.transform(rows).select(*columns).toArrow().to_pandas().sort_values("path", ignore_index=True)
+    assert [found.labels[int(number)] for number in theirs["prediction"]] == list(found.predictions["prediction"])
+    probabilities = np.stack(theirs["probability"])
+    np.testing.assert_allclose(probabilities.max(axis=1), found.predictions["probability"], atol=1e-6)
+
+    tested = (found.predictions["split"] == "test").to_numpy()
+    true = found.features["label_index"].to_numpy()[tested]
+    wanted = log_loss(true, np.maximum(probabilities[tested], np.finfo(float).eps), labels=range(3))
+    assert found.metrics["log_loss"] == pytest.approx(wanted, rel=1e-3)
+
+    features = spark.read.parquet(f"{tmp_path}/out/features").withColumn("features", array_to_vector(F.col("features")))
+    chained = classifier.transform(pca.transform(scaler.transform(features)))
+    chained = chained.select(*columns).toArrow().to_pandas().sort_values("path", ignore_index=True)
+    np.testing.assert_allclose(np.stack(chained["probability"]), probabilities, atol=1e-4)
 
 
 def test_the_metrics_are_scikit_learns(run, photos, tmp_path):

@@ -9,7 +9,7 @@ GIVEN = ["--input", "in", "--output", "out", "--model", "m.tflite"]
     "more",
     [
         [],
-        ["--components", "12"],
+        ["--components", "12", "--classifier", "logistic"],
         ["--variance", "0.9", "--max-rejected", "5%"],
         ["--max-rejected", "0", "--seed", "7", "--verbose", "--live"],
     ],
@@ -35,6 +35,7 @@ def test_locations_are_made_absolute(tmp_path, monkeypatch):
         (["--variance", "nan"], "--variance", "'nan'", "0.95"),
         (["--max-rejected", "-1"], "--max-rejected", "'-1'", "2.5%"),
         (["--max-rejected", "101%"], "--max-rejected", "'101%'", "2.5%"),
+        (["--classifier", "forest"], "--classifier", "'forest'", "'lda', 'logistic'"),
         (["--seed", "x"], "--seed", "'x'", "--help"),
         (["--components", "3", "--variance", "0.5"], "--variance", "--components", "--help"),
         (["--output", "in/results"], "--output", "in/results", "beside"),

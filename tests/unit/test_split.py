@@ -1,3 +1,6 @@
+import math
+from random import Random
+
 import pytest
 
 from pipeline.split import Splitter
@@ -63,3 +66,40 @@ def test_camera_names_draw_one_by_one():
 def test_small_classes():
     assert split(["Kiwi/a.jpg"]) == {"Kiwi/a.jpg": "train"}
     assert sorted(split(["Kiwi/a.jpg", "Kiwi/b.jpg"]).values()) == ["test", "train"]
+
+
+def test_the_rule_of_a_class_tells_whether_an_image_may_have_changed_sides():
+    """Whatever is added: while a class's rule is the same, so are the sides and lots of its images."""
+    random, moved = Random(1), 0
+    for _ in range(300):
+        images = [f"Kiwi/{random.randrange(4)}_{view}.jpg" for view in range(random.randrange(1, 6))]
+        more = [f"Kiwi/{random.randrange(9)}_{view}.jpg" for view in range(random.randrange(6, 9))]
+        seed = random.randrange(50)
+        before, after = Splitter(seed), Splitter(seed)
+        for path in images:
+            before.learn(path, "Kiwi")
+        for path in images + more:
+            after.learn(path, "Kiwi")
+        same = all(before.side(path, "Kiwi") == after.side(path, "Kiwi") for path in images)
+        moved += not same
+        assert same or before.rule("Kiwi") != after.rule("Kiwi")
+    assert moved > 10
+
+
+def test_views_of_a_fruit_have_one_lot_and_test_images_none():
+    splitter = Splitter(42)
+    for path in FRUITS:
+        splitter.learn(path, path.split("/")[0])
+    lots = {path: splitter.lot(path, path.split("/")[0]) for path in FRUITS}
+    assert {path for path in FRUITS if math.isnan(lots[path])} == {p for p, s in split(FRUITS).items() if s == "test"}
+    trained = [path for path in FRUITS if not math.isnan(lots[path])]
+    assert len({lots[path] for path in trained}) == len({path.rpartition("_")[0] for path in trained})
+    assert all(0 <= lots[path] < 1 for path in trained)
+
+
+def test_images_of_a_class_that_trains_on_one_fruit_draw_lots_one_by_one():
+    splitter = Splitter(42)
+    paths = [f"{side}/Kiwi/a_{view}.jpg" for side in ("Training", "Test") for view in range(20)]
+    for path in paths:
+        splitter.learn(path, "Kiwi")
+    assert len({splitter.lot(path, "Kiwi") for path in paths[:20]}) == 20

@@ -1,0 +1,208 @@
+"""Projects and predicts the images of each file of features in one task, and tallies the hits among the test images."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.sql import SparkSession
+
+from pipeline import results, tasks
+from pipeline.discriminant import softmax
+from pipeline.reduce import Reduction
+from pipeline.split import Splitter
+
+BINS = 15  # of the probabilities, in the reliability picture
+TASKS_A_SLOT = 4
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A softmax of linear functions of the components: `coefficients` (c, k), `intercepts` (c,), float64.
+
+    `labels` are all classes in the order of label_index; the first c are those that can be predicted.
+    """
+
+    labels: Sequence[str]
+    coefficients: NDArray[np.float64]
+    intercepts: NDArray[np.float64]
+
+    def probabilities(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Of (n, k) components, (n, c)."""
+        return softmax(rows.astype(np.float64) @ self.coefficients.T + self.intercepts)
+
+
+@dataclass
+class Tally:
+    """What became of images; `bins` are the test images by the probability of what was predicted, from 0 to 1.
+
+    Attributes:
+        sides: images by class and side.
+        said: test images by true and predicted class.
+        log_loss: sum of -log of the true class's probability over the test images, natural.
+        images: (BINS,) test images.
+        hits: (BINS,) those rightly predicted.
+        sureness: (BINS,) sum of the probabilities.
+    """
+
+    sides: Counter[tuple[int, str]] = field(default_factory=Counter)
+    said: Counter[tuple[int, int]] = field(default_factory=Counter)
+    log_loss: float = 0.0
+    images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    sureness: NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
+
+    def count(self, true: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
+        """Take in test images: classes (n,) and probabilities (n, c)."""
+        said, right = probabilities.argmax(axis=1), np.zeros(len(true))
+        can_be = true < probabilities.shape[1]
+        right[can_be] = probabilities[can_be, true[can_be]]
+        sure = probabilities.max(axis=1, initial=0)
+        # A class that was not trained on has probability 0, whose logarithm no average survives.
+        self.log_loss -= float(np.log(np.maximum(right, np.finfo(np.float64).eps)).sum())
+        self.said.update(zip(true.tolist(), said.tolist(), strict=True))
+        bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        self.images += np.bincount(bins, minlength=BINS)
+        self.hits += np.bincount(bins[said == true], minlength=BINS)
+        self.sureness += np.bincount(bins, weights=sure, minlength=BINS)
+
+    def add(self, other: Tally) -> None:
+        """Take in what another task counted."""
+        self.sides.update(other.sides)
+        self.said.update(other.said)
+        self.log_loss += other.log_loss
+        self.images += other.images
+        self.hits += other.hits
+        self.sureness += other.sureness
+
+    def pack(self) -> bytes:
+        """As JSON."""
+        return json.dumps(
+            {name: list(value.items()) if isinstance(value, Counter) else value for name, value in vars(self).items()},
+            default=np.ndarray.tolist,
+        ).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Tally:
+        """What `pack` packed."""
+        found = json.loads(content)
+        for name, of in found.items():
+            if name in {"sides", "said"}:
+                found[name] = Counter({tuple(key): images for key, images in of})
+            elif isinstance(of, list):
+                found[name] = np.array(of)
+        return cls(**found)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Locations of the tables that are written; without predictions None."""
+
+    reduced: str
+    predictions: str | None
+
+
+def project(
+    spark: SparkSession,
+    files: Sequence[str],
+    reduction: Reduction,
+    classifier: Classifier | None,
+    *,
+    splitter: Splitter,
+    places: Places,
+    slots: int,
+) -> Tally:
+    """Write the reduced images and their predictions: for every file of features one of the same name in each.
+
+    Args:
+        spark: the session.
+        files: URIs of feature files, one at least.
+        reduction: fitted scaler and PCA.
+        classifier: or None, which predicts null.
+        splitter: says which images train.
+        places: where the tables go.
+        slots: task slots of the cluster.
+    """
+    fitted = spark.sparkContext.broadcast((reduction, classifier))
+    work = partial(_project, fitted=fitted, splitter=splitter, places=places)
+    return _total(tasks.over(spark, files, work, tasks=TASKS_A_SLOT * slots))
+
+
+def predict(spark: SparkSession, classifier: Classifier, *, reduced: str, predictions: str, slots: int) -> Tally:
+    """Write the predictions of images that are reduced already."""
+    files = [f"{reduced}/{name}" for name in results.parquet_files(reduced)]
+    work = partial(_predict, classifier=spark.sparkContext.broadcast(classifier), predictions=predictions)
+    return _total(tasks.over(spark, files, work, tasks=TASKS_A_SLOT * slots))
+
+
+def _project(
+    _: int,
+    files: list[str],
+    *,
+    fitted: Broadcast[tuple[Reduction, Classifier | None]],
+    splitter: Splitter,
+    places: Places,
+) -> bytes:
+    reduction, classifier = fitted.value
+    tally = Tally()
+    for file in files:
+        table = results.read_table(file, ["path", "label", "label_index", "features"])
+        sides = splitter.sides(table["path"].to_pylist(), table["label"].to_pylist())
+        rows = reduction.project(results.matrix(table["features"])).astype(np.float32)
+        images = table.select(["path", "label"]).append_column("split", pa.array(sides, pa.string()))
+        name = file.rpartition("/")[2]
+        reduced = images.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
+        results.write_table(f"{places.reduced}/{name}", reduced)
+        if places.predictions:
+            said = _said(tally, classifier, images, rows=rows, classes=table["label_index"].to_numpy())
+            results.write_table(f"{places.predictions}/{name}", said)
+    return tally.pack()
+
+
+def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], predictions: str) -> bytes:
+    tally, labels = Tally(), pa.array(classifier.value.labels, pa.string())
+    for file in files:
+        table = results.read_table(file)
+        classes = pc.index_in(table["label"], labels).to_numpy()
+        rows = results.matrix(table["pca"])
+        said = _said(tally, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
+        results.write_table(f"{predictions}/{file.rpartition('/')[2]}", said)
+    return tally.pack()
+
+
+def _said(
+    tally: Tally,
+    classifier: Classifier | None,
+    images: pa.Table,
+    *,
+    rows: NDArray[np.float32],
+    classes: NDArray[np.int32],
+) -> pa.Table:
+    """The predictions of `images` (path, label, split), tallied."""
+    sides = images["split"].to_pylist()
+    tally.sides.update(zip(classes.tolist(), sides, strict=True))
+    if classifier is None:
+        columns = [pa.nulls(len(rows), pa.string()), pa.nulls(len(rows), pa.float64())]
+    else:
+        probabilities = classifier.probabilities(rows)
+        tested = np.array([side == "test" for side in sides])
+        tally.count(classes[tested], probabilities[tested])
+        labels = pa.array(classifier.labels, pa.string())
+        columns = [labels.take(pa.array(probabilities.argmax(axis=1))), pa.array(probabilities.max(axis=1))]
+    return pa.table([*images.columns, *columns], schema=results.PREDICTIONS_SCHEMA)
+
+
+def _total(packed: Iterable[bytes]) -> Tally:
+    total = Tally()
+    for content in packed:
+        total.add(Tally.unpack(content))
+    return total
