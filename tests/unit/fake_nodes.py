@@ -131,7 +131,7 @@ class Fake:
         wait_until(lambda: self.steps(cluster)[name] in states, lambda: str(self.steps(cluster)))
 
     def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Stop the endpoint and start it anew with what it has in its file; at another port, as its own may be taken."""
+        """Stop the endpoint and start it anew with what it has in its file; at another port, as its own may go."""
         self.stop()
         meanwhile()
         self.lab = self.make()
