@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -96,6 +96,9 @@ emr-up: ## start the rehearsal: YARN, HDFS and an EMR endpoint in Docker; then m
 
 test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; no network beyond the package registries
 	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 tests/emr --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+test-faults: setup ## whole runs over an S3 server that fails, their drivers and workers killed at every stage; no Docker, some minutes
+	@$(PYTHON_VENV) -m pytest tests/faults $(ARGS)
 
 test-lab: setup ## the tests against a lab of their own: Docker, some minutes
 	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)

@@ -1,0 +1,3 @@
+from tests.s3.conftest import server
+
+__all__ = ["server"]
