@@ -154,7 +154,8 @@ def test_the_executors_are_those_that_two_m5_xlarge_hold():
 def test_what_is_the_labs_own_does_not_go_to_emr():
     keys = {setting.key for setting in settings(ONE_SHOT)}
     assert not keys & {"spark.master", "spark.driver.host", "spark.cores.max"}
-    assert not [key for key in keys if "fs.s3" in key], "S3A is EMR's own"
+    patience = {"spark.hadoop.fs.s3a.retry.limit", "spark.hadoop.fs.s3a.retry.interval"}
+    assert {key for key in keys if "fs.s3" in key} == patience, "S3A, its server and its keys are EMR's own"
 
 
 def test_a_given_setting_is_heeded_and_held_against_yarn():
