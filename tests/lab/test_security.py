@@ -78,6 +78,8 @@ def add_user(name, secret):
             root,
             "--secret",
             password,
+            "--region",
+            cluster.REGION,
             "--endpoint-url",
             "http://127.0.0.1:9000",
         ]
