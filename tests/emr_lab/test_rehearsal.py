@@ -196,7 +196,7 @@ def said(*command: str) -> subprocess.CompletedProcess[str]:
 def outside(*command: str) -> subprocess.CompletedProcess[str]:
     """A command where every process of this machine is, by a user of the name that the nodes' own has."""
     place = ["docker", "run", "--rm", "--network", "host", "--user", "1000", "--entrypoint", command[0]]
-    return said(*place, f"emrlab/emr-node:{os.environ.get('RELEASE', 'default')}", *command[1:])
+    return said(*place, f"emrlab/emr-node:{os.environ.get('RELEASE') or 'default'}", *command[1:])
 
 
 def status(address: str, method: str, path: str) -> int:

@@ -74,7 +74,6 @@ def test_the_same_results_by_the_same_package(rehearsal: Rehearsal, rehearsed, k
         there = contract.check(f"s3://{BUCKET}/results/{transfer.place(folder)}", listed=listed)
         assert there.run["cluster"]["master"].startswith(master)
         contract.assert_same(local, there)
-        assert there.metrics == local.metrics
         for part in ("package", "extraction"):
             assert there.run["asked"][part] == local.run["asked"][part]
         assert there.run["model"] == local.run["model"]
