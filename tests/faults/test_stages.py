@@ -223,7 +223,7 @@ def test_a_driver_killed_as_a_stage_begins(start, driver, undisturbed, proxy, st
     assert {path: size for path, size in there.items() if size and path.startswith(results.INCOMPLETE)} == {}
 
 
-@pytest.mark.parametrize("stage", ["extract", "reduce"])
+@pytest.mark.parametrize("stage", ["extract", "reduce", "classify"])
 def test_a_worker_killed_as_a_stage_begins(driver, undisturbed, proxy, stage):
     """Of the stages that have Python workers. Local Spark tries no task again: the run fails, and says so in a line."""
     name = f"worker killed at {stage}"
