@@ -87,6 +87,8 @@ process = processes.start(argv, env={{"PATH": "/usr/bin:/bin"}}, cwd=folder, **f
 while not (folder / "out").read_text().endswith("\\n"):
     pass
 left = int((folder / "out").read_text())
+while process.exit_code is None:
+    pass
 print(process.exit_code, lives(left), lives(process.pid))
 processes.end_all([process])
 print(lives(left), lives(process.pid))
