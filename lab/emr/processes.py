@@ -155,12 +155,12 @@ def _orphans(keepers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 def _children() -> dict[int, list[int]]:
     """Every process by its parent."""
     found: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        # Of one that has just ended.
+    # Not by a pattern with a file in it: that looks for the file itself, and fails where a process has just ended.
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # 12 (a name (with anything in it)) S 1 …
-            parent = int(path.read_bytes().rpartition(b")")[2].split()[1])
-            found.setdefault(parent, []).append(int(path.parent.name))
+            parent = int((folder / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            found.setdefault(parent, []).append(int(folder.name))
     return found
 
 

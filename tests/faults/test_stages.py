@@ -248,9 +248,9 @@ def test_a_worker_killed_as_a_stage_begins(driver, undisturbed, proxy, stage):
 def workers(driver: int) -> list[int]:
     """The Python workers among the processes below `driver`: those that its daemon has started."""
     parents = dict[int, int]()
-    for place in Path("/proc").glob("[0-9]*/stat"):
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has ended
             continue
 

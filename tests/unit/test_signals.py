@@ -32,10 +32,10 @@ pytestmark = pytest.mark.timeout(400)
 def marked(mark: str) -> list[int]:
     """The processes that have the mark in their environment."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={mark}".encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+            if f"{MARK}={mark}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append(int(place.name))
         except OSError:  # it has just ended, or is another user's
             continue
     return found
