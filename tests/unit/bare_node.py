@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from emr_lab.node import processes
+from emr_lab.node import server as node_server
+from emr_lab.node.controller import InstanceController
+from emr_lab.protocol import api
 from lab import sizing
-from lab.emr import controller, processes
 
-S3A = Path(controller.__file__).parents[2] / "launch" / "s3a.conf"
+S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"
 KEY = {"AWS_ACCESS_KEY_ID": "job-key", "AWS_SECRET_ACCESS_KEY": "job-secret-not-to-be-seen"}
 # What these programs print, cut to the lines that count.
 PROGRAMS = {
@@ -47,7 +50,7 @@ def bare_node(root, monkeypatch):
         "AWS_REGION": "eu-west-3",
         "AWS_ENDPOINT_URL_S3": "http://minio:9000",
     }
-    made = controller.Node(
+    made = InstanceController(
         name="core-1", data=data, shared=[shared], s3a=S3A, environment=environment, credentials=root / "env"
     )
     yield made
@@ -57,9 +60,9 @@ def bare_node(root, monkeypatch):
 @contextmanager
 def asked(node):
     """Ask the node's controller as the endpoint does."""
-    serving = controller.server(node, address="127.0.0.1", port=0)
+    serving = node_server.server(node, address="127.0.0.1", port=0)
     threading.Thread(target=serving.serve_forever, args=[0.02], daemon=True).start()
-    yield Client(serving.server_port, controller.token(node.credentials))
+    yield Client(serving.server_port, api.token(node.credentials))
     serving.shutdown()
     serving.server_close()
 

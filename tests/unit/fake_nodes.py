@@ -18,12 +18,15 @@ from typing import Any
 
 import boto3
 
+from emr_lab.endpoint import server
+from emr_lab.endpoint.nodes import Node, Yarn
+from emr_lab.endpoint.records import Store
+from emr_lab.endpoint.state import Lab
+from emr_lab.endpoint.validation import Offer
+from emr_lab.node import server as node_server
+from emr_lab.node.controller import InstanceController
+from emr_lab.protocol import api
 from lab import releases, sizing
-from lab.emr import controller, server
-from lab.emr.admission import Offer
-from lab.emr.nodes import Node, Yarn
-from lab.emr.records import Store
-from lab.emr.service import Lab
 
 REGION = "eu-west-3"
 S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"
@@ -34,7 +37,7 @@ PROGRAMS = {
 }
 
 
-class FakeNode(controller.Node):
+class FakeNode(InstanceController):
     """A node whose daemons are two words, and which has the versions of the release."""
 
     said: dict[str, str]
@@ -199,8 +202,8 @@ def wait_until(is_so: Callable[[], bool], found: Callable[[], str], timeout_s: f
 def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     """The lab, below the folder `root`, for one test."""
     monkeypatch.setattr(sizing, "this_host", lambda: sizing.Host(cpus=16, memory_mb=65536))
-    monkeypatch.setattr("lab.emr.life.NODES_S", 0.05)
-    monkeypatch.setattr("lab.emr.steps.PUSH_S", 0.05)
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODES_S", 0.05)
+    monkeypatch.setattr("emr_lab.endpoint.steps.PUSH_S", 0.05)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     (root / "bin").mkdir()
@@ -210,13 +213,13 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     (root / "key").write_text("AWS_ACCESS_KEY_ID=job\nAWS_SECRET_ACCESS_KEY=secret\n")
 
     controllers = {name: _node(root, name) for name in ("primary", "core-1", "core-2")}
-    servers = {name: controller.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
+    servers = {name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
     applications: dict[str, str] = {}
     killed: list[str] = []
     servers["yarn"] = _yarn(applications, killed)
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
-    clock, token = Clock(), controller.token(root / "key")
+    clock, token = Clock(), api.token(root / "key")
     nodes = {name: Node(name, _url(servers[name]), token) for name in controllers}
 
     def make() -> Lab:

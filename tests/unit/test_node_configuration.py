@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from emr_lab.node import configuration
 from lab import sizing
-from lab.emr import configuration
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.emr import daemons
+from emr_lab.node import daemons
 from tests.unit.bare_node import lives, wait_for
 
 pytestmark = pytest.mark.timeout(60)

@@ -6,7 +6,8 @@ import threading
 import pytest
 from botocore.session import Session
 
-from lab.emr import controller, metadata
+from emr_lab.node import metadata
+from emr_lab.protocol import api
 from tests.unit.bare_node import KEY, http
 
 pytestmark = pytest.mark.timeout(60)
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture
 def service(node):
     """The metadata service's port."""
-    serving = metadata.server(lambda: controller.key(node.credentials), port=0)
+    serving = metadata.server(lambda: api.read_key(node.credentials), port=0)
     threading.Thread(target=serving.serve_forever, args=[0.02], daemon=True).start()
     yield serving.server_port
     serving.shutdown()

@@ -74,7 +74,7 @@ def test_one_that_starts_its_like_without_end_is_ended(client, node):
 def test_what_came_of_a_process_whose_keeper_was_killed_ends_with_the_rest(tmp_path):
     script = f"""
 from pathlib import Path
-from lab.emr import keeper, processes
+from emr_lab.node import keeper, processes
 from tests.unit.bare_node import lives
 processes.GRACE_S = 0.5
 keeper.adopt_orphans()

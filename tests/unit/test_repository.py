@@ -13,7 +13,7 @@ from docs import draw
 from lab import doctor
 
 ROOT = Path(__file__).parents[2]
-OURS = {"pipeline", "launch", "lab", "bench", "docs", "tests"}
+OURS = {"pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
 OF_THE_JOB = {
     "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
     *sys.stdlib_module_names,
@@ -28,6 +28,9 @@ MAY_IMPORT = {
         ),
     },
     "lab": {"lab"},
+    "emr_lab/endpoint": {"emr_lab.endpoint", "emr_lab.protocol", "lab.releases", "lab.sizing"},
+    "emr_lab/node": {"emr_lab.node", "emr_lab.protocol", "lab.sizing"},
+    "emr_lab/protocol": {"emr_lab.protocol"},
 }
 
 

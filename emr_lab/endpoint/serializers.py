@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from emr_lab.endpoint.records import Cluster, Collection, Instance, Step
+from emr_lab.endpoint.validation import RECORDED
 from lab import releases, sizing
-from lab.emr.admission import RECORDED
-from lab.emr.records import Cluster, Collection, Instance, Step
 
 # A machine's state follows its cluster's.
 _MACHINE = {"STARTING": "PROVISIONING", "BOOTSTRAPPING": "BOOTSTRAPPING"}

@@ -15,9 +15,9 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from moto.emr.exceptions import ValidationException
 
+from emr_lab.endpoint.records import Cluster, Collection, Instance, Step, new_id
+from emr_lab.protocol.classifications import ConfigurationError, properties
 from lab import releases, sizing
-from lab.emr.configuration import ConfigurationError, properties
-from lab.emr.records import Cluster, Collection, Instance, Step, new_id
 
 # fmt: off
 # RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.

@@ -7,10 +7,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lab.emr import commands, logs
-from lab.emr.nodes import LostError, Node, NodeError, UnknownError
-from lab.emr.records import Cluster, Step
-from lab.emr.service import Lab, cancel_pending, check, end
+from emr_lab.endpoint import commands, logs
+from emr_lab.endpoint.nodes import LostError, Node, NodeError, UnknownError
+from emr_lab.endpoint.records import Cluster, Step
+from emr_lab.endpoint.state import Lab, cancel_pending, check, end
 
 PUSH_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
 CONTAINERS_S = 10.0  # the same of its containers' logs

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lab.emr import commands, logs
-from lab.emr.nodes import LostError, Node, NodeError, everywhere
-from lab.emr.records import Cluster
-from lab.emr.service import ClosedError, EndingError, Lab, cancel_pending, check, end
-from lab.emr.steps import Steps
+from emr_lab.endpoint import commands, logs
+from emr_lab.endpoint.nodes import LostError, Node, NodeError, everywhere
+from emr_lab.endpoint.records import Cluster
+from emr_lab.endpoint.state import ClosedError, EndingError, Lab, cancel_pending, check, end
+from emr_lab.endpoint.steps import Steps
 
 LOST_S = 60.0  # how long a node may be silent
 NODES_S = 5.0  # between two looks at the nodes and at YARN's applications

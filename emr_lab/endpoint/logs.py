@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lab.emr.nodes import Node, NodeError
+from emr_lab.endpoint.nodes import Node, NodeError
 
 # Below /var/log of a node, as EMR has them there.
 STEPS, BOOTSTRAP_ACTIONS, CONTAINERS = "hadoop/steps/", "bootstrap-actions/", "hadoop-yarn/containers/"

@@ -167,7 +167,7 @@ def test_idle_cluster_ends(lab: Fake):
 def test_idle_cluster_is_asked_for_its_applications_before_it_ends(lab: Fake, monkeypatch):
     cluster = lab.start(keep=True, AutoTerminationPolicy={"IdleTimeout": 600})
     wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
-    monkeypatch.setattr("lab.emr.life.NODES_S", 3600)  # no other look at the nodes comes in between
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODES_S", 3600)  # no other look at the nodes comes in between
     lab.applications["application_1"] = "somebody's"
     lab.clock.passed_s += 700
     wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is None, lambda: lab.state(cluster))
@@ -238,7 +238,7 @@ def test_restart_of_a_node_ends_the_cluster(lab: Fake):
 
 
 def test_lost_node_ends_the_cluster(lab: Fake, monkeypatch):
-    monkeypatch.setattr("lab.emr.life.LOST_S", 0.2)
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.LOST_S", 0.2)
     cluster = lab.start(keep=True)
     lab.wait(cluster, "WAITING")
     lab.servers["core-1"].shutdown()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.emr import keeper
+from emr_lab.node import keeper
 
 GRACE_S = 10.0
 POLL_S = 0.05

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.emr.admission import Offer
-from lab.emr.nodes import Node, Yarn
-from lab.emr.records import Cluster, Store
+from emr_lab.endpoint.nodes import Node, Yarn
+from emr_lab.endpoint.records import Cluster, Store
+from emr_lab.endpoint.validation import Offer
 
 
 @dataclass(kw_only=True)

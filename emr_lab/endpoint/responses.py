@@ -16,10 +16,10 @@ from moto.emr.responses import ElasticMapReduceResponse
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
-from lab.emr import admission, shapes, signature
-from lab.emr.admission import NotImplementedHere
-from lab.emr.models import LabBackend
-from lab.emr.service import Lab
+from emr_lab.endpoint import shapes, signature, validation
+from emr_lab.endpoint.operations import LabBackend
+from emr_lab.endpoint.state import Lab
+from emr_lab.endpoint.validation import NotImplementedHere
 
 # fmt: off
 # EMR's operations that the lab has. What moto has besides would only pretend.
@@ -136,7 +136,7 @@ class LabResponse(ElasticMapReduceResponse):
 
     def add_tags(self) -> ActionResult:
         """AddTags."""
-        self.backend.add_tags(self.asked["ResourceId"], admission.tags(self.asked["Tags"]))
+        self.backend.add_tags(self.asked["ResourceId"], validation.tags(self.asked["Tags"]))
         return EmptyResult()
 
     def modify_cluster(self) -> ActionResult:

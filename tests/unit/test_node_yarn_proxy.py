@@ -1,4 +1,4 @@
-"""The ResourceManager's door: who sees its pages, and who may change something."""
+"""The ResourceManager's proxy: who sees its pages, and who may change something."""
 
 import threading
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lab.emr import door
+from emr_lab.node import yarn_proxy
 
 TOKEN = "the lab's token"  # noqa: S105
 
@@ -56,8 +56,8 @@ def manager(asked):
 
 @pytest.fixture
 def ask(manager):
-    """`ask(method, path, body, headers)`: status, body and headers of the door's answer."""
-    with serving(door.server(TOKEN, address="127.0.0.1", port=0, behind=manager)) as port:
+    """`ask(method, path, body, headers)`: status, body and headers of the proxy's answer."""
+    with serving(yarn_proxy.server(TOKEN, address="127.0.0.1", port=0, behind=manager)) as port:
 
         def send(method, path, body=None, **headers):
             connection = HTTPConnection("127.0.0.1", port, timeout=20)
@@ -125,7 +125,7 @@ def test_other_methods_and_bodies_without_end_are_refused(ask, asked):
 
 
 def test_a_resource_manager_that_is_not_there_is_said():
-    with serving(door.server(TOKEN, address="127.0.0.1", port=0, behind=1)) as port:
+    with serving(yarn_proxy.server(TOKEN, address="127.0.0.1", port=0, behind=1)) as port:
         connection = HTTPConnection("127.0.0.1", port, timeout=20)
         connection.request("GET", "/")
         answer = connection.getresponse()

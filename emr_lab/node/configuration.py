@@ -1,4 +1,4 @@
-"""The configuration files of a node: what lab/emr/hadoop has, this node's sizes, and the cluster's own Configurations.
+"""The configuration files of a node: the templates of hadoop/, this node's sizes, the cluster's Configurations.
 
 Later ones win, as on EMR: https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-configure-apps.html
 """
@@ -6,19 +6,15 @@ Later ones win, as on EMR: https://docs.aws.amazon.com/emr/latest/ReleaseGuide/e
 from __future__ import annotations
 
 import math
-import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
+from emr_lab.protocol.classifications import SITES, Properties
 from lab.sizing import Node
 
 TEMPLATES = Path(__file__).parent / "hadoop"
-SITES = ("core-site", "hdfs-site", "yarn-site", "capacity-scheduler")
-ENVIRONMENTS = ("spark-env", "hadoop-env", "yarn-env")
-CLASSIFICATIONS = (*SITES, "spark-defaults", *ENVIRONMENTS)
 # What EMR leaves free beside an executor of its default size: m5.xlarge has 12288 MB for YARN, its executor 9486 MB and
 # 0.1875 of that as overhead, which makes a container of 11264.
 _FREE_MB = 1024
@@ -27,39 +23,6 @@ _SMALLEST_OVERHEAD_MB = 384
 _DRIVER_MB = 2048
 # Hadoop's default: the share of the memory that application masters may take.
 _MASTERS = 0.1
-
-Properties = dict[str, str]
-
-
-class ConfigurationError(Exception):
-    """A Configuration that cannot be applied: one line with what is wrong."""
-
-
-def properties(configurations: Sequence[Mapping[str, Any]]) -> dict[str, Properties]:
-    """RunJobFlow's `Configurations` by classification; of an environment, the variables below its `export`.
-
-    Raises:
-        ConfigurationError: a classification is unknown here, or what it holds is not of its kind.
-    """
-    found: dict[str, Properties] = {name: {} for name in CLASSIFICATIONS}
-    for configuration in configurations:
-        name = configuration.get("Classification")
-        if name not in CLASSIFICATIONS:
-            raise ConfigurationError(f"Classification {name}: the lab knows {', '.join(CLASSIFICATIONS)}")
-        own, nested = _texts(configuration), configuration.get("Configurations") or []
-        if name in ENVIRONMENTS:
-            if own or any(inner.get("Classification") != "export" for inner in nested):
-                raise ConfigurationError(f"Classification {name}: its variables stand in a nested `export`")
-            for inner in nested:
-                found[name] |= _texts(inner)
-            wrong = [variable for variable in found[name] if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable)]
-            if wrong:
-                raise ConfigurationError(f"Classification {name}: {wrong[0]!r} is no name of a variable")
-        elif nested:
-            raise ConfigurationError(f"Classification {name}: has no nested Configurations")
-        else:
-            found[name] |= own
-    return found
 
 
 def write(
@@ -138,14 +101,6 @@ def s3_server(environment: Mapping[str, str]) -> Properties:
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.buffer.dir": "/mnt/s3",
     }
-
-
-def _texts(configuration: Mapping[str, Any]) -> Properties:
-    found = configuration.get("Properties") or {}
-    wrong = [key for key, value in found.items() if not isinstance(value, str) or "\n" in f"{key}{value}"]
-    if wrong:
-        raise ConfigurationError(f"Classification {configuration.get('Classification')}: {wrong[0]} is no line of text")
-    return dict(found)
 
 
 def _settings(file: Path) -> Properties:

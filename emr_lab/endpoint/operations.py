@@ -9,11 +9,11 @@ from typing import Any
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
 from moto.emr.models import ElasticMapReduceBackend
 
+from emr_lab.endpoint import serializers, validation
+from emr_lab.endpoint.lifecycle import begin
+from emr_lab.endpoint.records import DONE, Cluster, Step
+from emr_lab.endpoint.state import Lab, cancel_pending, end
 from lab import releases, sizing
-from lab.emr import admission, views
-from lab.emr.life import begin
-from lab.emr.records import DONE, Cluster, Step
-from lab.emr.service import Lab, cancel_pending, end
 
 MOST_CLUSTERS_TO_END = 10
 MOST_STEP_IDS = 10
@@ -34,7 +34,7 @@ class LabBackend(ElasticMapReduceBackend):
             NotImplementedHere: the lab has not got it.
         """
         lab = self.lab
-        made = admission.cluster(
+        made = validation.cluster(
             request, lab.offer, region=self.region_name, account=self.account_id, now_s=lab.clock()
         )
         with lab.change():
@@ -56,7 +56,7 @@ class LabBackend(ElasticMapReduceBackend):
         """
         with self.lab.change():
             cluster = self._modifiable(job_flow_id)
-            made = admission.steps(steps, cluster, now_s=self.lab.clock())
+            made = validation.steps(steps, cluster, now_s=self.lab.clock())
             cluster.steps += made
             cluster.idle_since_s = None
         return made
@@ -88,7 +88,7 @@ class LabBackend(ElasticMapReduceBackend):
     def describe_cluster(self, cluster_id: str) -> dict[str, Any]:  # type: ignore[override]
         """DescribeCluster's Cluster."""
         with self.lab.lock:
-            return views.cluster(self._cluster(cluster_id), self.lab.offer.release)
+            return serializers.cluster(self._cluster(cluster_id), self.lab.offer.release)
 
     def describe_step(self, cluster_id: str, step_id: str) -> dict[str, Any]:  # type: ignore[override]
         """DescribeStep's Step."""
@@ -96,7 +96,7 @@ class LabBackend(ElasticMapReduceBackend):
             found = self._cluster(cluster_id).step(step_id)
             if found is None:
                 raise InvalidRequestException(f"Step id '{step_id}' is not valid.")
-            return views.step(found)
+            return serializers.step(found)
 
     def list_clusters(  # type: ignore[override]
         self,
@@ -109,7 +109,7 @@ class LabBackend(ElasticMapReduceBackend):
         before = created_before.timestamp() if created_before else float("inf")
         with self.lab.lock:
             return [
-                views.summary(each)
+                serializers.summary(each)
                 for each in reversed(self.lab.store.clusters.values())
                 if each.region == self.region_name
                 and after <= each.created_s <= before
@@ -128,7 +128,7 @@ class LabBackend(ElasticMapReduceBackend):
             raise InvalidRequestException(f"At most {MOST_STEP_IDS} step ids, not {len(step_ids)}.")
         with self.lab.lock:
             return [
-                views.step(each)
+                serializers.step(each)
                 for each in reversed(self._cluster(cluster_id).steps)
                 if (not step_ids or each.id in step_ids) and (not step_states or each.state in step_states)
             ]
@@ -144,7 +144,7 @@ class LabBackend(ElasticMapReduceBackend):
             cluster = self._cluster(cluster_id)
             of = {each.id: each.role for each in cluster.collections}
             shown = [
-                views.instance(each, cluster)
+                serializers.instance(each, cluster)
                 for each in cluster.instances
                 if (not wanted or each.collection in wanted) and (not roles or of[each.collection] in roles)
             ]
@@ -160,7 +160,7 @@ class LabBackend(ElasticMapReduceBackend):
             cluster = self._cluster(cluster_id)
             if not cluster.uniform:
                 raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
-            return [views.instance_group(each, cluster) for each in cluster.collections]
+            return [serializers.instance_group(each, cluster) for each in cluster.collections]
 
     def list_instance_fleets(self, cluster_id: str) -> list[dict[str, Any]]:
         """ListInstanceFleets' InstanceFleets.
@@ -172,13 +172,13 @@ class LabBackend(ElasticMapReduceBackend):
             cluster = self._cluster(cluster_id)
             if cluster.uniform:
                 raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
-            return [views.instance_fleet(each, cluster) for each in cluster.collections]
+            return [serializers.instance_fleet(each, cluster) for each in cluster.collections]
 
     def list_bootstrap_actions(self, cluster_id: str) -> list[dict[str, Any]]:  # type: ignore[override]
         """ListBootstrapActions' Commands."""
         with self.lab.lock:
             actions = self._cluster(cluster_id).request.get("BootstrapActions", [])
-            return [views.bootstrap_action(each) for each in actions]
+            return [serializers.bootstrap_action(each) for each in actions]
 
     def add_tags(self, cluster_id: str, tags: dict[str, str]) -> None:
         """Add the tags to the cluster's.
@@ -188,8 +188,8 @@ class LabBackend(ElasticMapReduceBackend):
         """
         with self.lab.change():
             cluster = self._cluster(cluster_id)
-            if len(cluster.tags.keys() | tags.keys()) > admission.MOST_TAGS:
-                raise ValidationException(f"A cluster has at most {admission.MOST_TAGS} tags.")
+            if len(cluster.tags.keys() | tags.keys()) > validation.MOST_TAGS:
+                raise ValidationException(f"A cluster has at most {validation.MOST_TAGS} tags.")
             cluster.tags.update(tags)
 
     def remove_tags(self, cluster_id: str, tag_keys: Sequence[str]) -> None:
@@ -201,7 +201,7 @@ class LabBackend(ElasticMapReduceBackend):
     def modify_cluster(self, cluster_id: str, step_concurrency_level: int) -> int:  # type: ignore[override]
         """Change how many steps may run at once; returns it."""
         with self.lab.change():
-            self._modifiable(cluster_id).concurrency = admission.concurrency(step_concurrency_level)
+            self._modifiable(cluster_id).concurrency = validation.concurrency(step_concurrency_level)
         return step_concurrency_level
 
     def set_termination_protection(self, job_flow_ids: Sequence[str], value: bool) -> None:
@@ -220,7 +220,7 @@ class LabBackend(ElasticMapReduceBackend):
         """Set the policy, or with None remove it; idle time counts from now."""
         with self.lab.change():
             cluster = self._modifiable(cluster_id)
-            cluster.idle_timeout_s = None if policy is None else admission.idle_timeout_s(policy)
+            cluster.idle_timeout_s = None if policy is None else validation.idle_timeout_s(policy)
             cluster.idle_since_s = None
 
     def get_auto_termination_policy(self, cluster_id: str) -> dict[str, int] | None:

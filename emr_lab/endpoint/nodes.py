@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
+from emr_lab.protocol import api
+
 ANSWER_TIMEOUT_S = 20.0
 # A reset and a start of the daemons have deadlines of their own, which are shorter.
 CHANGE_TIMEOUT_S = 300.0
@@ -53,7 +55,7 @@ class Node:
     def read(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
         """As `ask`, the answer's bytes."""
         content = None if body is None else json.dumps(body).encode()
-        headers = {"X-Token": self.token, "Content-Type": "application/json"}
+        headers = {api.TOKEN_HEADER: self.token, "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}{urllib.parse.quote(path, safe='/?=&')}", content, headers)  # noqa: S310 - the lab's own nodes
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
@@ -103,7 +105,7 @@ def everywhere(nodes: list[Node], path: str, body: Any) -> None:
 
 @dataclass(frozen=True)
 class Yarn:
-    """The ResourceManager's REST API, by its door on the primary: its address, and the token that it wants.
+    """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it wants.
 
     https://hadoop.apache.org/docs/r3.4.2/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html
     """
@@ -133,7 +135,7 @@ class Yarn:
     def _ask(self, path: str, body: Any = None) -> Any:
         method = "GET" if body is None else "PUT"
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "X-Token": self.token}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", api.TOKEN_HEADER: self.token}
         request = urllib.request.Request(f"{self.url}{path}", content, headers, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310

@@ -1,4 +1,4 @@
-"""The ResourceManager's door on the primary node: its pages for who reaches them, all else for the endpoint alone.
+"""The proxy before the primary's ResourceManager: its pages for who reaches them, all else for the endpoint alone.
 
 YARN without Kerberos asks nobody who he is, and its REST API runs programs for whoever can post to it. So it listens on
 the node's own loopback, and what comes from elsewhere comes through here: GET and HEAD as they are, under the names of
@@ -14,7 +14,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PORT = 8090
+from emr_lab.protocol import api
+
 RESOURCE_MANAGER_PORT = 8088
 # By which it is reached: through its port on this machine, or from a container of the lab. Any other name is one that a
 # web page has given this address, to read what is here.
@@ -27,8 +28,10 @@ _PASSED_ON = ("Accept", "Content-Type", "Host", "User-Agent", "X-XSRF-HEADER", "
 _PASSED_BACK = ("Cache-Control", "Content-Length", "Content-Type", "Location")
 
 
-def server(token: str, *, address: str, port: int = PORT, behind: int = RESOURCE_MANAGER_PORT) -> ThreadingHTTPServer:
-    """The door, ready to serve; the ResourceManager is at port `behind` of the loopback."""
+def server(
+    token: str, *, address: str, port: int = api.YARN_PROXY_PORT, behind: int = RESOURCE_MANAGER_PORT
+) -> ThreadingHTTPServer:
+    """The proxy, ready to serve; the ResourceManager is at port `behind` of the loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -42,8 +45,8 @@ def server(token: str, *, address: str, port: int = PORT, behind: int = RESOURCE
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "0")
-            if not hmac.compare_digest(self.headers.get("X-Token", "").encode(), token.encode()):
-                self._refuse(HTTPStatus.FORBIDDEN, "the header X-Token is not the lab's: ask by EMR's API")
+            if not hmac.compare_digest(self.headers.get(api.TOKEN_HEADER, "").encode(), token.encode()):
+                self._refuse(HTTPStatus.FORBIDDEN, f"the header {api.TOKEN_HEADER} is not the lab's: ask by EMR's API")
             elif not length.isdecimal() or int(length) > BODY_BYTES:
                 self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Content-Length is to be 0 to {BODY_BYTES}")
             else:

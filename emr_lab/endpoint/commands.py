@@ -6,9 +6,9 @@ import re
 import shlex
 from datetime import UTC, datetime
 
-from lab.emr import views
-from lab.emr.admission import COMMAND_RUNNER
-from lab.emr.records import Cluster, Step
+from emr_lab.endpoint import serializers
+from emr_lab.endpoint.records import Cluster, Step
+from emr_lab.endpoint.validation import COMMAND_RUNNER
 
 # Fetches a script from S3 with the node's own rights, and becomes it.
 _FETCH = (
@@ -39,7 +39,7 @@ def of_step(step: Step, cluster: Cluster) -> list[str]:
     args = [str(arg) for arg in run.get("Args", [])]
     if run["Jar"] != COMMAND_RUNNER:
         return script(args[0], args[1:])
-    if args[0].startswith(("spark", "pyspark")) and "spark" not in map(str.lower, views.applications(cluster)):
+    if args[0].startswith(("spark", "pyspark")) and "spark" not in map(str.lower, serializers.applications(cluster)):
         raise CommandError(
             f'Cannot run program "{args[0]}": error=2, No such file or directory; '
             "the cluster's Applications do not have Spark"

@@ -11,8 +11,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from lab.emr import door
-from lab.emr.processes import Process
+from emr_lab.node.processes import Process
+from emr_lab.node.yarn_proxy import RESOURCE_MANAGER_PORT
+from emr_lab.protocol import api
 
 DEADLINE_S = 90.0
 POLL_S = 0.2
@@ -53,7 +54,7 @@ def _namenode(_: str) -> bool:
 
 
 def _resourcemanager(_: str) -> bool:
-    return bool(_ask(f"{PRIMARY}:{door.PORT}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE")
+    return bool(_ask(f"{PRIMARY}:{api.YARN_PROXY_PORT}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE")
 
 
 def _datanode(_: str) -> bool:
@@ -62,7 +63,7 @@ def _datanode(_: str) -> bool:
 
 
 def _nodemanager(node: str) -> bool:
-    nodes = (_ask(f"{PRIMARY}:{door.PORT}/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
+    nodes = (_ask(f"{PRIMARY}:{api.YARN_PROXY_PORT}/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
     return any(found["nodeHostName"] == node for found in nodes)
 
 
@@ -78,8 +79,8 @@ RESOURCEMANAGER = Daemon(
     "YARN_RESOURCEMANAGER_HEAPSIZE",
     _resourcemanager,
     "hadoop-yarn/hadoop-yarn-resourcemanager",
-    # The others know it by its door.
-    ("-D", f"yarn.resourcemanager.webapp.address=127.0.0.1:{door.RESOURCE_MANAGER_PORT}"),
+    # The others know it by its proxy.
+    ("-D", f"yarn.resourcemanager.webapp.address=127.0.0.1:{RESOURCE_MANAGER_PORT}"),
 )
 DATANODE = Daemon(
     "datanode", f"{_HDFS}.datanode.DataNode", "HADOOP_DATANODE_HEAPSIZE", _datanode, "hadoop-hdfs/hadoop-hdfs-datanode"

@@ -1,0 +1,80 @@
+"""What the container `emr` runs: the endpoint, for the nodes primary, core-1 and core-2."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from emr_lab.endpoint.nodes import Node, Yarn
+from emr_lab.endpoint.records import Store
+from emr_lab.endpoint.server import serve
+from emr_lab.endpoint.state import Lab
+from emr_lab.endpoint.validation import Offer
+from emr_lab.protocol import api
+from lab import releases, sizing
+
+PORT = 5000
+STATE = Path("/var/lib/emr/state.json")
+CORES = tuple(f"core-{number}" for number in range(1, sizing.WORKERS + 1))
+YARN_PROXY = f"http://primary:{api.YARN_PROXY_PORT}"
+
+_LOG = logging.getLogger(__name__)
+
+
+def the_lab(*, state: Path = STATE, credentials: Path = api.CREDENTIALS) -> Lab:
+    """The lab that the container's variables and files describe.
+
+    Raises:
+        ReleaseError, SizingError: RELEASE or INSTANCE_TYPE is not known.
+        OSError, ValueError, KeyError: the keys or the state cannot be read.
+    """
+    label = os.environ.get("RELEASE", "default")
+    kind = sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge"))
+    token, key = api.token(credentials), api.read_key(credentials)
+    lab = Lab(
+        offer=Offer(release=releases.find(None if label == "default" else label), instance_type=kind.name, cores=CORES),
+        nodes={name: Node(name, f"http://{name}:{api.PORT}", token) for name in ("primary", *CORES)},
+        yarn=Yarn(YARN_PROXY, token),
+        s3=boto3.client(
+            "s3",
+            aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        ),
+        store=Store(state),
+        keys={key["DATA_ACCESS_KEY_ID"]: key["DATA_SECRET_ACCESS_KEY"]},
+    )
+    lab.store.load(now_s=lab.clock())
+    return lab
+
+
+def main() -> int:
+    """Serve until the container is stopped; exit code 1 with one line where the service cannot start."""
+    # Of an error that is not in Amazon's model, which moto takes for a mistake.
+    warnings.filterwarnings("ignore", message=".*NotImplementedHere")
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    try:
+        lab = the_lab()
+    except (releases.ReleaseError, sizing.SizingError, OSError, ValueError, KeyError) as error:
+        sys.stderr.write(f"error: the lab's EMR cannot start: {error}\n")
+        return 1
+    server = serve(lab, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container
+    _LOG.info("%s at port %d", lab.offer.release.label, PORT)
+    server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

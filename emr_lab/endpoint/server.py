@@ -1,0 +1,67 @@
+"""The endpoint's HTTP server.
+
+Clients reach it by AWS_ENDPOINT_URL_EMR alone. `GET /` says which release it is and which cluster has the nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.core.request import Request
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
+
+from emr_lab.endpoint.lifecycle import resume
+from emr_lab.endpoint.responses import LabResponse, error
+from emr_lab.endpoint.state import Lab
+
+# By which it is reached: through its port on this machine, or from a container of the lab.
+NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "emr"})
+SILENCE_S = 60
+
+
+class Handler(WSGIRequestHandler):
+    """Says nothing of requests that went well; one that does not come to its end is given up."""
+
+    timeout = SILENCE_S
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """A line for what the service could not answer."""
+        if str(code).startswith("5"):
+            super().log_request(code, size)
+
+
+def serve(lab: Lab, *, address: str, port: int) -> BaseWSGIServer:
+    """The server of `lab`, ready to serve; its clusters go on where they were."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = Request(environ)
+        answer = _refusal(request) or (LabResponse(lab).answer(request) if request.method == "POST" else _state(lab))
+        return answer(environ, start_response)
+
+    server = make_server(address, port, application, threaded=True, request_handler=Handler)
+    resume(lab)
+    return server
+
+
+def _refusal(request: Request) -> Response | None:
+    """Of what a web page made a browser ask: under a name of its own that leads here, or from its own place."""
+    host = re.sub(r":[0-9]*$", "", request.headers.get("Host", "")).lower()
+    if host not in NAMES:
+        return error("InvalidRequestException", f"the lab's EMR is not called {host[:100]!r}", status=421)
+    if "Origin" in request.headers:
+        return error("AccessDeniedException", "the lab's EMR answers no web page", status=403)
+    if request.method not in {"GET", "HEAD", "POST"}:
+        return error("UnknownOperationException", "this is Amazon EMR's JSON API only", status=405)
+    return None
+
+
+def _state(lab: Lab) -> Response:
+    """Which release it is, and which cluster has the nodes."""
+    with lab.lock:
+        having = [each.id for each in lab.store.clusters.values() if each.ended_s is None]
+    content = json.dumps({"release": lab.offer.release.label, "clusters": having})
+    return Response(f"{content}\n", content_type="application/json")

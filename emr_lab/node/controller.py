@@ -1,0 +1,186 @@
+"""A node's instance controller: does what the endpoint says, and nothing by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from emr_lab.node import configuration, daemons, processes, versions, wiping
+from emr_lab.node.daemons import Daemon
+from emr_lab.node.processes import Process
+from emr_lab.protocol import classifications
+from lab import sizing
+
+HADOOP_HOME = Path("/usr/lib/hadoop")
+FORMAT_TIMEOUT_S = 60.0
+# Of the container, for the controller itself: EMR gives processes no region.
+_OWN = frozenset({"AWS_REGION", "INSTANCE_TYPE", "NODE"})
+
+
+class RequestError(Exception):
+    """What was asked cannot be done: the HTTP status, and one line with the cause."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(kw_only=True)
+class InstanceController:
+    """A node and what runs on it.
+
+    Attributes:
+        name: primary, core-1 or core-2.
+        data: the folder in which everything lies that is written on a node.
+        shared: other folders of the node in which anybody may write.
+        s3a: launch/s3a.conf.
+        environment: of the container.
+        credentials: the file with the key of the job's user.
+        cluster: that it belongs to since the last reset.
+    """
+
+    name: str
+    data: Path
+    shared: Sequence[Path]
+    s3a: Path
+    environment: Mapping[str, str]
+    credentials: Path
+    cluster: str | None = None
+    _given: dict[str, classifications.Properties] = field(default_factory=lambda: classifications.properties([]))
+    _processes: dict[str, Process] = field(default_factory=dict)
+    _daemons: dict[Daemon, Process] = field(default_factory=dict)
+    # One change at a time; questions are answered meanwhile.
+    _change: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def logs(self) -> Path:
+        """What is /var/log on the node."""
+        return self.data / "var/log"
+
+    @property
+    def conf(self) -> Path:
+        """What is below /etc/hadoop and /etc/spark on the node."""
+        return self.data / "conf"
+
+    def state(self) -> dict[str, Any]:
+        """Name, cluster, and how many processes run."""
+        running = sum(process.exit_code is None for process in list(self._processes.values()))
+        return {"node": self.name, "cluster": self.cluster, "processes": running}
+
+    def reset(self, cluster: str | None, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Make the node as new, for `cluster`; what it can give to YARN, in words."""
+        given = classifications.properties(configurations)
+        asked, host = sizing.instance(self.environment["INSTANCE_TYPE"]), sizing.this_host()
+        size = sizing.worker(asked, host)
+        with self._change:
+            processes.end_all([*self._processes.values(), *self._daemons.values()])
+            self._processes, self._daemons, self._given, self.cluster = {}, {}, given, None
+            for folder in (self.data, *self.shared):
+                wiping.wipe(folder)
+            for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
+                (self.data / name).mkdir(parents=True)
+            configuration.write(
+                given, asked=asked, node=size, s3a=self.s3a, environment=self.environment, folder=self.conf
+            )
+            self.cluster = cluster
+        return {"cluster": cluster, "size": sizing.words(asked, size, host), "yarn_mb": size.yarn_mb}
+
+    def start_daemons(self) -> None:
+        """Start those of this node that do not run, and wait until they are up."""
+        with self._change:
+            if not (self.conf / "hadoop").exists():
+                raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has no configuration; reset it first")
+            exported = self._given["hadoop-env"] | self._given["yarn-env"]
+            conf, environment = self.conf / "hadoop", self._environment(exported)
+            for daemon in daemons.of(self.name):
+                if daemon == daemons.NAMENODE and not (self.data / "namenode").exists():
+                    self._format(daemons.format_namenode(conf=conf, home=HADOOP_HOME), environment)
+                known = self._daemons.get(daemon)
+                if known is None or known.exit_code is not None:
+                    self._daemons[daemon] = processes.start(
+                        daemons.command(daemon, conf=conf, home=HADOOP_HOME, environment=exported),
+                        env=environment,
+                        cwd=self.data,
+                        stdout=self.logs / f"{daemon.log}-{self.name}.out",
+                        stderr=self.logs / f"{daemon.log}-{self.name}.log",
+                    )
+            daemons.wait(self._daemons, node=self.name)
+
+    def stop_daemons(self) -> None:
+        """End this node's daemons; the NodeManager ends its containers."""
+        with self._change:
+            processes.end(self._daemons.values())
+            self._daemons = {}
+
+    def start(self, asked: Mapping[str, Any]) -> str:
+        """Start a process as the endpoint describes it; its id."""
+        argv, env = asked.get("argv"), asked.get("env") or {}
+        if not isinstance(argv, list) or not argv or not all(isinstance(argument, str) for argument in argv):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "argv is to be a list of texts, the program first")
+        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "env is to be an object of texts")
+        if self.cluster is None:
+            raise RequestError(HTTPStatus.CONFLICT, f"{self.name} belongs to no cluster; reset it first")
+        process_id = f"p-{os.urandom(6).hex()}"
+        files = {
+            name: self._log(asked.get(name) or f"processes/{process_id}/{name}", must_exist=False)
+            for name in ("stdout", "stderr")
+        }
+        with self._change:
+            self._processes[process_id] = processes.start(
+                argv,
+                env=self._environment(env),
+                cwd=Path(asked.get("cwd") or self.data / "home"),
+                stdout=files["stdout"],
+                stderr=files["stderr"],
+            )
+        return process_id
+
+    def process(self, process_id: str) -> Process:
+        """The process with this id."""
+        if process_id not in self._processes:
+            raise RequestError(HTTPStatus.NOT_FOUND, f"{self.name} has no process {process_id}")
+        return self._processes[process_id]
+
+    def log_sizes(self) -> dict[str, int]:
+        """Bytes of each file below /var/log, by its name there."""
+        found = {}
+        for path in sorted(self.logs.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                found[path.relative_to(self.logs).as_posix()] = path.stat().st_size
+        return found
+
+    def log(self, name: str) -> Path:
+        """The log of this name."""
+        return self._log(name, must_exist=True)
+
+    def versions(self) -> dict[str, str]:
+        """Of spark, hadoop, scala, python and java, as these programs tell them."""
+        return versions.installed(self._environment({}), hadoop=HADOOP_HOME)
+
+    def _format(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        ran = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False
+        )
+        if ran.returncode:
+            raise daemons.DaemonError(f"namenode -format failed: {' '.join(ran.stderr.split())[-300:]}")
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """A process's: the container's, and `more`. The key is metadata.py's to give."""
+        container = {name: value for name, value in self.environment.items() if name not in _OWN}
+        folders = {"HOME": str(self.data / "home"), "TMPDIR": str(self.data / "tmp")}
+        return {**container, **folders, "USER": "hadoop", **more}
+
+    def _log(self, name: Any, *, must_exist: bool) -> Path:
+        path = (self.logs / str(name)).resolve()
+        if not path.is_relative_to(self.logs.resolve()) or path == self.logs.resolve():
+            raise RequestError(HTTPStatus.BAD_REQUEST, f"{name!r} is no name of a log below /var/log")
+        if must_exist and not path.is_file():
+            raise RequestError(HTTPStatus.NOT_FOUND, f"{self.name} has no log {name}")
+        return path

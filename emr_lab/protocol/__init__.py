@@ -1,0 +1,1 @@
+"""What the endpoint and the nodes speak with each other."""

@@ -1,0 +1,47 @@
+"""A node's instance controller over HTTP and JSON, as the endpoint asks it and the node answers.
+
+Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
+
+    GET  /                            node, cluster, how many processes run
+    POST /reset                       {cluster, configurations}: end all, wipe the node, write its configuration
+    POST /daemons                     {action: start | stop}: YARN's and HDFS's; the answer comes when they are up
+    POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
+    GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
+    GET  /processes/ID/stdout, stderr the bytes from ?offset=N on
+    POST /processes/ID/kill           TERM for the process and whatever came of it, KILL after ten seconds
+    GET  /logs, /logs/NAME            the files below /var/log with their sizes; the bytes of one from ?offset=N on
+    GET  /versions                    spark, hadoop, scala, python, java, asked of the programs themselves
+
+An error is {"error": one line} with a status of 400 and above. The primary's ResourceManager is asked by its own REST
+API at YARN_PROXY_PORT, which takes changes with the same header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+PORT = 8321
+YARN_PROXY_PORT = 8090
+TOKEN_HEADER = "X-Token"  # noqa: S105 - the header's name
+CREDENTIALS = Path("/run/credentials/env")
+
+
+def read_key(credentials: Path = CREDENTIALS) -> dict[str, str]:
+    """The key of the job's user, as AWS_ variables.
+
+    Raises:
+        OSError: the container `secrets` has not written it.
+    """
+    return dict(line.split("=", 1) for line in credentials.read_text().splitlines())
+
+
+def token(credentials: Path = CREDENTIALS) -> str:
+    """What the endpoint shows and the nodes ask for: who has the nodes' key may command them.
+
+    Raises:
+        OSError: see `read_key`.
+    """
+    secret = read_key(credentials)["AWS_SECRET_ACCESS_KEY"]
+    return hmac.new(secret.encode(), b"instance controller", hashlib.sha256).hexdigest()
