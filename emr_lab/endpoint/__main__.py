@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
-from emr_lab.endpoint.nodes import Node, Yarn
-from emr_lab.endpoint.records import Store
+from emr_lab.endpoint.nodes import NodeClient, YarnClient
+from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.server import serve
-from emr_lab.endpoint.state import Lab
-from emr_lab.endpoint.validation import Offer
+from emr_lab.endpoint.state import EndpointState
+from emr_lab.endpoint.validation import Capabilities
 from emr_lab.protocol import api
 from lab import releases, sizing
 
@@ -27,20 +26,23 @@ YARN_PROXY = f"http://primary:{api.YARN_PROXY_PORT}"
 _LOG = logging.getLogger(__name__)
 
 
-def the_lab(*, state: Path = STATE, credentials: Path = api.CREDENTIALS) -> Lab:
-    """The lab that the container's variables and files describe.
+def restored_state(*, path: Path = STATE, credentials: Path = api.CREDENTIALS) -> EndpointState:
+    """What the container's variables and files describe.
 
     Raises:
         ReleaseError, SizingError: RELEASE or INSTANCE_TYPE is not known.
         OSError, ValueError, KeyError: the keys or the state cannot be read.
     """
     label = os.environ.get("RELEASE", "default")
-    kind = sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge"))
     token, key = api.token(credentials), api.read_key(credentials)
-    lab = Lab(
-        offer=Offer(release=releases.find(None if label == "default" else label), instance_type=kind.name, cores=CORES),
-        nodes={name: Node(name, f"http://{name}:{api.PORT}", token) for name in ("primary", *CORES)},
-        yarn=Yarn(YARN_PROXY, token),
+    state = EndpointState(
+        capabilities=Capabilities(
+            release=releases.find(None if label == "default" else label),
+            instance_type=sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge")).name,
+            cores=CORES,
+        ),
+        nodes={name: NodeClient(name, f"http://{name}:{api.PORT}", token) for name in ("primary", *CORES)},
+        yarn=YarnClient(YARN_PROXY, token),
         s3=boto3.client(
             "s3",
             aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
@@ -53,25 +55,23 @@ def the_lab(*, state: Path = STATE, credentials: Path = api.CREDENTIALS) -> Lab:
                 response_checksum_validation="when_required",
             ),
         ),
-        store=Store(state),
+        store=ClusterStore(path),
         keys={key["DATA_ACCESS_KEY_ID"]: key["DATA_SECRET_ACCESS_KEY"]},
     )
-    lab.store.load(now_s=lab.clock())
-    return lab
+    state.store.load(now_s=state.clock())
+    return state
 
 
 def main() -> int:
     """Serve until the container is stopped; exit code 1 with one line where the service cannot start."""
-    # Of an error that is not in Amazon's model, which moto takes for a mistake.
-    warnings.filterwarnings("ignore", message=".*NotImplementedHere")
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     try:
-        lab = the_lab()
+        state = restored_state()
     except (releases.ReleaseError, sizing.SizingError, OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"error: the lab's EMR cannot start: {error}\n")
         return 1
-    server = serve(lab, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container
-    _LOG.info("%s at port %d", lab.offer.release.label, PORT)
+    server = serve(state, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container
+    _LOG.info("%s at port %d", state.capabilities.release.label, PORT)
     server.serve_forever()
     return 0
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from emr_lab.endpoint import commands, logs
-from emr_lab.endpoint.nodes import LostError, Node, NodeError, everywhere
+from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, everywhere
 from emr_lab.endpoint.records import Cluster
-from emr_lab.endpoint.state import ClosedError, EndingError, Lab, cancel_pending, check, end
-from emr_lab.endpoint.steps import Steps
+from emr_lab.endpoint.state import ClosedError, EndingError, EndpointState, cancel_pending, check, end
+from emr_lab.endpoint.steps import StepRunner
 
 LOST_S = 60.0  # how long a node may be silent
 NODES_S = 5.0  # between two looks at the nodes and at YARN's applications
@@ -25,33 +25,33 @@ NODES_S = 5.0  # between two looks at the nodes and at YARN's applications
 _LOG = logging.getLogger(__name__)
 
 
-def resume(lab: Lab) -> None:
+def resume(state: EndpointState) -> None:
     """Go on with the clusters that had not ended when the endpoint stopped."""
-    with lab.change():
-        for cluster in lab.store.clusters.values():
+    with state.change():
+        for cluster in state.store.clusters.values():
             if cluster.state in {"STARTING", "BOOTSTRAPPING"}:
                 message = "The lab's endpoint was restarted while the cluster was starting."
                 end(cluster, "INTERNAL_ERROR", message, with_errors=True)
-        going_on = [each for each in lab.store.clusters.values() if each.ended_s is None]
+        going_on = [each for each in state.store.clusters.values() if each.ended_s is None]
     for cluster in going_on:
-        begin(lab, cluster)
+        begin(state, cluster)
 
 
-def begin(lab: Lab, cluster: Cluster) -> None:
+def begin(state: EndpointState, cluster: Cluster) -> None:
     """Give the cluster its thread."""
-    threading.Thread(target=Life(lab, cluster).run, name=cluster.id, daemon=True).start()
+    threading.Thread(target=ClusterLifecycle(state, cluster).run, name=cluster.id, daemon=True).start()
 
 
-class Life:
+class ClusterLifecycle:
     """A cluster from its first state to its last."""
 
-    def __init__(self, lab: Lab, cluster: Cluster) -> None:
-        self.lab, self.cluster = lab, cluster
-        self.nodes = {lab.nodes[each.node]: each for each in cluster.instances}
+    def __init__(self, state: EndpointState, cluster: Cluster) -> None:
+        self.state, self.cluster = state, cluster
+        self.nodes = {state.nodes[each.node]: each for each in cluster.instances}
         self.primary = next(node for node in self.nodes if node.name == "primary")
-        self.bucket = logs.Bucket(lab.s3, cluster.logs)
-        self.node_logs = logs.OfNodes(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
-        self.steps = Steps(lab, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
+        self.bucket = logs.LogBucket(state.s3, cluster.logs)
+        self.node_logs = logs.NodeLogShipper(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
+        self.steps = StepRunner(state, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
         self.looked_s = time.monotonic() - NODES_S  # when all nodes had answered
 
     def run(self) -> None:
@@ -74,7 +74,7 @@ class Life:
             self.steps.recall()
             while True:
                 self._look()
-                self.lab.pause(self.cluster)
+                self.state.pause(self.cluster)
         except EndingError:
             return
         except LostError as error:
@@ -83,13 +83,13 @@ class Life:
             self._fail("INTERNAL_ERROR", str(error))
 
     def _fail(self, code: str, message: str) -> None:
-        with self.lab.change():
+        with self.state.change():
             end(self.cluster, code, message, with_errors=True)
 
     def _wait_for_nodes(self) -> None:
         """Until the cluster before this one has left them."""
         while not self._has_nodes():
-            self.lab.pause(self.cluster)
+            self.state.pause(self.cluster)
 
     def _provision(self) -> None:
         configurations = self.cluster.request.get("Configurations", [])
@@ -97,12 +97,12 @@ class Life:
         everywhere(list(self.nodes), "/reset", body)
         for node in self.nodes:
             self._check_versions(node)
-        with self.lab.change():
+        with self.state.change():
             check(self.cluster)
             self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
 
-    def _check_versions(self, node: Node) -> None:
-        release, found = self.lab.offer.release, node.ask("/versions", timeout_s=60)
+    def _check_versions(self, node: NodeClient) -> None:
+        release, found = self.state.capabilities.release, node.ask("/versions", timeout_s=60)
         for name in ("spark", "hadoop", "scala", "python", "java"):
             wanted = str(getattr(release, name))
             if not str(found[name]).startswith(wanted):
@@ -122,7 +122,7 @@ class Life:
             codes = dict.fromkeys(started)
             try:
                 while None in codes.values():
-                    self.lab.pause(self.cluster)
+                    self.state.pause(self.cluster)
                     codes = {node: node.exit_code(process) for node, process in started.items()}
             except EndingError:
                 for node, process in started.items():
@@ -136,7 +136,7 @@ class Life:
                 self._fail("BOOTSTRAP_FAILURE", self._bootstrap_failure(number, failed))
                 raise EndingError
 
-    def _bootstrap_failure(self, number: int, failed: list[Node]) -> str:
+    def _bootstrap_failure(self, number: int, failed: list[NodeClient]) -> str:
         """EMR's words."""
         names = [self.nodes[node].ec2 for node in failed if node is not self.primary]
         if self.primary in failed:
@@ -149,9 +149,9 @@ class Life:
 
     def _start_daemons(self) -> None:
         everywhere(list(self.nodes), "/daemons", {"action": "start"})
-        with self.lab.change():
+        with self.state.change():
             check(self.cluster)
-            self.cluster.ready_s = self.lab.clock()
+            self.cluster.ready_s = self.state.clock()
             self.cluster.state, self.cluster.message = "WAITING", "Cluster ready to run steps."
 
     def _look(self) -> None:
@@ -166,7 +166,7 @@ class Life:
                 raise
             return
         self.steps.start()
-        with self.lab.lock:
+        with self.state.lock:
             self._settle()
             is_idle = self._is_idle_for_too_long()
         if is_idle:
@@ -185,18 +185,18 @@ class Life:
     def _look_at_applications(self) -> None:
         """A cluster is idle while it has no step and YARN no application."""
         busy = any(True for _ in self._applications())
-        with self.lab.change():
+        with self.state.change():
             if busy:
                 self.cluster.idle_since_s = None
             elif self.cluster.idle_since_s is None and not self.cluster.active():
-                self.cluster.idle_since_s = self.lab.clock()
+                self.cluster.idle_since_s = self.state.clock()
 
-    def _role(self, node: Node) -> str:
+    def _role(self, node: NodeClient) -> str:
         return "master" if node is self.primary else "slave"
 
     def _applications(self) -> Iterator[str]:
         with suppress(LostError):  # without a ResourceManager nothing can run
-            yield from self.lab.yarn.alive()
+            yield from self.state.yarn.alive()
 
     def _settle(self) -> None:
         """After the last step: wait, or end. Under the lock."""
@@ -207,12 +207,12 @@ class Life:
         last = max((step for step in cluster.steps), key=lambda step: step.ended_s or 0, default=None)
         if not cluster.keep_alive:
             errors = any(step.state == "FAILED" for step in cluster.steps)
-            with self.lab.change():
+            with self.state.change():
                 end(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
             return
         if cluster.state == "RUNNING":
             how = "" if last is None else f" after last step {last.state.lower()}"
-            with self.lab.change():
+            with self.state.change():
                 cluster.state, cluster.message = "WAITING", f"Cluster ready{how}."
 
     def _is_idle_for_too_long(self) -> bool:
@@ -220,10 +220,10 @@ class Life:
         cluster = self.cluster
         if cluster.idle_timeout_s is None or cluster.idle_since_s is None or cluster.protected or cluster.active():
             return False
-        return self.lab.clock() - cluster.idle_since_s >= cluster.idle_timeout_s
+        return self.state.clock() - cluster.idle_since_s >= cluster.idle_timeout_s
 
     def _end_if_idle(self) -> None:
-        with self.lab.change():
+        with self.state.change():
             if self._is_idle_for_too_long():
                 message = f"Auto-termination: the cluster was idle for {self.cluster.idle_timeout_s} seconds"
                 end(self.cluster, "ALL_STEPS_COMPLETED", message)
@@ -231,8 +231,8 @@ class Life:
     def _end(self) -> None:
         """Stop what runs, bring the last logs, leave the nodes empty."""
         cluster = self.cluster
-        with self.lab.change():
-            cancel_pending(cluster, "Job terminated", now_s=self.lab.clock())
+        with self.state.change():
+            cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
         self.steps.stop()
         if self._has_nodes():
             self.node_logs.push()
@@ -241,13 +241,13 @@ class Life:
                     everywhere(list(self.nodes), path, body)
                 except NodeError as error:
                     _LOG.warning("the nodes of %s are not left in order: %s", cluster.id, error)
-        with self.lab.change():
+        with self.state.change():
             cluster.state = "TERMINATED_WITH_ERRORS" if cluster.with_errors else "TERMINATED"
-            cluster.ended_s = self.lab.clock()
+            cluster.ended_s = self.state.clock()
             cluster.idle_since_s = None
 
     def _has_nodes(self) -> bool:
         """Whether they are this cluster's, not still those of one before it."""
-        with self.lab.lock:
-            earlier = itertools.takewhile(lambda each: each is not self.cluster, self.lab.store.clusters.values())
+        with self.state.lock:
+            earlier = itertools.takewhile(lambda each: each is not self.cluster, self.state.store.clusters.values())
             return all(each.ended_s is not None for each in earlier)

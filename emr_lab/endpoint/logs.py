@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emr_lab.endpoint.nodes import Node, NodeError
+from emr_lab.endpoint.nodes import NodeClient, NodeError
 
 # Below /var/log of a node, as EMR has them there.
 STEPS, BOOTSTRAP_ACTIONS, CONTAINERS = "hadoop/steps/", "bootstrap-actions/", "hadoop-yarn/containers/"
@@ -27,7 +27,7 @@ TAIL_BYTES = 100_000
 _LOG = logging.getLogger(__name__)
 
 
-class Bucket:
+class LogBucket:
     """Where the logs of a cluster go; nowhere when it has no LogUri. What S3 refuses is said once, as a warning."""
 
     def __init__(self, s3: Any, uri: str | None) -> None:
@@ -48,10 +48,10 @@ class Bucket:
             self._refused = True
 
 
-class Growing:
+class IncrementalLog:
     """A log that grows: what is new is fetched and compressed, and the whole is written again."""
 
-    def __init__(self, bucket: Bucket, name: str, read: Callable[[int], bytes]) -> None:
+    def __init__(self, bucket: LogBucket, name: str, read: Callable[[int], bytes]) -> None:
         self._bucket, self._name, self._read = bucket, name, read
         self._offset = 0
         self._compressed = b""
@@ -72,19 +72,19 @@ class Growing:
             self._bucket.put(self._name, self._compressed)
 
 
-def of_process(bucket: Bucket, folder: str, node: Node, process: str) -> list[Growing]:
+def of_process(bucket: LogBucket, folder: str, node: NodeClient, process: str) -> list[IncrementalLog]:
     """What a process on a node says: its stdout and its stderr."""
 
     def reader(stream: str) -> Callable[[int], bytes]:
         return lambda offset: node.read(f"/processes/{process}/{stream}?offset={offset}")
 
-    return [Growing(bucket, f"{folder}/{stream}", reader(stream)) for stream in ("stdout", "stderr")]
+    return [IncrementalLog(bucket, f"{folder}/{stream}", reader(stream)) for stream in ("stdout", "stderr")]
 
 
-class OfNodes:
+class NodeLogShipper:
     """The logs that the nodes keep: those of YARN's containers, and of the daemons."""
 
-    def __init__(self, bucket: Bucket, instances: Mapping[Node, str]) -> None:
+    def __init__(self, bucket: LogBucket, instances: Mapping[NodeClient, str]) -> None:
         self._bucket, self._instances = bucket, instances
         self._sizes: dict[tuple[str, str], int] = {}
 
@@ -99,7 +99,7 @@ class OfNodes:
             except NodeError as error:
                 _LOG.warning("the logs of %s are not complete: %s", node.name, error)
 
-    def _push(self, node: Node, instance: str, name: str, size: int) -> None:
+    def _push(self, node: NodeClient, instance: str, name: str, size: int) -> None:
         if name.startswith(OF_PROCESSES) or self._sizes.get((node.name, name)) == size:
             return
         content = node.read(f"/logs/{name}")

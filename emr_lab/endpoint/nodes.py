@@ -33,7 +33,7 @@ class UnknownError(NodeError):
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeClient:
     """A node of the lab: its name, its instance controller's address, and the token that it wants."""
 
     name: str
@@ -93,7 +93,7 @@ class Node:
         self.ask(f"/processes/{process}/kill", {})
 
 
-def everywhere(nodes: list[Node], path: str, body: Any) -> None:
+def everywhere(nodes: list[NodeClient], path: str, body: Any) -> None:
     """POST `body` to all nodes at once, and wait for their answers.
 
     Raises:
@@ -104,7 +104,7 @@ def everywhere(nodes: list[Node], path: str, body: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Yarn:
+class YarnClient:
     """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it wants.
 
     https://hadoop.apache.org/docs/r3.4.2/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html

@@ -1,258 +1,248 @@
-"""EMR's operations on the lab: moto's backend, whose clusters, nodes and steps are real here."""
+"""EMR's operations on the lab's clusters: each takes a request's members and returns the response's.
+
+Requests only change what is remembered; a cluster's thread (lifecycle.py) does the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
-from moto.emr.models import ElasticMapReduceBackend
 
 from emr_lab.endpoint import serializers, validation
+from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import begin
-from emr_lab.endpoint.records import DONE, Cluster, Step
-from emr_lab.endpoint.state import Lab, cancel_pending, end
+from emr_lab.endpoint.records import DONE, Cluster
+from emr_lab.endpoint.state import EndpointState, cancel_pending, end
 from lab import releases, sizing
 
+ACCOUNT = "123456789012"  # the lab has one, whatever the key
+PAGE = 50
 MOST_CLUSTERS_TO_END = 10
 MOST_STEP_IDS = 10
 
+Members = Mapping[str, Any]
 
-class LabBackend(ElasticMapReduceBackend):
-    """The clusters of one region. All regions share the nodes."""
 
-    def __init__(self, region_name: str, account_id: str, lab: Lab) -> None:
-        super().__init__(region_name, account_id)
-        self.lab = lab
+class Emr:
+    """EMR in one region, an operation a method. All regions share the nodes.
 
-    def run_job_flow(self, request: Mapping[str, Any]) -> Cluster:  # type: ignore[override]
-        """Remember the cluster and begin its life.
+    Raises, in every operation:
+        ValidationException, InvalidRequestException: EMR would not do it.
+        NotOfferedError: the lab has not got it.
+        OSError: the change cannot be saved.
+    """
 
-        Raises:
-            ValidationException: EMR would not take it, or another cluster has the nodes.
-            NotImplementedHere: the lab has not got it.
-        """
-        lab = self.lab
-        made = validation.cluster(
-            request, lab.offer, region=self.region_name, account=self.account_id, now_s=lab.clock()
+    def __init__(self, state: EndpointState, *, region: str) -> None:
+        self.state, self.region = state, region
+
+    def run_job_flow(self, request: Members) -> dict[str, Any]:
+        """Remember the cluster and begin its life."""
+        state = self.state
+        cluster = validation.cluster(
+            request, state.capabilities, region=self.region, account=ACCOUNT, now_s=state.clock()
         )
-        with lab.change():
-            for other in lab.store.clusters.values():
+        with state.change():
+            for other in state.store.clusters.values():
                 if other.ended_s is None and other.state != "TERMINATING":
                     raise ValidationException(
                         f"The lab has nodes for one cluster at a time, and {other.id} ({other.state}, "
                         f"{other.region}) has them. Add steps to it, or terminate it first."
                     )
-            lab.store.clusters[made.id] = made
-        begin(lab, made)
-        return made
+            state.store.clusters[cluster.id] = cluster
+        begin(state, cluster)
+        return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
-    def add_job_flow_steps(self, job_flow_id: str, steps: Sequence[Mapping[str, Any]]) -> list[Step]:  # type: ignore[override]
-        """Queue the steps.
-
-        Raises:
-            ValidationException, NotImplementedHere: they, or the cluster, cannot.
-        """
-        with self.lab.change():
-            cluster = self._modifiable(job_flow_id)
-            made = validation.steps(steps, cluster, now_s=self.lab.clock())
-            cluster.steps += made
-            cluster.idle_since_s = None
-        return made
-
-    def cancel_steps(self, cluster_id: str, step_ids: Sequence[str]) -> list[dict[str, str]]:
-        """Cancel what waits, and let what runs be killed; CancelStepsInfoList."""
-        with self.lab.change():
-            cluster = self._cluster(cluster_id)
-            return [self._cancel(cluster, step_id) for step_id in step_ids]
-
-    def terminate_job_flows(self, job_flow_ids: Sequence[str]) -> list[Cluster]:  # type: ignore[override]
-        """Let the clusters end; those that have ended are left alone.
-
-        Raises:
-            ValidationException: one is protected, after the others were ended.
-        """
-        if len(job_flow_ids) > MOST_CLUSTERS_TO_END:
+    def terminate_job_flows(self, request: Members) -> dict[str, Any]:
+        """Let the clusters end; those that have ended are left alone, and a protected one is refused after the rest."""
+        if len(request["JobFlowIds"]) > MOST_CLUSTERS_TO_END:
             raise ValidationException(f"At most {MOST_CLUSTERS_TO_END} clusters can be terminated at once.")
-        with self.lab.change():
-            found = [self._job_flow(each) for each in job_flow_ids]
-            for cluster in found:
+        with self.state.change():
+            clusters = [self._job_flow(each) for each in request["JobFlowIds"]]
+            for cluster in clusters:
                 if not cluster.protected:
-                    cancel_pending(cluster, "Job terminated", now_s=self.lab.clock())
+                    cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
                     end(cluster, "USER_REQUEST", "Terminated by user request")
-        if any(cluster.protected and cluster.ended_s is None for cluster in found):
+        if any(cluster.protected and cluster.ended_s is None for cluster in clusters):
             raise ValidationException("Could not shut down one or more job flows since they are termination protected.")
-        return found
+        return {}
 
-    def describe_cluster(self, cluster_id: str) -> dict[str, Any]:  # type: ignore[override]
-        """DescribeCluster's Cluster."""
-        with self.lab.lock:
-            return serializers.cluster(self._cluster(cluster_id), self.lab.offer.release)
+    def describe_cluster(self, request: Members) -> dict[str, Any]:
+        """One cluster."""
+        with self.state.lock:
+            cluster = self._cluster(request["ClusterId"])
+            return {"Cluster": serializers.cluster(cluster, self.state.capabilities.release)}
 
-    def describe_step(self, cluster_id: str, step_id: str) -> dict[str, Any]:  # type: ignore[override]
-        """DescribeStep's Step."""
-        with self.lab.lock:
-            found = self._cluster(cluster_id).step(step_id)
-            if found is None:
-                raise InvalidRequestException(f"Step id '{step_id}' is not valid.")
-            return serializers.step(found)
-
-    def list_clusters(  # type: ignore[override]
-        self,
-        cluster_states: Sequence[str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-    ) -> list[dict[str, Any]]:
-        """ListClusters' summaries, newest first."""
-        after = created_after.timestamp() if created_after else float("-inf")
-        before = created_before.timestamp() if created_before else float("inf")
-        with self.lab.lock:
-            return [
+    def list_clusters(self, request: Members) -> dict[str, Any]:
+        """Clusters by their states and the time of their creation, newest first."""
+        after, before = request.get("CreatedAfter", float("-inf")), request.get("CreatedBefore", float("inf"))
+        states = request.get("ClusterStates")
+        with self.state.lock:
+            summaries = [
                 serializers.summary(each)
-                for each in reversed(self.lab.store.clusters.values())
-                if each.region == self.region_name
+                for each in reversed(self.state.store.clusters.values())
+                if each.region == self.region
                 and after <= each.created_s <= before
-                and (not cluster_states or each.state in cluster_states)
+                and (not states or each.state in states)
             ]
+        return _page("Clusters", summaries, request)
 
-    def list_steps(  # type: ignore[override]
-        self, cluster_id: str, step_ids: Sequence[str] | None = None, step_states: Sequence[str] | None = None
-    ) -> list[dict[str, Any]]:
-        """ListSteps' summaries, newest first.
+    def modify_cluster(self, request: Members) -> dict[str, Any]:
+        """Change how many steps may run at once."""
+        if "StepConcurrencyLevel" not in request or request.get("ExtendedSupport"):
+            raise NotOfferedError("ModifyCluster changes StepConcurrencyLevel in the lab, nothing else")
+        level = validation.concurrency(request["StepConcurrencyLevel"])
+        with self.state.change():
+            self._modifiable(request["ClusterId"]).concurrency = level
+        return {"StepConcurrencyLevel": level}
 
-        Raises:
-            InvalidRequestException: more ids than EMR takes.
-        """
-        if step_ids and len(step_ids) > MOST_STEP_IDS:
-            raise InvalidRequestException(f"At most {MOST_STEP_IDS} step ids, not {len(step_ids)}.")
-        with self.lab.lock:
-            return [
-                serializers.step(each)
-                for each in reversed(self._cluster(cluster_id).steps)
-                if (not step_ids or each.id in step_ids) and (not step_states or each.state in step_states)
-            ]
+    def set_termination_protection(self, request: Members) -> dict[str, Any]:
+        """Protect the clusters from TerminateJobFlows, failing steps and auto-termination, or do so no longer."""
+        with self.state.change():
+            for cluster in [self._modifiable(each) for each in request["JobFlowIds"]]:
+                cluster.protected = request["TerminationProtected"]
+        return {}
 
-    def list_instances(  # type: ignore[override]
-        self, cluster_id: str, request: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        """ListInstances' Instances, of the groups, fleets and states that are asked for."""
-        wanted = {request.get("InstanceGroupId"), request.get("InstanceFleetId")} - {None}
-        roles = set(request.get("InstanceGroupTypes", [])) | {request.get("InstanceFleetType")} - {None}
-        states = set(request.get("InstanceStates", []))
-        with self.lab.lock:
-            cluster = self._cluster(cluster_id)
-            of = {each.id: each.role for each in cluster.collections}
-            shown = [
-                serializers.instance(each, cluster)
-                for each in cluster.instances
-                if (not wanted or each.collection in wanted) and (not roles or of[each.collection] in roles)
-            ]
-            return [each for each in shown if not states or each["Status"]["State"] in states]
+    def set_keep_job_flow_alive_when_no_steps(self, request: Members) -> dict[str, Any]:
+        """Let the clusters wait after their last step, or end."""
+        with self.state.change():
+            for cluster in [self._modifiable(each) for each in request["JobFlowIds"]]:
+                cluster.keep_alive = request["KeepJobFlowAliveWhenNoSteps"]
+        return {}
 
-    def list_instance_groups(self, cluster_id: str) -> list[dict[str, Any]]:  # type: ignore[override]
-        """ListInstanceGroups' InstanceGroups.
+    def put_auto_termination_policy(self, request: Members) -> dict[str, Any]:
+        """Set the policy; idle time counts from now."""
+        timeout_s = validation.idle_timeout_s(request.get("AutoTerminationPolicy", {}))
+        self._set_idle_timeout(request["ClusterId"], timeout_s)
+        return {}
 
-        Raises:
-            InvalidRequestException: the cluster has fleets.
-        """
-        with self.lab.lock:
-            cluster = self._cluster(cluster_id)
-            if not cluster.uniform:
-                raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
-            return [serializers.instance_group(each, cluster) for each in cluster.collections]
+    def remove_auto_termination_policy(self, request: Members) -> dict[str, Any]:
+        """Let the cluster be idle for as long as it likes."""
+        self._set_idle_timeout(request["ClusterId"], None)
+        return {}
 
-    def list_instance_fleets(self, cluster_id: str) -> list[dict[str, Any]]:
-        """ListInstanceFleets' InstanceFleets.
+    def get_auto_termination_policy(self, request: Members) -> dict[str, Any]:
+        """The policy, where there is one."""
+        with self.state.lock:
+            timeout_s = self._cluster(request["ClusterId"]).idle_timeout_s
+        return {} if timeout_s is None else {"AutoTerminationPolicy": {"IdleTimeout": timeout_s}}
 
-        Raises:
-            InvalidRequestException: the cluster has groups.
-        """
-        with self.lab.lock:
-            cluster = self._cluster(cluster_id)
-            if cluster.uniform:
-                raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
-            return [serializers.instance_fleet(each, cluster) for each in cluster.collections]
-
-    def list_bootstrap_actions(self, cluster_id: str) -> list[dict[str, Any]]:  # type: ignore[override]
-        """ListBootstrapActions' Commands."""
-        with self.lab.lock:
-            actions = self._cluster(cluster_id).request.get("BootstrapActions", [])
-            return [serializers.bootstrap_action(each) for each in actions]
-
-    def add_tags(self, cluster_id: str, tags: dict[str, str]) -> None:
-        """Add the tags to the cluster's.
-
-        Raises:
-            ValidationException: it would have more than EMR takes.
-        """
-        with self.lab.change():
-            cluster = self._cluster(cluster_id)
+    def add_tags(self, request: Members) -> dict[str, Any]:
+        """Add the tags to the cluster's."""
+        tags = validation.tags(request["Tags"])
+        with self.state.change():
+            cluster = self._cluster(request["ResourceId"])
             if len(cluster.tags.keys() | tags.keys()) > validation.MOST_TAGS:
                 raise ValidationException(f"A cluster has at most {validation.MOST_TAGS} tags.")
             cluster.tags.update(tags)
+        return {}
 
-    def remove_tags(self, cluster_id: str, tag_keys: Sequence[str]) -> None:
+    def remove_tags(self, request: Members) -> dict[str, Any]:
         """Remove the tags of these keys."""
-        with self.lab.change():
-            for key in tag_keys:
-                self._cluster(cluster_id).tags.pop(key, None)
+        with self.state.change():
+            for key in request["TagKeys"]:
+                self._cluster(request["ResourceId"]).tags.pop(key, None)
+        return {}
 
-    def modify_cluster(self, cluster_id: str, step_concurrency_level: int) -> int:  # type: ignore[override]
-        """Change how many steps may run at once; returns it."""
-        with self.lab.change():
-            self._modifiable(cluster_id).concurrency = validation.concurrency(step_concurrency_level)
-        return step_concurrency_level
-
-    def set_termination_protection(self, job_flow_ids: Sequence[str], value: bool) -> None:
-        """Protect the clusters from TerminateJobFlows, failing steps and auto-termination, or do so no longer."""
-        with self.lab.change():
-            for cluster in [self._modifiable(each) for each in job_flow_ids]:
-                cluster.protected = value
-
-    def set_keep_alive(self, job_flow_ids: Sequence[str], *, value: bool) -> None:
-        """Let the clusters wait after their last step, or end."""
-        with self.lab.change():
-            for cluster in [self._modifiable(each) for each in job_flow_ids]:
-                cluster.keep_alive = value
-
-    def put_auto_termination_policy(self, cluster_id: str, policy: Mapping[str, Any] | None) -> None:
-        """Set the policy, or with None remove it; idle time counts from now."""
-        with self.lab.change():
-            cluster = self._modifiable(cluster_id)
-            cluster.idle_timeout_s = None if policy is None else validation.idle_timeout_s(policy)
+    def add_job_flow_steps(self, request: Members) -> dict[str, Any]:
+        """Queue the steps."""
+        if request.get("ExecutionRoleArn"):
+            raise NotOfferedError("ExecutionRoleArn is not in the lab: steps have the rights of the job's user")
+        with self.state.change():
+            cluster = self._modifiable(request["JobFlowId"])
+            steps = validation.steps(request["Steps"], cluster, now_s=self.state.clock())
+            cluster.steps += steps
             cluster.idle_since_s = None
+        return {"StepIds": [step.id for step in steps]}
 
-    def get_auto_termination_policy(self, cluster_id: str) -> dict[str, int] | None:
-        """The AutoTerminationPolicy, or None."""
-        with self.lab.lock:
-            timeout_s = self._cluster(cluster_id).idle_timeout_s
-            return None if timeout_s is None else {"IdleTimeout": timeout_s}
+    def cancel_steps(self, request: Members) -> dict[str, Any]:
+        """Cancel what waits, let what runs be killed; both options of StepCancellationOption end a process alike."""
+        with self.state.change():
+            cluster = self._cluster(request["ClusterId"])
+            return {"CancelStepsInfoList": [self._cancel(cluster, step_id) for step_id in request["StepIds"]]}
 
-    def list_release_labels(self) -> list[str]:
+    def describe_step(self, request: Members) -> dict[str, Any]:
+        """One step."""
+        with self.state.lock:
+            step = self._cluster(request["ClusterId"]).step(request["StepId"])
+            if step is None:
+                raise InvalidRequestException(f"Step id '{request['StepId']}' is not valid.")
+            return {"Step": serializers.step(step)}
+
+    def list_steps(self, request: Members) -> dict[str, Any]:
+        """Steps by their ids and states, newest first."""
+        ids, states = request.get("StepIds"), request.get("StepStates")
+        if ids and len(ids) > MOST_STEP_IDS:
+            raise InvalidRequestException(f"At most {MOST_STEP_IDS} step ids, not {len(ids)}.")
+        with self.state.lock:
+            steps = [
+                serializers.step(each)
+                for each in reversed(self._cluster(request["ClusterId"]).steps)
+                if (not ids or each.id in ids) and (not states or each.state in states)
+            ]
+        return _page("Steps", steps, request)
+
+    def list_instances(self, request: Members) -> dict[str, Any]:
+        """Machines by their groups, fleets and states."""
+        collections = {request.get("InstanceGroupId"), request.get("InstanceFleetId")} - {None}
+        roles = set(request.get("InstanceGroupTypes", [])) | {request.get("InstanceFleetType")} - {None}
+        states = set(request.get("InstanceStates", []))
+        with self.state.lock:
+            cluster = self._cluster(request["ClusterId"])
+            role_of = {each.id: each.role for each in cluster.collections}
+            instances = [
+                serializers.instance(each, cluster)
+                for each in cluster.instances
+                if (not collections or each.collection in collections)
+                and (not roles or role_of[each.collection] in roles)
+            ]
+        return _page(
+            "Instances", [each for each in instances if not states or each["Status"]["State"] in states], request
+        )
+
+    def list_instance_groups(self, request: Members) -> dict[str, Any]:
+        """A cluster's groups; one with fleets is refused."""
+        with self.state.lock:
+            cluster = self._collected(request["ClusterId"], uniform=True)
+            groups = [serializers.instance_group(each, cluster) for each in cluster.collections]
+        return _page("InstanceGroups", groups, request)
+
+    def list_instance_fleets(self, request: Members) -> dict[str, Any]:
+        """A cluster's fleets; one with groups is refused."""
+        with self.state.lock:
+            cluster = self._collected(request["ClusterId"], uniform=False)
+            fleets = [serializers.instance_fleet(each, cluster) for each in cluster.collections]
+        return _page("InstanceFleets", fleets, request)
+
+    def list_bootstrap_actions(self, request: Members) -> dict[str, Any]:
+        """A cluster's bootstrap actions, in their order."""
+        with self.state.lock:
+            actions = self._cluster(request["ClusterId"]).request.get("BootstrapActions", [])
+            return _page("BootstrapActions", [serializers.bootstrap_action(each) for each in actions], request)
+
+    def list_release_labels(self, _: Members) -> dict[str, Any]:
         """The one release that the nodes are."""
-        return [self.lab.offer.release.label]
+        return {"ReleaseLabels": [self.state.capabilities.release.label]}
 
-    def list_supported_instance_types(self, release_label: str) -> list[dict[str, Any]]:
-        """The instance types that the lab knows.
-
-        Raises:
-            InvalidRequestException: there is no such release.
-        """
+    def list_supported_instance_types(self, request: Members) -> dict[str, Any]:
+        """The instance types that the lab knows."""
+        label = request["ReleaseLabel"]
         try:
-            releases.find(release_label)
+            releases.find(label)
         except releases.ReleaseError as error:
-            raise InvalidRequestException(f"The supplied release label is invalid: {release_label}. {error}") from error
-        return [
+            raise InvalidRequestException(f"The supplied release label is invalid: {label}. {error}") from error
+        types = [
             {"Type": each.name, "MemoryGB": each.memory_mb / 1024, "VCPU": each.vcpu}
             for each in sizing.INSTANCE_TYPES.values()
         ]
+        return {"SupportedInstanceTypes": types}
 
     def _cluster(self, cluster_id: str) -> Cluster:
-        found = self.lab.store.clusters.get(cluster_id)
-        if found is None or found.region != self.region_name:
+        cluster = self.state.store.clusters.get(cluster_id)
+        if cluster is None or cluster.region != self.region:
             raise InvalidCluster(cluster_id)
-        return found
+        return cluster
 
     def _job_flow(self, job_flow_id: str) -> Cluster:
         """As `_cluster`, with the words of EMR's older operations."""
@@ -267,14 +257,65 @@ class LabBackend(ElasticMapReduceBackend):
             raise ValidationException("A job flow that is shutting down, terminated, or finished may not be modified.")
         return cluster
 
+    def _collected(self, cluster_id: str, *, uniform: bool) -> Cluster:
+        """The cluster, which has instance groups (`uniform`), or else fleets."""
+        cluster = self._cluster(cluster_id)
+        if cluster.uniform != uniform:
+            raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
+        return cluster
+
+    def _set_idle_timeout(self, cluster_id: str, timeout_s: int | None) -> None:
+        with self.state.change():
+            cluster = self._modifiable(cluster_id)
+            cluster.idle_timeout_s, cluster.idle_since_s = timeout_s, None
+
     def _cancel(self, cluster: Cluster, step_id: str) -> dict[str, str]:
+        """A CancelStepsInfo. Under the lock."""
         step = cluster.step(step_id)
         if step is None:
             return {"StepId": step_id, "Status": "FAILED", "Reason": f"Step id '{step_id}' is not valid."}
         if step.state in DONE:
             return {"StepId": step_id, "Status": "FAILED", "Reason": f"The step is {step.state} already."}
         if step.state == "PENDING":
-            step.state, step.message, step.ended_s = "CANCELLED", "Cancelled by user", self.lab.clock()
+            step.state, step.message, step.ended_s = "CANCELLED", "Cancelled by user", self.state.clock()
         else:
             step.state, step.message = "CANCEL_PENDING", "Cancelled by user"
         return {"StepId": step_id, "Status": "SUBMITTED"}
+
+
+def _page(key: str, items: Sequence[dict[str, Any]], request: Members) -> dict[str, Any]:
+    """Fifty items from the Marker on, which is the id of the first of them: what is added meanwhile moves none."""
+    marker = request.get("Marker")
+    ids = [str(each.get("Id") or each["Name"]) for each in items]
+    if marker and marker not in ids:
+        raise InvalidRequestException(f"The Marker {marker} is not valid.")
+    start = ids.index(marker) if marker else 0
+    page: dict[str, Any] = {key: list(items[start : start + PAGE])}
+    return {**page, "Marker": ids[start + PAGE]} if start + PAGE < len(ids) else page
+
+
+# The operations of EMR that the lab has.
+OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
+    "AddJobFlowSteps": Emr.add_job_flow_steps,
+    "AddTags": Emr.add_tags,
+    "CancelSteps": Emr.cancel_steps,
+    "DescribeCluster": Emr.describe_cluster,
+    "DescribeStep": Emr.describe_step,
+    "GetAutoTerminationPolicy": Emr.get_auto_termination_policy,
+    "ListBootstrapActions": Emr.list_bootstrap_actions,
+    "ListClusters": Emr.list_clusters,
+    "ListInstanceFleets": Emr.list_instance_fleets,
+    "ListInstanceGroups": Emr.list_instance_groups,
+    "ListInstances": Emr.list_instances,
+    "ListReleaseLabels": Emr.list_release_labels,
+    "ListSteps": Emr.list_steps,
+    "ListSupportedInstanceTypes": Emr.list_supported_instance_types,
+    "ModifyCluster": Emr.modify_cluster,
+    "PutAutoTerminationPolicy": Emr.put_auto_termination_policy,
+    "RemoveAutoTerminationPolicy": Emr.remove_auto_termination_policy,
+    "RemoveTags": Emr.remove_tags,
+    "RunJobFlow": Emr.run_job_flow,
+    "SetKeepJobFlowAliveWhenNoSteps": Emr.set_keep_job_flow_alive_when_no_steps,
+    "SetTerminationProtection": Emr.set_termination_protection,
+    "TerminateJobFlows": Emr.terminate_job_flows,
+}

@@ -134,7 +134,7 @@ class Cluster:
         return [step for step in self.steps if step.state not in DONE]
 
 
-class Store:
+class ClusterStore:
     """The clusters by their ids, oldest first, and the file that they are kept in."""
 
     def __init__(self, path: Path) -> None:

@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.core.request import Request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 
 from emr_lab.endpoint.lifecycle import resume
-from emr_lab.endpoint.responses import LabResponse, error
-from emr_lab.endpoint.state import Lab
+from emr_lab.endpoint.responses import answer, error
+from emr_lab.endpoint.state import EndpointState
 
 # By which it is reached: through its port on this machine, or from a container of the lab.
 NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "emr"})
@@ -34,16 +33,16 @@ class Handler(WSGIRequestHandler):
             super().log_request(code, size)
 
 
-def serve(lab: Lab, *, address: str, port: int) -> BaseWSGIServer:
-    """The server of `lab`, ready to serve; its clusters go on where they were."""
+def serve(state: EndpointState, *, address: str, port: int) -> BaseWSGIServer:
+    """The server, ready to serve; the clusters of `state` go on where they were."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
-        answer = _refusal(request) or (LabResponse(lab).answer(request) if request.method == "POST" else _state(lab))
-        return answer(environ, start_response)
+        response = _refusal(request) or (answer(state, request) if request.method == "POST" else _overview(state))
+        return response(environ, start_response)
 
     server = make_server(address, port, application, threaded=True, request_handler=Handler)
-    resume(lab)
+    resume(state)
     return server
 
 
@@ -59,9 +58,9 @@ def _refusal(request: Request) -> Response | None:
     return None
 
 
-def _state(lab: Lab) -> Response:
+def _overview(state: EndpointState) -> Response:
     """Which release it is, and which cluster has the nodes."""
-    with lab.lock:
-        having = [each.id for each in lab.store.clusters.values() if each.ended_s is None]
-    content = json.dumps({"release": lab.offer.release.label, "clusters": having})
+    with state.lock:
+        having = [each.id for each in state.store.clusters.values() if each.ended_s is None]
+    content = json.dumps({"release": state.capabilities.release.label, "clusters": having})
     return Response(f"{content}\n", content_type="application/json")

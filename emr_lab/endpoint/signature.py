@@ -20,18 +20,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
+from emr_lab.endpoint.errors import RefusalError
+
 SERVICE = "elasticmapreduce"
 SKEW = timedelta(minutes=15)
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _PARTS = ("Credential", "SignedHeaders", "Signature")
 
 
-class SignatureError(Exception):
-    """The request is not signed by whom the lab knows: Amazon's code, and one line with the cause."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class SignatureError(RefusalError):
+    """The request is not signed by whom the lab knows."""
 
 
 class _Theirs(SigV4Auth):  # type: ignore[misc]

@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from emr_lab.endpoint.nodes import Node, Yarn
-from emr_lab.endpoint.records import Cluster, Store
-from emr_lab.endpoint.validation import Offer
+from emr_lab.endpoint.nodes import NodeClient, YarnClient
+from emr_lab.endpoint.records import Cluster, ClusterStore
+from emr_lab.endpoint.validation import Capabilities
 
 
 @dataclass(kw_only=True)
-class Lab:
+class EndpointState:
     """What all clusters share.
 
     Attributes:
-        offer: the release, and the core nodes.
+        capabilities: the release, and the core nodes.
         nodes: by their names; `primary` and the core nodes.
         yarn: the ResourceManager on the primary.
         s3: client for the logs.
@@ -29,11 +29,11 @@ class Lab:
         tick_s: between two looks of a cluster's thread.
     """
 
-    offer: Offer
-    nodes: dict[str, Node]
-    yarn: Yarn
+    capabilities: Capabilities
+    nodes: dict[str, NodeClient]
+    yarn: YarnClient
     s3: Any
-    store: Store
+    store: ClusterStore
     keys: Mapping[str, str] = field(repr=False)
     clock: Callable[[], float] = time.time
     tick_s: float = 0.5

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from emr_lab.endpoint import commands, logs
-from emr_lab.endpoint.nodes import LostError, Node, NodeError, UnknownError
+from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, UnknownError
 from emr_lab.endpoint.records import Cluster, Step
-from emr_lab.endpoint.state import Lab, cancel_pending, check, end
+from emr_lab.endpoint.state import EndpointState, cancel_pending, check, end
 
 PUSH_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
 CONTAINERS_S = 10.0  # the same of its containers' logs
@@ -18,27 +18,35 @@ KILL_S = 30.0  # until a killed process must be gone; its node waits ten
 
 
 @dataclass
-class Running:
+class RunningStep:
     """A step's process, its logs, and when they were pushed last."""
 
     step: Step
     argv: list[str]
-    streams: list[logs.Growing]
+    streams: list[logs.IncrementalLog]
     pushed_s: float = 0.0
     killed: bool = False
 
 
-class Steps:
+class StepRunner:
     """Those of one cluster that run; to be used by its thread alone."""
 
-    def __init__(self, lab: Lab, cluster: Cluster, *, primary: Node, bucket: logs.Bucket, nodes: logs.OfNodes) -> None:
-        self.lab, self.cluster, self.primary, self.bucket, self.node_logs = lab, cluster, primary, bucket, nodes
-        self.running: list[Running] = []
+    def __init__(
+        self,
+        state: EndpointState,
+        cluster: Cluster,
+        *,
+        primary: NodeClient,
+        bucket: logs.LogBucket,
+        nodes: logs.NodeLogShipper,
+    ) -> None:
+        self.state, self.cluster, self.primary, self.bucket, self.node_logs = state, cluster, primary, bucket, nodes
+        self.running: list[RunningStep] = []
         self.containers_s = 0.0
 
     def recall(self) -> None:
         """Take up the steps that ran when the endpoint stopped."""
-        with self.lab.change():
+        with self.state.change():
             for step in self.cluster.steps:
                 if step.state not in {"RUNNING", "CANCEL_PENDING"}:
                     continue
@@ -46,7 +54,7 @@ class Steps:
                     self._done(step, 1, stderr="error: the lab's endpoint stopped while it started the step")
                 else:
                     argv = commands.of_step(step, self.cluster)
-                    self.running.append(Running(step, argv, self._streams(step, step.process)))
+                    self.running.append(RunningStep(step, argv, self._streams(step, step.process)))
 
     def look(self) -> None:
         """See which have ended or are to be killed, and bring their logs.
@@ -64,12 +72,12 @@ class Steps:
             EndingError: the cluster is to end.
         """
         while len(self.running) < self.cluster.concurrency:
-            with self.lab.change():
+            with self.state.change():
                 check(self.cluster)
                 step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
                 if step is None:
                     return
-                step.state, step.started_s = "RUNNING", self.lab.clock()
+                step.state, step.started_s = "RUNNING", self.state.clock()
                 self.cluster.state, self.cluster.message = "RUNNING", "Running step"
                 self.cluster.idle_since_s = None
             self._start_step(step)
@@ -85,17 +93,17 @@ class Steps:
             with suppress(NodeError):
                 while code is None and time.monotonic() < deadline:
                     code = self.primary.exit_code(step.process or "")
-                    time.sleep(self.lab.tick_s)
+                    time.sleep(self.state.tick_s)
                 for stream in running.streams:
                     stream.push()
-            now_s = self.lab.clock()
+            now_s = self.state.clock()
             self._put(step, "controller", commands.controller_log(step, running.argv, code=code or 1, now_s=now_s))
         self.running.clear()
-        with self.lab.change():
+        with self.state.change():
             for step in self.cluster.active():
-                step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.lab.clock()
+                step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.state.clock()
 
-    def _look_at(self, running: Running) -> None:
+    def _look_at(self, running: RunningStep) -> None:
         step = running.step
         if step.process is None:
             return
@@ -105,7 +113,7 @@ class Steps:
         try:
             code = self.primary.exit_code(step.process)
         except UnknownError:
-            with self.lab.change():
+            with self.state.change():
                 self._done(step, 1, stderr="error: the primary node was restarted, and the step's process is gone")
             self.running.remove(running)
             return
@@ -115,13 +123,13 @@ class Steps:
         for stream in running.streams:
             stream.push()
         self.node_logs.push()
-        self._put(step, "controller", commands.controller_log(step, running.argv, code=code, now_s=self.lab.clock()))
-        with self.lab.change():
+        self._put(step, "controller", commands.controller_log(step, running.argv, code=code, now_s=self.state.clock()))
+        with self.state.change():
             stdout, stderr = (stream.tail.decode(errors="replace") for stream in running.streams)
             self._done(step, code, stdout=stdout, stderr=stderr)
         self.running.remove(running)
 
-    def _push(self, running: Running) -> None:
+    def _push(self, running: RunningStep) -> None:
         now = time.monotonic()
         if now - running.pushed_s > PUSH_S:
             running.pushed_s = now
@@ -133,7 +141,7 @@ class Steps:
 
     def _done(self, step: Step, code: int, *, stderr: str, stdout: str = "") -> None:
         """Give the step its last state, and do what its failure asks for. Under the lock."""
-        step.ended_s = self.lab.clock()
+        step.ended_s = self.state.clock()
         self.cluster.idle_since_s = None
         if code == 0:
             step.state, step.message = "COMPLETED", ""
@@ -153,8 +161,8 @@ class Steps:
     def _kill(self, step: Step) -> None:
         """End the step's process and the YARN applications that it started."""
         with suppress(LostError):
-            for application in self.lab.yarn.alive(commands.tag(step)):
-                self.lab.yarn.kill(application)
+            for application in self.state.yarn.alive(commands.tag(step)):
+                self.state.yarn.kill(application)
         if step.process:
             with suppress(UnknownError):
                 self.primary.kill(step.process)
@@ -164,24 +172,24 @@ class Steps:
             argv = commands.of_step(step, self.cluster)
             process = self.primary.start(argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}")
         except LostError:
-            with self.lab.change():
+            with self.state.change():
                 self._done(step, 1, stderr="error: the primary node did not answer when the step was to be started")
             return
         except (NodeError, commands.CommandError) as error:
             for name in ("stdout", "syslog"):
                 self._put(step, name, b"")
             self._put(step, "stderr", f"{error}\n".encode())
-            self._put(step, "controller", commands.controller_log(step, [], code=1, now_s=self.lab.clock()))
-            with self.lab.change():
+            self._put(step, "controller", commands.controller_log(step, [], code=1, now_s=self.state.clock()))
+            with self.state.change():
                 self._done(step, 1, stderr=f"error: {error}")
             return
-        with self.lab.change():
+        with self.state.change():
             step.process = process
         self._put(step, "controller", commands.controller_log(step, argv))
         self._put(step, "syslog", b"")  # what the Hadoop runner around a program of EMR says
-        self.running.append(Running(step, argv, self._streams(step, process)))
+        self.running.append(RunningStep(step, argv, self._streams(step, process)))
 
-    def _streams(self, step: Step, process: str) -> list[logs.Growing]:
+    def _streams(self, step: Step, process: str) -> list[logs.IncrementalLog]:
         return logs.of_process(self.bucket, f"steps/{step.id}", self.primary, process)
 
     def _put(self, step: Step, name: str, content: bytes) -> None:

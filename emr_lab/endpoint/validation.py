@@ -7,17 +7,17 @@ would have no effect here (roles, subnets, disks, spot) is recorded and shown ag
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.emr.exceptions import ValidationException
 
-from emr_lab.endpoint.records import Cluster, Collection, Instance, Step, new_id
+from emr_lab.endpoint import instances
+from emr_lab.endpoint.errors import NotOfferedError
+from emr_lab.endpoint.records import Cluster, Step, new_id
 from emr_lab.protocol.classifications import ConfigurationError, properties
-from lab import releases, sizing
+from lab import releases
 
 # fmt: off
 # RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.
@@ -30,7 +30,6 @@ RECORDED = frozenset({
     "EbsRootVolumeSize", "EbsRootVolumeIops", "EbsRootVolumeThroughput", "RepoUpgradeOnBoot", "OSReleaseLabel",
     "ExtendedSupport",
 })
-REFUSED_OF_NODES = ("AutoScalingPolicy", "Configurations", "CustomAmiId")
 
 # What can be installed, by line of releases; the lab has Hadoop and Spark.
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark810-release.html, emr-7140-release.html
@@ -65,14 +64,8 @@ IDLE_TIMEOUT_S = (60, 604_800)
 DEFAULT_IDLE_TIMEOUT_S = 3600
 
 
-class NotImplementedHere(ServiceException):
-    """EMR has it, the lab has not."""
-
-    code = "NotImplemented"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class Capabilities:
     """What the lab is: the release on its nodes, the instance type that they are sized as, the core nodes' names."""
 
     release: releases.Release
@@ -80,26 +73,28 @@ class Offer:
     cores: tuple[str, ...]
 
 
-def cluster(request: Mapping[str, Any], offer: Offer, *, region: str, account: str, now_s: float) -> Cluster:
+def cluster(
+    request: Mapping[str, Any], capabilities: Capabilities, *, region: str, account: str, now_s: float
+) -> Cluster:
     """The cluster that RunJobFlow's members ask for, with its steps.
 
     Raises:
         ValidationException: EMR would not take it, or it is more than the lab's nodes.
-        NotImplementedHere: the lab has not got it.
+        NotOfferedError: the lab has not got it.
     """
     for name in sorted(request.keys() - ACTED_ON - RECORDED):
         if request[name]:
-            raise NotImplementedHere(f"{name} is not in the lab; leave it out of RunJobFlow")
-    _check_release(request, offer.release)
+            raise NotOfferedError(f"{name} is not in the lab; leave it out of RunJobFlow")
+    _check_release(request, capabilities.release)
     for name, word in (("JobFlowRole", "InstanceProfile"), ("ServiceRole", "ServiceRole")):
         if not request.get(name):
             raise ValidationException(f"{word} is required for creating cluster.")
-    _check_applications(request.get("Applications", []), offer.release.label)
+    _check_applications(request.get("Applications", []), capabilities.release.label)
     _check_configurations(request.get("Configurations", []))
     _check_bootstrap_actions(request.get("BootstrapActions", []))
     if (uri := request.get("LogUri")) and not re.fullmatch(r"s3[an]?://[^/]+(/.*)?", uri):
         raise ValidationException(f"The LogUri {uri} is not valid; it must be s3://BUCKET/….")
-    found = collections(request["Instances"], offer.instance_type)
+    collections = instances.collections(request["Instances"], capabilities.instance_type)
     policy = request.get("AutoTerminationPolicy")
     made = Cluster(
         id=new_id("j"),
@@ -108,8 +103,8 @@ def cluster(request: Mapping[str, Any], offer: Offer, *, region: str, account: s
         request={name: value for name, value in request.items() if name not in {"Steps", "Tags"}},
         created_s=now_s,
         uniform=not request["Instances"].get("InstanceFleets"),
-        collections=found,
-        instances=_instances(found, offer.cores),
+        collections=collections,
+        instances=instances.allocate(collections, capabilities.cores),
         tags=tags(request.get("Tags", [])),
         keep_alive=bool(request["Instances"].get("KeepJobFlowAliveWhenNoSteps", False)),
         protected=bool(request["Instances"].get("TerminationProtected", False)),
@@ -125,7 +120,7 @@ def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: flo
 
     Raises:
         ValidationException: EMR would not take them.
-        NotImplementedHere: one is of a kind that the lab does not run.
+        NotOfferedError: one is of a kind that the lab does not run.
     """
     if len(requests) + len(cluster.active()) > MOST_STEPS:
         raise ValidationException(
@@ -134,38 +129,6 @@ def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: flo
     for request in requests:
         _check_step(request, cluster)
     return [Step(id=new_id("s"), request=dict(request), created_s=now_s) for request in requests]
-
-
-def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
-    """The instance groups or fleets that `Instances` of RunJobFlow asks for, of the instance type `ours` but MASTER.
-
-    Raises:
-        ValidationException: there is not one primary node, or a type is not known.
-        NotImplementedHere: a group has what the lab has not.
-    """
-    groups, fleets = instances.get("InstanceGroups"), instances.get("InstanceFleets")
-    if groups and fleets:
-        raise ValidationException("Instance groups and instance fleets are mutually exclusive.")
-    if not groups and not fleets:
-        groups = _groups_of_types(instances)
-    found = [_fleet(each, ours) for each in fleets] if fleets else [_group(each) for each in groups or []]
-    for each in found:
-        if each.instance_type not in sizing.INSTANCE_TYPES:
-            raise ValidationException(
-                f"Instance type '{each.instance_type}' is not supported. "
-                f"The lab knows {', '.join(sizing.INSTANCE_TYPES)}."
-            )
-        if each.instance_type != ours and each.role != "MASTER":
-            raise ValidationException(
-                f"Instance type '{each.instance_type}' is not supported: the lab's core nodes are {ours}. "
-                f"Start them as INSTANCE_TYPE={each.instance_type}, or ask for {ours}."
-            )
-    roles = [each.role for each in found]
-    if roles.count("MASTER") != 1 or roles.count("CORE") > 1:
-        raise ValidationException("The cluster needs one MASTER and at most one CORE instance group or fleet.")
-    if next(each for each in found if each.role == "MASTER").count != 1:
-        raise NotImplementedHere("a cluster of the lab has one primary node; ask for one in MASTER")
-    return found
 
 
 def concurrency(level: int) -> int:
@@ -236,7 +199,7 @@ def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -
                 f"It offers {', '.join(sorted(offered))}."
             )
         if name not in INSTALLED:
-            raise NotImplementedHere(f"the application {name} is not in the lab, which has Spark on YARN and HDFS")
+            raise NotOfferedError(f"the application {name} is not in the lab, which has Spark on YARN and HDFS")
 
 
 def _check_configurations(configurations: Sequence[Mapping[str, Any]]) -> None:
@@ -252,7 +215,7 @@ def _check_bootstrap_actions(actions: Sequence[Mapping[str, Any]]) -> None:
     for action in actions:
         path = action["ScriptBootstrapAction"]["Path"]
         if not path.startswith("s3://"):
-            raise NotImplementedHere(f"the bootstrap action {path} is not in S3; give s3://BUCKET/…")
+            raise NotOfferedError(f"the bootstrap action {path} is not in S3; give s3://BUCKET/…")
 
 
 def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
@@ -267,90 +230,10 @@ def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
             "use CONTINUE."
         )
     if jar != COMMAND_RUNNER and not SCRIPT_RUNNER.fullmatch(jar):
-        raise NotImplementedHere(f"the lab runs {COMMAND_RUNNER} and script-runner.jar, not {jar}")
+        raise NotOfferedError(f"the lab runs {COMMAND_RUNNER} and script-runner.jar, not {jar}")
     if not args:
         raise ValidationException(f"The step '{name}' has no Args: nothing to run.")
     if jar == COMMAND_RUNNER and args[0] in NOT_HERE:
-        raise NotImplementedHere(f"{args[0]} is not on the lab's nodes; they have spark-submit, and what Spark brings")
+        raise NotOfferedError(f"{args[0]} is not on the lab's nodes; they have spark-submit, and what Spark brings")
     if jar != COMMAND_RUNNER and not args[0].startswith("s3://"):
-        raise NotImplementedHere(f"script-runner.jar takes scripts in S3 here, not {args[0]}")
-
-
-def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
-    count, kind = instances.get("InstanceCount", 1), instances.get("MasterInstanceType")
-    if not kind:
-        raise ValidationException("Instances must have InstanceGroups, InstanceFleets or MasterInstanceType.")
-    _positive(count, "InstanceCount")
-    groups = [{"InstanceRole": "MASTER", "InstanceType": kind, "InstanceCount": 1}]
-    if count > 1:
-        core = instances.get("SlaveInstanceType", kind)
-        groups.append({"InstanceRole": "CORE", "InstanceType": core, "InstanceCount": count - 1})
-    return groups
-
-
-def _group(request: Mapping[str, Any]) -> Collection:
-    _refuse_of_nodes(request)
-    _positive(request["InstanceCount"], f"InstanceCount of {request['InstanceRole']}")
-    return Collection(
-        id=new_id("ig"),
-        role=request["InstanceRole"],
-        instance_type=request["InstanceType"],
-        spot=request.get("Market") == "SPOT",
-        count=request["InstanceCount"],
-        request=dict(request),
-    )
-
-
-def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
-    """A fleet as if all of its capacity came in the lab's instance type, or else its first."""
-    types = request.get("InstanceTypeConfigs") or []
-    if not types:
-        raise ValidationException(f"The instance fleet {request['InstanceFleetType']} has no InstanceTypeConfigs.")
-    for each in types:
-        _refuse_of_nodes(each)
-    chosen = next((each for each in types if each["InstanceType"] == ours), types[0])
-    on_demand, spot = request.get("TargetOnDemandCapacity", 0), request.get("TargetSpotCapacity", 0)
-    weight, role = chosen.get("WeightedCapacity", 1), request["InstanceFleetType"]
-    _positive(on_demand + spot, f"TargetOnDemandCapacity and TargetSpotCapacity of {role}")
-    _positive(weight, f"WeightedCapacity of {role}")
-    return Collection(
-        id=new_id("if"),
-        role=role,
-        instance_type=chosen["InstanceType"],
-        spot=not on_demand,
-        count=-(-(on_demand + spot) // weight),
-        request=dict(request),
-    )
-
-
-def _positive(number: int, what: str) -> None:
-    if number < 1:
-        raise ValidationException(f"{what} must be 1 or greater, not {number}.")
-
-
-def _refuse_of_nodes(request: Mapping[str, Any]) -> None:
-    for name in REFUSED_OF_NODES:
-        if request.get(name):
-            raise NotImplementedHere(f"{name} of single instance groups or fleets is not in the lab; leave it out")
-
-
-def _instances(found: Sequence[Collection], cores: Sequence[str]) -> list[Instance]:
-    """A node of the lab for each machine that is asked for."""
-    asked = sum(each.count for each in found) - 1
-    if not 1 <= asked <= len(cores):
-        raise ValidationException(
-            f"The cluster would have {asked} core and task nodes; the lab has {len(cores)}. "
-            f"Ask for 1 to {len(cores)} beside the primary node."
-        )
-    free = iter(cores)
-    return [
-        Instance(
-            id=new_id("ci"),
-            ec2=f"i-0{secrets.token_hex(8)}",
-            node="primary" if each.role == "MASTER" else next(free),
-            collection=each.id,
-        )
-        for each in sorted(found, key=lambda each: ("MASTER", "CORE", "TASK").index(each.role))
-        for _ in range(each.count)
-    ]
+        raise NotOfferedError(f"script-runner.jar takes scripts in S3 here, not {args[0]}")

@@ -19,10 +19,10 @@ from typing import Any
 import boto3
 
 from emr_lab.endpoint import server
-from emr_lab.endpoint.nodes import Node, Yarn
-from emr_lab.endpoint.records import Store
-from emr_lab.endpoint.state import Lab
-from emr_lab.endpoint.validation import Offer
+from emr_lab.endpoint.nodes import NodeClient, YarnClient
+from emr_lab.endpoint.records import ClusterStore
+from emr_lab.endpoint.state import EndpointState
+from emr_lab.endpoint.validation import Capabilities
 from emr_lab.node import server as node_server
 from emr_lab.node.controller import InstanceController
 from emr_lab.protocol import api
@@ -87,8 +87,8 @@ class Fake:
     controllers: dict[str, FakeNode]
     servers: dict[str, ThreadingHTTPServer]
     applications: dict[str, str]
-    make: Callable[[], Lab]
-    lab: Lab
+    make: Callable[[], EndpointState]
+    endpoint_state: EndpointState
     endpoint: Any = None
     killed: list[str] = field(default_factory=list)
 
@@ -137,12 +137,12 @@ class Fake:
         """Stop the endpoint and start it anew with what it has in its file; at another port, as its own may go."""
         self.stop()
         meanwhile()
-        self.lab = self.make()
+        self.endpoint_state = self.make()
         self.serve()
 
     def serve(self) -> None:
         """Start the endpoint and a client of it."""
-        self.endpoint = server.serve(self.lab, address="127.0.0.1", port=0)
+        self.endpoint = server.serve(self.endpoint_state, address="127.0.0.1", port=0)
         threading.Thread(target=self.endpoint.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.endpoint.port}"
         self.client = boto3.client("emr", region_name=REGION, endpoint_url=self.url)
@@ -150,7 +150,7 @@ class Fake:
     def stop(self) -> None:
         self.endpoint.shutdown()
         self.endpoint.server_close()
-        self.lab.close()
+        self.endpoint_state.close()
         for thread in threading.enumerate():
             if thread.name.startswith("j-"):
                 thread.join(30)
@@ -220,15 +220,17 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
     clock, token = Clock(), api.token(root / "key")
-    nodes = {name: Node(name, _url(servers[name]), token) for name in controllers}
+    nodes = {name: NodeClient(name, _url(servers[name]), token) for name in controllers}
 
-    def make() -> Lab:
-        made = Lab(
-            offer=Offer(release=releases.find(LABEL), instance_type="m5.xlarge", cores=("core-1", "core-2")),
+    def make() -> EndpointState:
+        made = EndpointState(
+            capabilities=Capabilities(
+                release=releases.find(LABEL), instance_type="m5.xlarge", cores=("core-1", "core-2")
+            ),
             nodes=nodes,
-            yarn=Yarn(_url(servers["yarn"]), token),
+            yarn=YarnClient(_url(servers["yarn"]), token),
             s3=FolderS3(root / "s3"),
-            store=Store(root / "state.json"),
+            store=ClusterStore(root / "state.json"),
             keys={"test": "test"},
             clock=clock,
             tick_s=0.02,
@@ -245,7 +247,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         servers=servers,
         applications=applications,
         make=make,
-        lab=make(),
+        endpoint_state=make(),
         killed=killed,
     )
     fake.serve()

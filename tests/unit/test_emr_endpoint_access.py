@@ -104,7 +104,7 @@ def test_nothing_is_done_for_who_has_no_key(lab: Fake, monkeypatch):
         signed(lab, body, target="ElasticMapReduce.RunJobFlow", who="test wrong"),
     ):
         refused(lab, body, headers=headers)
-    assert not lab.lab.store.clusters
+    assert not lab.endpoint_state.store.clusters
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     with pytest.raises(ClientError, match="UnrecognizedClientException"):
         boto3.Session().client("emr", region_name="eu-west-3").list_clusters()
@@ -288,7 +288,7 @@ def test_requests_that_no_client_would_make(lab: Fake, name):
     found, said = refused(lab, body, headers=signed(lab, body, target=f"ElasticMapReduce.{operation}"))
     assert found.startswith(code), said
     assert "\n" not in said
-    assert not lab.lab.store.clusters
+    assert not lab.endpoint_state.store.clusters
 
 
 def test_another_protocol_is_told_so(lab: Fake):

@@ -158,7 +158,7 @@ def test_idle_cluster_ends(lab: Fake):
     lab.wait_step(cluster, "two", "COMPLETED")
     lab.applications.clear()
     lab.wait(cluster, "WAITING")
-    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
+    wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
     lab.clock.passed_s += 601
     lab.wait(cluster, "TERMINATED")
     assert "idle for 600 seconds" in lab.reason(cluster)["Message"]
@@ -166,11 +166,11 @@ def test_idle_cluster_ends(lab: Fake):
 
 def test_idle_cluster_is_asked_for_its_applications_before_it_ends(lab: Fake, monkeypatch):
     cluster = lab.start(keep=True, AutoTerminationPolicy={"IdleTimeout": 600})
-    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
+    wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
     monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODES_S", 3600)  # no other look at the nodes comes in between
     lab.applications["application_1"] = "somebody's"
     lab.clock.passed_s += 700
-    wait_until(lambda: lab.lab.store.clusters[cluster].idle_since_s is None, lambda: lab.state(cluster))
+    wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is None, lambda: lab.state(cluster))
     assert lab.state(cluster) == "WAITING"
 
 

@@ -12,8 +12,6 @@ from botocore.exceptions import ClientError
 from launch.emr.request import Artifacts, Cluster, run_job_flow
 from tests.unit.fake_nodes import LABEL, Fake, action, step
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*NotImplementedHere")
-
 MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
 CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
 

@@ -1,0 +1,131 @@
+"""The machines that RunJobFlow asks for: instance groups or fleets, and a node of the lab for each machine."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moto.emr.exceptions import ValidationException
+
+from emr_lab.endpoint.errors import NotOfferedError
+from emr_lab.endpoint.records import Collection, Instance, new_id
+from lab import sizing
+
+REFUSED_MEMBERS = ("AutoScalingPolicy", "Configurations", "CustomAmiId")  # of a group or of a fleet's types
+
+
+def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
+    """The instance groups or fleets that `Instances` of RunJobFlow asks for, of the instance type `ours` but MASTER.
+
+    Raises:
+        ValidationException: there is not one primary node, or a type is not known.
+        NotOfferedError: a group has what the lab has not.
+    """
+    groups, fleets = instances.get("InstanceGroups"), instances.get("InstanceFleets")
+    if groups and fleets:
+        raise ValidationException("Instance groups and instance fleets are mutually exclusive.")
+    if not groups and not fleets:
+        groups = _groups_of_types(instances)
+    found = [_fleet(each, ours) for each in fleets] if fleets else [_group(each) for each in groups or []]
+    for each in found:
+        if each.instance_type not in sizing.INSTANCE_TYPES:
+            raise ValidationException(
+                f"Instance type '{each.instance_type}' is not supported. "
+                f"The lab knows {', '.join(sizing.INSTANCE_TYPES)}."
+            )
+        if each.instance_type != ours and each.role != "MASTER":
+            raise ValidationException(
+                f"Instance type '{each.instance_type}' is not supported: the lab's core nodes are {ours}. "
+                f"Start them as INSTANCE_TYPE={each.instance_type}, or ask for {ours}."
+            )
+    roles = [each.role for each in found]
+    if roles.count("MASTER") != 1 or roles.count("CORE") > 1:
+        raise ValidationException("The cluster needs one MASTER and at most one CORE instance group or fleet.")
+    if next(each for each in found if each.role == "MASTER").count != 1:
+        raise NotOfferedError("a cluster of the lab has one primary node; ask for one in MASTER")
+    return found
+
+
+def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[Instance]:
+    """A node of the lab for each machine of the groups or fleets; `cores` are the core nodes' names.
+
+    Raises:
+        ValidationException: there are too many machines, or only the primary node.
+    """
+    core_count = sum(each.count for each in collections) - 1
+    if not 1 <= core_count <= len(cores):
+        raise ValidationException(
+            f"The cluster would have {core_count} core and task nodes; the lab has {len(cores)}. "
+            f"Ask for 1 to {len(cores)} beside the primary node."
+        )
+    free = iter(cores)
+    return [
+        Instance(
+            id=new_id("ci"),
+            ec2=f"i-0{secrets.token_hex(8)}",
+            node="primary" if each.role == "MASTER" else next(free),
+            collection=each.id,
+        )
+        for each in sorted(collections, key=lambda each: ("MASTER", "CORE", "TASK").index(each.role))
+        for _ in range(each.count)
+    ]
+
+
+def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
+    count, kind = instances.get("InstanceCount", 1), instances.get("MasterInstanceType")
+    if not kind:
+        raise ValidationException("Instances must have InstanceGroups, InstanceFleets or MasterInstanceType.")
+    _positive(count, "InstanceCount")
+    groups = [{"InstanceRole": "MASTER", "InstanceType": kind, "InstanceCount": 1}]
+    if count > 1:
+        core = instances.get("SlaveInstanceType", kind)
+        groups.append({"InstanceRole": "CORE", "InstanceType": core, "InstanceCount": count - 1})
+    return groups
+
+
+def _group(request: Mapping[str, Any]) -> Collection:
+    _refuse_of_nodes(request)
+    _positive(request["InstanceCount"], f"InstanceCount of {request['InstanceRole']}")
+    return Collection(
+        id=new_id("ig"),
+        role=request["InstanceRole"],
+        instance_type=request["InstanceType"],
+        spot=request.get("Market") == "SPOT",
+        count=request["InstanceCount"],
+        request=dict(request),
+    )
+
+
+def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
+    """A fleet as if all of its capacity came in the lab's instance type, or else its first."""
+    types = request.get("InstanceTypeConfigs") or []
+    if not types:
+        raise ValidationException(f"The instance fleet {request['InstanceFleetType']} has no InstanceTypeConfigs.")
+    for each in types:
+        _refuse_of_nodes(each)
+    chosen = next((each for each in types if each["InstanceType"] == ours), types[0])
+    on_demand, spot = request.get("TargetOnDemandCapacity", 0), request.get("TargetSpotCapacity", 0)
+    weight, role = chosen.get("WeightedCapacity", 1), request["InstanceFleetType"]
+    _positive(on_demand + spot, f"TargetOnDemandCapacity and TargetSpotCapacity of {role}")
+    _positive(weight, f"WeightedCapacity of {role}")
+    return Collection(
+        id=new_id("if"),
+        role=role,
+        instance_type=chosen["InstanceType"],
+        spot=not on_demand,
+        count=-(-(on_demand + spot) // weight),
+        request=dict(request),
+    )
+
+
+def _positive(number: int, what: str) -> None:
+    if number < 1:
+        raise ValidationException(f"{what} must be 1 or greater, not {number}.")
+
+
+def _refuse_of_nodes(request: Mapping[str, Any]) -> None:
+    for name in REFUSED_MEMBERS:
+        if request.get(name):
+            raise NotOfferedError(f"{name} of single instance groups or fleets is not in the lab; leave it out")
