@@ -8,19 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from lab import sizing
-from launch import cluster, jars, java, model, package, storage, submit, targets, transfer
+from launch import cluster, image_job, jars, java, model, package, storage, submit, targets, transfer
 from launch.emr import command as emr
+from launch.image_job import CACHE, ROOT, ImageJob
 from launch.options import add_model_arguments
 from pipeline import signals
 from pipeline.patience import first_contact
-from pipeline.settings import Parser, Settings, UsageError, add_arguments, from_namespace
+from pipeline.settings import Parser, UsageError, add_arguments
 
-ROOT = Path(__file__).parent.parent
-CACHE = ROOT / ".cache"
-SAMPLE = ROOT / "data" / "sample"
 ENDS = (0, 1, 2, 129, 130, 143)  # of the job itself, which has said why
 MISTAKES = (UsageError, model.ModelError, java.JavaError, jars.JarsError, cluster.LabError, sizing.SizingError)
 
@@ -74,46 +71,44 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    wanted = parsed.model
-    parsed.live = sys.stdout.isatty()
-    parsed.model = "."  # stands in until the file is built: a mistake in the other flags should not wait for that
-    settings, given = from_namespace(parsed), dict(parsed.conf)
-    parsed.model = wanted
-    return (_run_in_lab if parsed.target == "lab" else _run_here)(parsed, settings, given=given)
+    job = image_job.from_flags(parsed, live=sys.stdout.isatty())
+    run = _run_in_lab if parsed.target == "lab" else _run_here
+    return run(job, dict(parsed.conf), explain=parsed.explain)
 
 
-def _run_here(parsed: argparse.Namespace, settings: Settings, *, given: Mapping[str, str]) -> int:
-    conf = targets.local([settings.input, settings.output], given)
-    if parsed.explain:
+def _run_here(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bool) -> int:
+    settings = job.settings
+    conf = targets.local([settings.input, settings.output], conf_overrides)
+    if explain:
         sys.stdout.write(targets.explain(conf))
         return 0
     java.find()
-    settings = replace(settings, model=str(_build(parsed).path))
+    settings = replace(settings, model=str(image_job.build_model(job).path))
     on_s3 = any(location.startswith("s3://") for location in (settings.input, settings.output))
     built, s3a = package.build(CACHE), jars.s3a_jars(CACHE) if on_s3 else ()
-    args = submit.arguments(built.archive, built.main, settings=settings, conf=conf, jars=s3a)
+    args = submit.arguments(built.archive, built.main, job_args=settings.to_args(), conf=conf, jars=s3a)
     return submit.run_local(args, conf, cache=CACHE, verbose=settings.verbose)
 
 
-def _run_in_lab(parsed: argparse.Namespace, settings: Settings, *, given: Mapping[str, str]) -> int:
+def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bool) -> int:
     """What can be wrong is looked at before a model is built or an image sent."""
-    if parsed.explain:
-        sys.stdout.write(
-            targets.explain(targets.lab(cluster.executors(cluster.paper(), given), given, verbose=settings.verbose))
-        )
+    settings = job.settings
+    if explain:
+        shape = cluster.executors(cluster.paper(), conf_overrides)
+        sys.stdout.write(targets.explain(targets.lab(shape, conf_overrides, verbose=settings.verbose)))
         return 0
     transfer.check(settings)
     lab = cluster.find()
     access = cluster.access(lab)
-    shape = cluster.executors(lab.nodes, given)
+    shape = cluster.executors(lab.nodes, conf_overrides)
     cluster.check(shape, lab.nodes)
-    built = _build(parsed).path
-    shipment = transfer.send(settings, package.build(CACHE), built, bucket=cluster.BUCKET, access=access)
+    built = image_job.build_model(job).path
+    artifacts = transfer.send(settings, package.build(CACHE), built, bucket=cluster.BUCKET, access=access)
     cluster.wait_for_cores(shape, lab)
-    conf = targets.lab(shape, given, verbose=settings.verbose)
-    code = submit.run_lab(submit.arguments(shipment.archive, shipment.main, settings=shipment.settings, conf=conf))
+    conf = targets.lab(shape, conf_overrides, verbose=settings.verbose)
+    code = submit.run_lab(submit.arguments(artifacts.archive, artifacts.main, job_args=artifacts.job_args, conf=conf))
     if code == 0:
-        report = transfer.bring_back(shipment, settings.output, default=ROOT / "out", access=access)
+        report = transfer.bring_back(artifacts.output, settings.output, default=ROOT / "out", access=access)
         links = {"here": os.path.relpath(report), **lab.pages}
         sys.stdout.write("".join(f"{name:<12}{text}\n" for name, text in links.items()))
     elif code not in ENDS:
@@ -125,21 +120,10 @@ def _run_in_lab(parsed: argparse.Namespace, settings: Settings, *, given: Mappin
     return code
 
 
-def _build(parsed: argparse.Namespace) -> model.BuiltModel:
-    return model.build(
-        parsed.model, weights=parsed.weights, image_size=parsed.image_size, cache=CACHE / "models", images=_pictures()
-    )
-
-
 def _setup(_: argparse.Namespace) -> int:
     java.find()
     java.make_archive(CACHE)
     return 0
-
-
-def _pictures() -> list[Path]:
-    """Two views a class of the sample, to compare a model's LiteRT file with its source on."""
-    return sorted(SAMPLE.glob("*/0_[01].jpg"))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 ENV_FILE = ROOT / ".env"
 COMPOSE = ("docker", "compose")  # in ROOT
 MASTER = "master"
-BUCKET, REGION = "s3://emrlab", "eu-west-3"
+BUCKET, REGION = "emrlab", "eu-west-3"
 COMMAND_TIMEOUT_S = 60
 # A lab that `make up` found healthy answers at once; cores of a run that was just stopped come back within seconds.
 ANSWER_S, FREE_S, POLL_S = 10.0, 20.0, 0.5

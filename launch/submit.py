@@ -13,7 +13,7 @@ from threading import Thread
 from launch import attend, cluster, java
 from launch.targets import Setting
 from pipeline import signals
-from pipeline.settings import REASON, Settings
+from pipeline.settings import REASON
 
 ATTEND = Path(attend.__file__).read_text()
 STOP_S = 15.0
@@ -23,13 +23,18 @@ REMARK = b"WARNING: Using incubator modules"  # Java's on every start of Spark 4
 
 
 def arguments(
-    archive: Path | str, main: Path | str, *, settings: Settings, conf: Iterable[Setting], jars: Sequence[Path] = ()
+    archive: Path | str,
+    main: Path | str,
+    *,
+    job_args: Sequence[str],
+    conf: Iterable[Setting],
+    jars: Sequence[Path] = (),
 ) -> list[str]:
-    """What follows `spark-submit`, on every target: `archive` is the zipped package, `main` starts it."""
+    """What follows `spark-submit`, on every target: `archive` is the zipped package, `main` takes `job_args`."""
     args = ["--name", "emrlab", "--py-files", str(archive)]
     if jars:
         args += ["--jars", ",".join(map(str, jars))]
-    return [*args, *conf_arguments(conf), str(main), *settings.to_args()]
+    return [*args, *conf_arguments(conf), str(main), *job_args]
 
 
 def conf_arguments(conf: Iterable[Setting]) -> list[str]:

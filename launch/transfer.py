@@ -20,13 +20,22 @@ REPORT, RUN = "report.html", "run.json"
 RESULTS = (REPORT, "predictions.csv", "metrics.json", RUN)  # what a person reads; the tables stay there
 
 
-@dataclass(frozen=True)
-class Shipment:
-    """The package's zip and the file to start, as URIs, and the settings with every location in S3."""
+@dataclass(frozen=True, kw_only=True)
+class JobArtifacts:
+    """A job as it lies in a bucket, ready for spark-submit on any cluster.
+
+    Attributes:
+        archive: URI of the package's zip.
+        main: URI of the file to start.
+        job_args: its command line, with every location in S3.
+        input, output: URIs below which it reads and writes.
+    """
 
     archive: str
     main: str
-    settings: Settings
+    job_args: tuple[str, ...]
+    input: str
+    output: str
 
 
 def check(settings: Settings) -> None:
@@ -87,16 +96,37 @@ def mark(cache: Path) -> str:
 
 
 def in_bucket(settings: Settings, bucket: str, *, owner: str = "") -> Settings:
-    """The settings with the places in `bucket` (`s3://name`) for which folders of this machine stand.
+    """The settings with the places in `bucket` (a name) for which folders of this machine stand.
 
     A folder `photos` goes to images/…/photos, and is what the job reads; the results meant for `out/run` go to
     results/…/run. See `place`.
     """
     source, target = (
-        location if _is_remote(location) else f"{bucket}/{kind}/{place(location, owner=owner)}"
+        location if _is_remote(location) else f"s3://{bucket}/{kind}/{place(location, owner=owner)}"
         for location, kind in ((settings.input, "images"), (settings.output, "results"))
     )
     return replace(settings, input=source, output=target)
+
+
+def locate(settings: Settings, package: Package, model: str, *, bucket: str, owner: str = "") -> JobArtifacts:
+    """Where `send` brings a job in `bucket`: package and model below artifacts/, under names that stand for content.
+
+    Args:
+        settings: of the job; folders of this machine stand for places in the bucket.
+        package: as it was built.
+        model: key of its file below artifacts/models/, like 0123456789ab/lite0-224.tflite.
+        bucket: its name.
+        owner: as of `place`.
+    """
+    folder = f"s3://{bucket}/artifacts/package/{package.sha256[:12]}"
+    placed = replace(in_bucket(settings, bucket, owner=owner), model=_model_uri(bucket, model))
+    return JobArtifacts(
+        archive=f"{folder}/{package.archive.name}",
+        main=f"{folder}/{package.main.name}",
+        job_args=tuple(placed.to_args()),
+        input=placed.input,
+        output=placed.output,
+    )
 
 
 def send(
@@ -108,34 +138,35 @@ def send(
     access: Access,
     owner: str = "",
     prune: bool = True,
-) -> Shipment:
+) -> JobArtifacts:
     """Bring package, model and photographs to their places in `bucket`, where they are not there yet.
 
-    Package and model lie below artifacts/, each under a name that stands for its content. With `prune` the place of the
-    photographs becomes the folder's mirror: objects there that the folder has not got are removed.
+    With `prune` the place of the photographs becomes the folder's mirror: objects there that the folder has not got are
+    removed.
 
     Raises:
         StorageError: something cannot be sent.
     """
-    place = f"{bucket}/artifacts/package/{package.sha256[:12]}"
-    archive, main = (f"{place}/{path.name}" for path in (package.archive, package.main))
-    built = f"{bucket}/artifacts/models/{sha256(model.read_bytes()).hexdigest()[:12]}/{model.name}"
-    for path, uri in ((package.archive, archive), (package.main, main), (model, built)):
-        storage.put(path, uri, access)
-    there = in_bucket(settings, bucket, owner=owner)
+    model_key = f"{sha256(model.read_bytes()).hexdigest()[:12]}/{model.name}"
+    artifacts = locate(settings, package, model_key, bucket=bucket, owner=owner)
+    storage.put(package.archive, artifacts.archive, access)
+    storage.put(package.main, artifacts.main, access)
+    storage.put(model, _model_uri(bucket, model_key), access)
     if not _is_remote(settings.input):
-        done = storage.mirror(Path(settings.input), there.input, access, live=settings.live, prune=prune)
-        removed = f", {done.removed:,} removed" * bool(done.removed)
-        if done.left:
-            first, why = min(done.left.items())
+        mirrored = storage.mirror(Path(settings.input), artifacts.input, access, live=settings.live, prune=prune)
+        removed = f", {mirrored.removed:,} removed" * bool(mirrored.removed)
+        if mirrored.left:
+            first, why = min(mirrored.left.items())
             source = escape(settings.input)
-            sys.stderr.write(f"warning: {len(done.left):,} of {source} stay behind, like {first}: {why}\n")
-        sys.stderr.write(f"{done.files:,} files in {there.input}: {done.sent:,} sent{removed}\n")
-    return Shipment(archive, main, replace(there, model=built))
+            sys.stderr.write(f"warning: {len(mirrored.left):,} of {source} stay behind, like {first}: {why}\n")
+        sys.stderr.write(f"{mirrored.files:,} files in {artifacts.input}: {mirrored.sent:,} sent{removed}\n")
+    return artifacts
 
 
-def bring_back(shipment: Shipment, output: str, *, default: Path, access: Access) -> Path:
-    """Fetch the results into the folder `output`, or of a run to `s3://b/r` the report into `default`/b/r.
+def bring_back(results: str, output: str, *, default: Path, access: Access) -> Path:
+    """Fetch the results at the URI `results` into the folder `output`.
+
+    Of a run whose `output` is `s3://b/r` itself, the report alone comes, into `default`/b/r.
 
     Returns:
         The report's path.
@@ -145,8 +176,12 @@ def bring_back(shipment: Shipment, output: str, *, default: Path, access: Access
     """
     here = not _is_remote(output)
     folder = Path(output) if here else default / output.removeprefix("s3://")
-    storage.fetch(shipment.settings.output, RESULTS if here else [REPORT], folder, access)
+    storage.fetch(results, RESULTS if here else [REPORT], folder, access)
     return folder / REPORT
+
+
+def _model_uri(bucket: str, key: str) -> str:
+    return f"s3://{bucket}/artifacts/models/{key}"
 
 
 def _strange(folder: Path) -> str | None:

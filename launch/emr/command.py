@@ -15,15 +15,13 @@ from lab import sizing
 from launch import cluster as docker
 from launch.options import add_model_arguments
 from pipeline import signals
-from pipeline.settings import Settings, UsageError, add_arguments, from_namespace
+from pipeline.settings import UsageError, add_arguments
 
 if TYPE_CHECKING:
-    from launch.emr.order import Order
+    from launch.emr.run_spec import RunSpec
 
 REGION = "eu-west-3"
 LAB = "emr-lab"
-# What stands in a plan for photographs in a bucket, which it may not list.
-PLANNED_IMAGES = 10_000
 
 Commands = "argparse._SubParsersAction[Any]"
 
@@ -116,36 +114,33 @@ def _guarded(command: Callable[[argparse.Namespace], int], parsed: argparse.Name
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from launch.emr import cost, order, run  # noqa: PLC0415
+    from launch.emr import cost, plan, preflight, run, run_spec, workload  # noqa: PLC0415
 
-    wanted = _order(parsed)
-    order.check(wanted)
-    wanted = order.preflight(wanted)
-    there = order.there(wanted)
-    if besides := order.others(wanted, there):
-        sys.stderr.write(f"warning: {order.remark(wanted, besides)}\n")
-    found = order.amount(wanted, there)
-    expected = order.estimate(wanted, found)
-    sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
-    cost.check(expected, max_usd=wanted.max_usd)
-    if not (parsed.yes or wanted.in_lab or _agrees("run it?")):
+    spec = _run_spec(parsed)
+    run_spec.check(spec)
+    spec = preflight.preflight(spec)
+    stored = workload.stored_objects(spec)
+    if extra := workload.extra_objects(spec, stored):
+        sys.stderr.write(f"warning: {workload.extra_objects_warning(spec, extra)}\n")
+    expected = plan.estimate(spec, workload.measure(spec, stored))
+    sys.stdout.write(cost.words(expected, in_lab=spec.in_lab))
+    cost.check(expected, max_usd=spec.max_usd)
+    if not (parsed.yes or spec.in_lab or _agrees("run it?")):
         return 2
-    return run.run(wanted, expected, show=_clock())
+    return run.run(spec, expected, show=_clock())
 
 
 def _plan(parsed: argparse.Namespace) -> int:
-    from launch.emr import cost, order, plan  # noqa: PLC0415
+    from launch.emr import cost, plan, run_spec, workload  # noqa: PLC0415
 
-    wanted = _order(parsed)
-    order.check(wanted)
-    local = not wanted.settings.input.startswith("s3://")
-    found = order.amount(wanted, {}) if local else order.Amount(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
-    expected = order.estimate(wanted, found)
-    sys.stdout.write(plan.text(wanted, expected))
-    if not local:
-        sys.stdout.write(f"# The estimate, for {PLANNED_IMAGES:,} photographs: a plan does not look into the bucket\n")
-    sys.stdout.write(cost.words(expected, in_lab=wanted.in_lab))
-    cost.check(expected, max_usd=wanted.max_usd)
+    spec = _run_spec(parsed)
+    run_spec.check(spec)
+    expected = plan.estimate(spec, workload.planned(spec))
+    sys.stdout.write(plan.text(spec, expected))
+    if spec.job.settings.input.startswith("s3://"):
+        sys.stdout.write(f"# The estimate, for {expected.images:,} photographs: a plan does not look into the bucket\n")
+    sys.stdout.write(cost.words(expected, in_lab=spec.in_lab))
+    cost.check(expected, max_usd=spec.max_usd)
     return 0
 
 
@@ -200,12 +195,12 @@ def _down(parsed: argparse.Namespace) -> int:
 
 
 def _setup(parsed: argparse.Namespace) -> int:
-    from launch.emr import account, order  # noqa: PLC0415
+    from launch.emr import account, run_spec  # noqa: PLC0415
 
     if (parsed.budget_usd is None) != (parsed.email is None):
         raise UsageError("--budget-usd and --email belong together; give both or none")
     bucket = _bucket(parsed)
-    order.check_bucket(bucket)
+    run_spec.check_bucket(bucket)
     wanted = account.Wanted(
         bucket=bucket,
         region=parsed.region,
@@ -229,11 +224,11 @@ def _prices(parsed: argparse.Namespace) -> int:
 
 
 def _history(parsed: argparse.Namespace) -> int:
-    from launch.emr import aws, history, order  # noqa: PLC0415
+    from launch.emr import aws, history, run_spec  # noqa: PLC0415
 
     bucket = _bucket(parsed)
-    order.check_bucket(bucket)
-    folder = order.OUT / "history" / bucket
+    run_spec.check_bucket(bucket)
+    folder = run_spec.OUT / "history" / bucket
     logs = history.fetch(aws.client("s3", parsed.region), bucket, folder, show=_print)
     _print(f"{logs:,} files of event logs are in {os.path.relpath(folder)}")
     try:
@@ -243,11 +238,11 @@ def _history(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _order(parsed: argparse.Namespace) -> Order:
-    from launch import cluster as docker  # noqa: PLC0415
+def _run_spec(parsed: argparse.Namespace) -> RunSpec:
+    from launch import image_job  # noqa: PLC0415
     from launch.emr import release  # noqa: PLC0415
-    from launch.emr.order import Order  # noqa: PLC0415
     from launch.emr.request import Cluster  # noqa: PLC0415
+    from launch.emr.run_spec import RunSpec  # noqa: PLC0415
 
     label = release.find(parsed.release)
     if words := release.warning(label, date.today()):
@@ -263,16 +258,13 @@ def _order(parsed: argparse.Namespace) -> Order:
         keep=parsed.keep,
         node=docker.rehearsed(parsed.instance_type) if parsed.target == LAB else None,
     )
-    return Order(
+    return RunSpec(
         cluster=cluster,
         release=label,
-        existing=parsed.cluster,
+        cluster_id=parsed.cluster,
         in_lab=parsed.target == LAB,
-        settings=_settings(parsed),
-        model=parsed.model,
-        weights=parsed.weights,
-        image_size=parsed.image_size,
-        given=dict(parsed.conf),
+        job=image_job.from_flags(parsed, live=False),
+        conf_overrides=dict(parsed.conf),
         max_usd=parsed.max_usd,
     )
 
@@ -281,13 +273,8 @@ def _bucket(parsed: argparse.Namespace) -> str:
     if parsed.bucket:
         return str(parsed.bucket)
     if parsed.target == LAB:
-        return docker.BUCKET.removeprefix("s3://")
+        return docker.BUCKET
     raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
-
-
-def _settings(parsed: argparse.Namespace) -> Settings:
-    """The job's settings; the model's place in them is filled in when its file is built."""
-    return from_namespace(argparse.Namespace(**{**vars(parsed), "model": ".", "live": False}))
 
 
 def _agrees(question: str) -> bool:

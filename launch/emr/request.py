@@ -58,7 +58,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Artifacts:
+class NodeArtifacts:
     """What the nodes need from the bucket: URIs, and the digest that they check."""
 
     wheelhouse: str
@@ -66,7 +66,7 @@ class Artifacts:
     bootstrap: str
 
 
-def run_job_flow(cluster: Cluster, artifacts: Artifacts, *, python: str, step: dict[str, Any]) -> dict[str, Any]:
+def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, step: dict[str, Any]) -> dict[str, Any]:
     """The arguments of boto3's `run_job_flow`.
 
     Args:
@@ -134,17 +134,17 @@ def applications(release: str) -> tuple[str, ...]:
     return ("Spark",) if release.startswith("emr-spark-") else ("Hadoop", "Spark")
 
 
-def executors(cluster: Cluster, given: Mapping[str, str]) -> sizing.Executors:
-    """The executors that fill the nodes, as YARN counts; `given` settings override.
+def executors(cluster: Cluster, conf_overrides: Mapping[str, str]) -> sizing.Executors:
+    """The executors that fill the nodes, as YARN counts; `conf_overrides` come before ours.
 
     Raises:
-        SizingError: the instance type is not known, or what is given does not fit.
-        LabError: a given value is no number.
+        SizingError: the instance type is not known, or an override does not fit.
+        LabError: an override's value is no number.
     """
     node = cluster.node or sizing.instance(cluster.instance_type)
-    wanted = docker.executors(docker.Nodes(cluster.workers, node), given)
-    sizing.check(wanted, node, workers=cluster.workers)
-    return wanted
+    shape = docker.executors(docker.Nodes(cluster.workers, node), conf_overrides)
+    sizing.check(shape, node, workers=cluster.workers)
+    return shape
 
 
 def security_configuration(own_key: str | None) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
 from launch.__main__ import main
-from launch.emr import follow, run, wheelhouse
-from launch.emr.order import Order
+from launch.emr import follow, run_spec, wheelhouse
 from launch.emr.release import Release
 from launch.emr.request import Cluster
+from launch.emr.run_spec import RunSpec
+from launch.image_job import ImageJob
 from launch.model import BuiltModel
 from pipeline.settings import Settings
 from tests import pictures
@@ -125,8 +126,8 @@ def stubs(keys, monkeypatch) -> Stubs:
 
 
 @pytest.fixture
-def make_order(tmp_path) -> Callable[..., Order]:
-    def make(**changes: Any) -> Order:
+def make_spec(tmp_path) -> Callable[..., RunSpec]:
+    def make(**changes: Any) -> RunSpec:
         cluster = Cluster(
             bucket=changes.pop("bucket", BUCKET),
             region=REGION,
@@ -138,19 +139,16 @@ def make_order(tmp_path) -> Callable[..., Order]:
             output=changes.pop("output", f"s3://{BUCKET}/results/fruits"),
             model=".",
         )
-        wanted: dict[str, Any] = {
+        usual: dict[str, Any] = {
             "cluster": cluster,
             "release": RELEASE,
-            "existing": None,
+            "cluster_id": None,
             "in_lab": False,
-            "settings": settings,
-            "model": "lite0",
-            "weights": None,
-            "image_size": 224,
-            "given": {},
+            "job": ImageJob(settings=settings, model="lite0", weights=None, image_size=224),
+            "conf_overrides": {},
             "max_usd": 5.0,
         }
-        return Order(**{**wanted, **changes})
+        return RunSpec(**{**usual, **changes})
 
     return make
 
@@ -181,7 +179,7 @@ def ready(amazon, launch, monkeypatch, tmp_path):
     monkeypatch.setattr("launch.model.build", lambda *_, **__: built)
     monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: wheelhouse.Wheelhouse(wheels, "ab" * 32))
     monkeypatch.setattr(follow, "INTERVAL_S", (0.02, 0.05))
-    monkeypatch.setattr(run, "OUT", tmp_path / "out")
+    monkeypatch.setattr(run_spec, "OUT", tmp_path / "out")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # of the user's own, which must not matter
 
 

@@ -11,7 +11,7 @@ import boto3
 from moto.emr.models import emr_backends
 
 from launch import transfer
-from launch.emr.order import CACHE
+from launch.image_job import CACHE
 from pipeline.settings import from_args
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 

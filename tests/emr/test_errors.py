@@ -16,7 +16,8 @@ from botocore.exceptions import (
 )
 
 from launch import cluster
-from launch.emr import aws, order
+from launch.emr import aws, run_spec
+from launch.emr.preflight import preflight
 from pipeline.settings import UsageError
 from tests.emr.conftest import ACCOUNT, BUCKET
 
@@ -150,7 +151,7 @@ def location(stubs, region):
     stubs.answer("s3", "get_bucket_location", {"LocationConstraint": region}, expected)
 
 
-def test_the_checks_come_in_order_and_find_the_subnets(stubs, make_order):
+def test_the_checks_come_in_order_and_find_the_subnets(stubs, make_spec):
     identity(stubs)
     location(stubs, "eu-west-3")
     ready = [{"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}]
@@ -163,7 +164,7 @@ def test_the_checks_come_in_order_and_find_the_subnets(stubs, make_order):
         "Filters": [{"Name": "instance-type", "Values": ["m5.xlarge"]}],
     }
     stubs.answer("ec2", "describe_instance_type_offerings", offered, wanted)
-    assert order.preflight(make_order()).cluster.subnets == ("subnet-0a",)
+    assert preflight(make_spec()).cluster.subnets == ("subnet-0a",)
     stubs.assert_all_asked()
 
 
@@ -171,64 +172,64 @@ def plan(stubs, **state):
     stubs.answer("freetier", "get_account_plan_state", {"accountId": ACCOUNT, "accountPlanStatus": "ACTIVE", **state})
 
 
-def test_an_account_on_the_free_plan_is_told_before_the_price(stubs, make_order):
+def test_an_account_on_the_free_plan_is_told_before_the_price(stubs, make_spec):
     identity(stubs)
     location(stubs, "eu-west-3")
     plan(stubs, accountPlanType="FREE")
     with pytest.raises(UsageError, match=r"the account is on AWS's Free plan, .*; upgrade it under Billing") as failed:
-        order.preflight(make_order(subnets=("subnet-0a",)))
+        preflight(make_spec(subnets=("subnet-0a",)))
     assert len(str(failed.value).splitlines()) == 1
     stubs.assert_all_asked()
 
 
 @pytest.mark.parametrize("code", [None, "AccessDeniedException", "ResourceNotFoundException", "ThrottlingException"])
-def test_who_pays_and_who_may_not_ask_for_the_plan_runs(stubs, make_order, code):
+def test_who_pays_and_who_may_not_ask_for_the_plan_runs(stubs, make_spec, code):
     identity(stubs)
     location(stubs, "eu-west-3")
     if code is None:
         plan(stubs, accountPlanType="PAID")
     else:
         stubs.refuse("freetier", "get_account_plan_state", code)
-    assert order.preflight(make_order(subnets=("subnet-0a",))).cluster.subnets == ("subnet-0a",)
+    assert preflight(make_spec(subnets=("subnet-0a",))).cluster.subnets == ("subnet-0a",)
     stubs.assert_all_asked()
 
 
-def test_a_rehearsal_and_a_cluster_that_runs_need_no_plan(stubs, make_order):
+def test_a_rehearsal_and_a_cluster_that_runs_need_no_plan(stubs, make_spec):
     stubs.answer("s3", "get_bucket_location", {"LocationConstraint": "eu-west-3"})
-    assert order.preflight(make_order(in_lab=True)).in_lab
+    assert preflight(make_spec(in_lab=True)).in_lab
     assert "freetier" not in stubs.made
 
 
-def test_a_bucket_in_another_region_names_that_region(stubs, make_order):
+def test_a_bucket_in_another_region_names_that_region(stubs, make_spec):
     identity(stubs)
     location(stubs, "eu-west-1")
     with pytest.raises(UsageError, match="is in eu-west-1, the cluster would be in eu-west-3; give REGION=eu-west-1"):
-        order.preflight(make_order())
+        preflight(make_spec())
 
 
-def test_the_oldest_regions_have_names_of_their_own(stubs, make_order):
+def test_the_oldest_regions_have_names_of_their_own(stubs, make_spec):
     for answer, region in (("EU", "eu-west-1"), ("", "us-east-1")):
         identity(stubs)
         expected = {"Bucket": BUCKET, "ExpectedBucketOwner": ACCOUNT}
         stubs.answer("s3", "get_bucket_location", {"LocationConstraint": answer} if answer else {}, expected)
         with pytest.raises(UsageError, match=f"give REGION={region}"):
-            order.preflight(make_order())
+            preflight(make_spec())
 
 
-def test_another_accounts_bucket_is_told_from_a_missing_right(stubs, make_order):
+def test_another_accounts_bucket_is_told_from_a_missing_right(stubs, make_spec):
     identity(stubs)
     stubs.refuse("s3", "get_bucket_location", "AccessDenied", "Access Denied", 403)
     with pytest.raises(UsageError, match="belongs to another account, or this key has no right to it"):
-        order.preflight(make_order())
+        preflight(make_spec())
 
 
-def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_order):
+def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_spec):
     identity(stubs)
     location(stubs, "eu-west-3")
     for _ in ("ours", "of the default network"):
         stubs.answer("ec2", "describe_subnets", {"Subnets": []})
     with pytest.raises(UsageError, match="no subnet of eu-west-3 is ready for clusters; run python"):
-        order.preflight(make_order())
+        preflight(make_spec())
 
 
 @pytest.mark.parametrize(
@@ -238,16 +239,16 @@ def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_order):
         ({"emrlab": "true", "emrlab-nodes": "2 x m5.xlarge"}, "TERMINATED", "CLUSTER=j-1 is terminated"),
     ],
 )
-def test_only_a_cluster_of_ours_that_lives_takes_a_step(stubs, make_order, tags, state, words):
+def test_only_a_cluster_of_ours_that_lives_takes_a_step(stubs, make_spec, tags, state, words):
     identity(stubs)
     location(stubs, "eu-west-3")
     described = {"Id": "j-1", "Status": {"State": state}, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
     stubs.answer("emr", "describe_cluster", {"Cluster": described}, {"ClusterId": "j-1"})
     with pytest.raises(UsageError, match=words):
-        order.preflight(make_order(existing="j-1"))
+        preflight(make_spec(cluster_id="j-1"))
 
 
-def test_a_kept_cluster_is_known_by_its_tags(stubs, make_order):
+def test_a_kept_cluster_is_known_by_its_tags(stubs, make_spec):
     identity(stubs)
     location(stubs, "eu-west-3")
     tags = {"emrlab": "true", "emrlab-nodes": "4 x r5.xlarge"}
@@ -257,14 +258,14 @@ def test_a_kept_cluster_is_known_by_its_tags(stubs, make_order):
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
     stubs.answer("emr", "describe_cluster", {"Cluster": described})
-    found = order.preflight(make_order(existing="j-1")).cluster
+    found = preflight(make_spec(cluster_id="j-1")).cluster
     assert (found.workers, found.instance_type, found.release) == (4, "r5.xlarge", "emr-7.14.0")
 
 
 @pytest.mark.parametrize("name", ["Mine", "s3://mine", "a", "a..b", "-a-", "a_b", "x" * 64])
-def test_a_name_that_no_bucket_can_have_is_told_at_once(make_order, name):
+def test_a_name_that_no_bucket_can_have_is_told_at_once(make_spec, name):
     with pytest.raises(UsageError, match=r"is no valid name; 3 to 63 of a-z"):
-        order.check(make_order(bucket=name))
+        run_spec.check(make_spec(bucket=name))
 
 
 @pytest.mark.parametrize(
@@ -279,9 +280,9 @@ def test_a_name_that_no_bucket_can_have_is_told_at_once(make_order, name):
         ({"input": "/no/such/folder"}, "no such folder"),
     ],
 )
-def test_places_that_the_nodes_may_not_use_are_told_at_once(make_order, changes, words):
+def test_places_that_the_nodes_may_not_use_are_told_at_once(make_spec, changes, words):
     with pytest.raises(UsageError, match=words):
-        order.check(make_order(**changes))
+        run_spec.check(make_spec(**changes))
 
 
 def test_a_custom_endpoint_is_spared_the_checksums_it_may_not_know(keys, monkeypatch):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from launch.emr import aws, once, run
+from launch.emr import aws, once, steps
 from launch.emr.follow import Clients
 from tests.emr.conftest import BUCKET, REGION
 from tests.emr.machinery import ENDING, Machinery
@@ -226,8 +226,8 @@ def test_what_ctrl_c_left_on_its_way_is_ended(ready, network, keys):
 
 
 def test_a_cluster_that_lists_no_step_is_ended_with_one_line(ready, network, launch, run_args, monkeypatch):
-    monkeypatch.setattr(run, "LISTED_S", 0.2)
-    monkeypatch.setattr(run, "LISTED_PAUSE_S", 0.05)
+    monkeypatch.setattr(steps, "LISTED_S", 0.2)
+    monkeypatch.setattr(steps, "LISTED_PAUSE_S", 0.05)
     network.fault = lambda call, forward: answer(b'{"Steps": []}') if call == "ListSteps" else forward()
     code, _, error = launch(*run_args)
     (name, state), *_ = clusters().items()
@@ -241,7 +241,7 @@ def test_a_cluster_that_lists_no_step_is_ended_with_one_line(ready, network, lau
 
 
 def test_a_step_that_is_listed_late_is_waited_for(ready, network, launch, run_args, monkeypatch):
-    monkeypatch.setattr(run, "LISTED_PAUSE_S", 0.05)
+    monkeypatch.setattr(steps, "LISTED_PAUSE_S", 0.05)
     late = answer(b'{"Steps": []}')
     network.fault = lambda call, forward: (
         late if call == "ListSteps" and network.calls.count("ListSteps") <= 2 else forward()

@@ -12,7 +12,7 @@ from botocore.validate import ParamValidator
 from lab import sizing
 from launch import submit, targets
 from launch.emr import request
-from launch.emr.request import Artifacts, Cluster
+from launch.emr.request import Cluster, NodeArtifacts
 from pipeline.settings import Settings, from_args
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ SETTINGS = Settings(
     output="s3://bucket/results/fruits",
     model="s3://bucket/artifacts/models/0123/lite0.tflite",
 )
-ARTIFACTS = Artifacts(
+ARTIFACTS = NodeArtifacts(
     wheelhouse="s3://bucket/artifacts/wheelhouse/wheelhouse-0123.tar",
     wheelhouse_sha256="0123",
     bootstrap="s3://bucket/artifacts/bootstrap/bootstrap-4567.sh",
@@ -45,7 +45,7 @@ def settings(cluster, given=None):
 
 def asked(cluster):
     arguments = submit.arguments(
-        "s3://bucket/pipeline.zip", "s3://bucket/main.py", settings=SETTINGS, conf=settings(cluster)
+        "s3://bucket/pipeline.zip", "s3://bucket/main.py", job_args=SETTINGS.to_args(), conf=settings(cluster)
     )
     step = request.spark_step(arguments, keep=cluster.keep, limit_s=1234)
     return request.run_job_flow(cluster, ARTIFACTS, python="3.11", step=step)

@@ -177,8 +177,8 @@ def test_the_deadline_goes_on_while_the_machine_sleeps(monkeypatch):
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_the_step_ends_within_what_is_paid_and_not_before_its_work(make_order, running):
-    cluster = make_order().cluster
+def test_the_step_ends_within_what_is_paid_and_not_before_its_work(make_spec, running):
+    cluster = make_spec().cluster
     rate = cost.Rate(images_s=50.0, model="lite0", image_size=224, source="here")
     found = cost.estimate(cluster, rate, images=100_000, size_bytes=0, uploads=100_000, running=running)
     for max_usd in (found.usd, 5.0):

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from launch import jars, java, package, submit, targets
-from launch.__main__ import CACHE
+from launch.image_job import CACHE
 from pipeline import results, store
 from pipeline.settings import Settings
 from tests import contract, pictures
@@ -46,7 +46,9 @@ class Driver:
                 patch.setenv(name, value)
             conf = targets.local([self.settings.input])
             built = package.build(CACHE)
-            args = submit.arguments(built.archive, DRIVER, settings=self.settings, conf=conf, jars=jars.s3a_jars(CACHE))
+            args = submit.arguments(
+                built.archive, DRIVER, job_args=self.settings.to_args(), conf=conf, jars=jars.s3a_jars(CACHE)
+            )
             archive = java.archive_path(CACHE)
             command = java.command(args, memory="1g", archive=archive if archive.exists() else None, verbose=False)
             self.process = subprocess.Popen(

@@ -13,7 +13,7 @@ import obstore
 import pytest
 
 from launch import __main__ as cli
-from launch import cluster, package, storage, submit, transfer
+from launch import cluster, image_job, package, storage, submit, transfer
 from pipeline.settings import from_args
 
 DOCKER = """#!{python}
@@ -128,7 +128,7 @@ def test_a_folder_goes_there_and_the_results_come_back(lab, call, photos, tmp_pa
     assert settings.seed == 7
     sent = {f"s3://emrlab/{key}" for key in keys(client)}
     assert {archive, main, settings.model, f"{settings.input}/Class 0/0_0.jpg"} <= sent
-    built = package.build(cli.CACHE)
+    built = package.build(image_job.CACHE)
     body = client.get_object(Bucket="emrlab", Key=archive.removeprefix("s3://emrlab/"))["Body"].read()
     assert body == built.archive.read_bytes(), "the same bytes as on this machine"
     assert settings.model.rpartition("/")[2].startswith("small-32-"), "the model keeps its name for the report"

@@ -82,7 +82,7 @@ def test_the_argument_list_gives_the_job_its_settings_back(tmp_path):
     settings = Settings(input="/in", output="/out", model="/m.tflite", components=3)
     built = package.build(tmp_path)
     jars = [Path("/a.jar"), Path("/b.jar")]
-    args = submit.arguments(built.archive, built.main, settings=settings, conf=targets.local([]), jars=jars)
+    args = submit.arguments(built.archive, built.main, job_args=settings.to_args(), conf=targets.local([]), jars=jars)
     assert from_args(args[args.index(str(built.main)) + 1 :]) == settings
     assert args[args.index("--jars") + 1] == "/a.jar,/b.jar"
     assert args[args.index("--py-files") + 1] == str(built.archive)

@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from launch.emr.request import Artifacts, Cluster, run_job_flow
+from launch.emr.request import Cluster, NodeArtifacts, run_job_flow
 from tests.unit.fake_nodes import LABEL, Fake, action, step
 
 MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
@@ -123,7 +123,7 @@ def test_instance_groups(lab: Fake):
 
 def test_the_nodes_that_emr_run_asks_for(lab: Fake):
     wanted = Cluster(bucket="bucket", region="eu-west-3", release=LABEL)
-    artifacts = Artifacts(wheelhouse="s3://bucket/w.tar", wheelhouse_sha256="01", bootstrap="s3://bucket/b.sh")
+    artifacts = NodeArtifacts(wheelhouse="s3://bucket/w.tar", wheelhouse_sha256="01", bootstrap="s3://bucket/b.sh")
     asked = run_job_flow(wanted, artifacts, python="3.11", step=step("one", "true"))
     cluster = lab.start(Instances={**asked["Instances"], "KeepJobFlowAliveWhenNoSteps": True})
     lab.wait(cluster, "WAITING")

@@ -1,0 +1,96 @@
+"""What a run needs in its bucket: the job, and the packages of the nodes; built here, and brought there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from launch import image_job, package, storage, transfer
+from launch.emr import run_spec, wheelhouse
+from launch.emr.request import NodeArtifacts
+from launch.emr.run_spec import RunSpec
+from launch.emr.wheelhouse import Wheelhouse
+from launch.image_job import CACHE
+from launch.model import BuiltModel
+from launch.package import Package
+from launch.storage import Access
+from launch.transfer import JobArtifacts
+
+UNKNOWN_SHA256 = "SHA256"  # in a plan, of what only a run builds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """The files of a run, on this machine."""
+
+    model: BuiltModel
+    package: Package
+    wheelhouse: Wheelhouse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """The same in the bucket: what spark-submit is given, and what the nodes install first."""
+
+    job: JobArtifacts
+    nodes: NodeArtifacts
+
+
+def build(spec: RunSpec) -> Built:
+    """Build model, package and wheelhouse, where the cache has not got them.
+
+    Raises:
+        ModelError, WheelhouseError: one of them cannot be had.
+        OSError: the cache cannot be written.
+    """
+    return Built(
+        model=image_job.build_model(spec.job),
+        package=package.build(CACHE),
+        wheelhouse=wheelhouse.build(CACHE, machine=_machine(spec), python=spec.release.python),
+    )
+
+
+def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
+    """Bring everything to its place in the bucket, where it is not there yet; the photographs, too.
+
+    Raises:
+        StorageError: something cannot be sent.
+    """
+    job = transfer.send(
+        spec.job.settings,
+        built.package,
+        built.model.path,
+        bucket=spec.cluster.bucket,
+        access=access,
+        owner=run_spec.owner(spec),
+        prune=spec.in_lab,
+    )
+    nodes = _node_artifacts(spec.cluster.bucket, built.wheelhouse.sha256)
+    storage.put(built.wheelhouse.path, nodes.wheelhouse, access)
+    storage.put(wheelhouse.BOOTSTRAP, nodes.bootstrap, access)
+    return Artifacts(job=job, nodes=nodes)
+
+
+def planned(spec: RunSpec) -> Artifacts:
+    """Where `send` would bring everything, with a word in capitals for the digest of what is not built yet."""
+    job, bucket = spec.job, spec.cluster.bucket
+    model_key = f"{UNKNOWN_SHA256}/{job.model}-{job.image_size}.tflite"
+    wheels = wheelhouse.find(CACHE, machine=_machine(spec), python=spec.release.python)
+    return Artifacts(
+        job=transfer.locate(job.settings, package.build(CACHE), model_key, bucket=bucket, owner=run_spec.owner(spec)),
+        nodes=_node_artifacts(bucket, wheels.sha256 if wheels else UNKNOWN_SHA256),
+    )
+
+
+def _node_artifacts(bucket: str, wheelhouse_sha256: str) -> NodeArtifacts:
+    """Under names that stand for their content."""
+    script = hashlib.sha256(wheelhouse.BOOTSTRAP.read_bytes()).hexdigest()
+    return NodeArtifacts(
+        wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{wheelhouse_sha256[:12]}.tar",
+        wheelhouse_sha256=wheelhouse_sha256,
+        bootstrap=f"s3://{bucket}/artifacts/bootstrap/bootstrap-{script[:12]}.sh",
+    )
+
+
+def _machine(spec: RunSpec) -> str:
+    return wheelhouse.architecture(spec.cluster.instance_type)

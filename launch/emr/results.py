@@ -1,0 +1,85 @@
+"""What a run came to: the job's own record, the time and the money, and the record of the run on EMR."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launch import transfer
+from launch.emr import aws, cost, follow, logs
+from launch.emr.cost import Estimate
+from launch.emr.follow import Clients, Show, Step
+from launch.emr.run_spec import RunSpec
+
+RECORD = "emr.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """Minutes from the start, and dollars at list prices."""
+
+    minutes: float
+    usd: float
+
+
+def job_record(s3: Any, output: str) -> dict[str, Any]:
+    """The job's own record of the run whose results lie at the URI `output`; empty where there is none.
+
+    Raises:
+        ClientError, BotoCoreError: S3 refuses.
+    """
+    record: dict[str, Any] = json.loads(logs.read(s3, f"{output}/{transfer.RUN}") or "{}")
+    return record
+
+
+def bill(spec: RunSpec, step: Step, *, started: datetime, clients: Clients, show: Show) -> Bill:
+    """Wait until a one-shot cluster bills no more; what the run came to.
+
+    Raises:
+        EmrError: the cluster does not end.
+        ClientError, BotoCoreError: AWS refuses.
+    """
+    if spec.cluster_stays:
+        minutes = (datetime.now(UTC) - started).total_seconds() / 60
+        usd = minutes / 60 * cost.hour_usd(spec.cluster)
+        show(f"cluster {step.cluster} stays for ten idle minutes: CLUSTER={step.cluster}")
+    else:
+        state = follow.wait_ended(clients, step.cluster, show=show)
+        instances = list(aws.pages(clients.emr, "list_instances", "Instances", ClusterId=step.cluster))
+        now = datetime.now(UTC)
+        usd = cost.actual_usd(spec.cluster, instances, now=now)
+        minutes = (now - started).total_seconds() / 60
+        show(f"cluster {step.cluster} is {state.lower()}")
+    return Bill(minutes=round(minutes, 2), usd=round(usd, 4))
+
+
+def write_record(
+    folder: Path,
+    spec: RunSpec,
+    step: Step,
+    *,
+    started: datetime,
+    agreed: Estimate,
+    actual: Bill,
+    wheelhouse_sha256: str,
+) -> None:
+    """Write RECORD into the results' `folder` on this machine.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    record = {
+        "cluster": step.cluster,
+        "step": step.step,
+        "started": started.isoformat(timespec="seconds"),
+        "release": spec.release.label,
+        "nodes": agreed.nodes,
+        "estimated": agreed.as_json(),
+        "actual": {"minutes": actual.minutes, "usd": actual.usd},
+        "billed": not spec.in_lab,
+        "wheelhouse": wheelhouse_sha256,
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,82 @@
+"""What a user asks of EMR: one job, on one cluster, for so much money; checked by itself, without a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import transfer
+from launch.emr import request
+from launch.emr.release import Release
+from launch.emr.request import Cluster
+from launch.image_job import CACHE, ROOT, ImageJob
+from pipeline.settings import UsageError
+
+OUT: Path = ROOT / "out"
+BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run on EMR.
+
+    Attributes:
+        cluster: that is to be started, or what is known of the one that runs already. Its bucket is the run's.
+        release: of the cluster.
+        cluster_id: of a cluster that runs already, or None.
+        in_lab: the endpoint is the lab's: no account, no bill.
+        job: what runs there; folders of this machine stand for places in the bucket.
+        conf_overrides: Spark settings in place of ours.
+        max_usd: what the run may cost.
+    """
+
+    cluster: Cluster
+    release: Release
+    cluster_id: str | None
+    in_lab: bool
+    job: ImageJob
+    conf_overrides: Mapping[str, str]
+    max_usd: float
+
+    @property
+    def cluster_stays(self) -> bool:
+        """Whether the cluster is there for other steps, too, and ends when it is idle."""
+        return self.cluster.keep or self.cluster_id is not None
+
+
+def owner(spec: RunSpec) -> str:
+    """Whose places in the bucket are meant: the lab's bucket is this machine's own, others may use AWS's too.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    return "" if spec.in_lab else transfer.mark(CACHE)
+
+
+def check(spec: RunSpec) -> None:
+    """See that what is asked for can be, without a call to AWS.
+
+    Raises:
+        UsageError: a location lies where the nodes may not read or write, or the bucket's name cannot be.
+        SizingError, LabError: the executors do not fit.
+    """
+    bucket, settings = spec.cluster.bucket, spec.job.settings
+    check_bucket(bucket)
+    transfer.check(settings)
+    places = (("--input", settings.input, "images"), ("--output", settings.output, "results"))
+    for flag, location, folder in places:
+        if location.startswith("s3://") and not location.startswith(f"s3://{bucket}/{folder}/"):
+            raise UsageError(f"{flag} {location}: the nodes may use s3://{bucket}/{folder}/…; choose a place there")
+    request.executors(spec.cluster, spec.conf_overrides)
+
+
+def check_bucket(name: str) -> None:
+    """See that S3 would take the bucket's name.
+
+    Raises:
+        UsageError: it would not.
+    """
+    if not BUCKET_NAME.fullmatch(name):
+        raise UsageError(f"BUCKET={name} is no valid name; 3 to 63 of a-z, 0-9, - and ., and no s3:// before it")
