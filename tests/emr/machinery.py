@@ -69,8 +69,9 @@ def put(prefix, *names):
 class Machinery:
     """What Amazon does with the clusters of moto, on a thread: bootstrap, step, logs, results, end."""
 
-    def __init__(self, ending="COMPLETED", stderr="", results=True, stop_at=None):
+    def __init__(self, ending="COMPLETED", stderr="", results=True, stop_at=None, running_s=0.2):
         self.ending, self.stderr, self.results, self.stop_at = ending, stderr, results, stop_at
+        self.running_s = running_s
         self.s3 = boto3.client("s3", region_name=REGION)
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.work, daemon=True)
@@ -103,7 +104,7 @@ class Machinery:
         if self.stop_at:
             self.stop_at()
             return
-        time.sleep(0.2)
+        time.sleep(self.running_s)
         self.log(name, step.id, self.stderr)
         if self.ending == "COMPLETED" and self.results:
             bucket, _, prefix = settings.output.removeprefix("s3://").partition("/")

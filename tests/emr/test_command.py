@@ -30,7 +30,7 @@ def clusters():
 
 
 def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_args, photos, tmp_path):
-    with Machinery() as amazon:
+    with Machinery(running_s=3) as amazon:
         code, out, error = launch(*run_args)
     assert (code, error.splitlines()[-1]) == (0, f"6 files in s3://{BUCKET}/{place(photos)}: 6 sent")
     assert out.startswith("estimate    $0.")
