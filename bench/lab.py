@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from base import env_files, paths
 from bench import photos
 from bench.job import IMAGE_SIZE
-from lab import credentials
 from launch import cluster, storage
 
 IMAGES = 20_160
@@ -87,7 +87,7 @@ def _run(target: str, access: storage.Access, *, environment: Mapping[str, str] 
 
 def _job_key() -> dict[str, str]:
     """For the local run the key that the job has in the lab."""
-    keys = credentials.read(credentials.ENV_FILE)
+    keys = env_files.read(paths.ENV_FILE)
     return {f"AWS_{part}": keys[f"JOB_{part}"] for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")} | {
         "AWS_REGION": cluster.REGION
     }

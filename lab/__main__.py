@@ -7,22 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from base import command_line, compose, paths
+from base.errors import EmrlabError, UsageError
 from lab import credentials, docker, doctor, releases, sbom, sizing
-from lab.up import LabError, up
-
-
-class UsageError(Exception):
-    """A mistake of the user: one line with the fix. Exit code 2."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage text above it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError with argparse's own words."""
-        raise UsageError(f"{message}; --help lists the options")
+from lab.up import up
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,21 +19,17 @@ def main(argv: Sequence[str]) -> int:
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))
-    except (UsageError, releases.ReleaseError, sizing.SizingError, credentials.CredentialsError) as error:
-        return _fail(2, str(error))
-    except LabError as error:
-        return _fail(1, str(error))
-    except docker.DockerError as error:
-        return _fail(1, docker.telling_line(str(error)))
-    except OSError as error:
-        return _fail(1, str(error))
+    except (releases.ReleaseError, sizing.SizingError) as error:
+        return command_line.fail(str(error), exit_code=2)
+    except (EmrlabError, OSError) as error:
+        return command_line.fail(error)
     except KeyboardInterrupt:
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    parser = command_line.Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser)
 
     for name, words, rehearsal in (
         ("up", "start the lab, and build what is missing", False),
@@ -90,7 +75,7 @@ def _up(parsed: argparse.Namespace) -> int:
 
 def _down(_: argparse.Namespace) -> int:
     _need_daemon()
-    docker.compose("--profile", "*", "down", "--remove-orphans", timeout_s=120)
+    compose.call("--profile", "*", "down", "--remove-orphans", timeout_s=120)
     sys.stdout.write("stopped; the data stay in Docker's volumes (make clean removes them)\n")
     return 0
 
@@ -100,17 +85,17 @@ def _clean(parsed: argparse.Namespace) -> int:
     project = docker.written()["name"]
     mine = ["--filter", f"label=com.docker.compose.project={project}"]
     gone = {
-        "containers": docker.run(["docker", "ps", "--all", "--format", "{{.Names}}", *mine]).split(),
-        "volumes": docker.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
+        "containers": compose.run(["docker", "ps", "--all", "--format", "{{.Names}}", *mine]).split(),
+        "volumes": compose.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
     }
     images = ["--rmi", "all"] if parsed.images else []
-    docker.compose("--profile", "*", "down", "--volumes", "--remove-orphans", *images, timeout_s=300)
+    compose.call("--profile", "*", "down", "--volumes", "--remove-orphans", *images, timeout_s=300)
     # Last: data that are still there, of another lab of this checkout or of this one, could not be opened without them.
     keep = sorted(_with_data())
-    gone["keys"] = [str(credentials.ENV_FILE)] if not keep and credentials.forget(credentials.ENV_FILE) else []
+    gone["keys"] = [str(paths.ENV_FILE)] if not keep and credentials.forget(paths.ENV_FILE) else []
     sys.stdout.write("".join(f"removed {what}: {', '.join(sorted(names)) or 'none'}\n" for what, names in gone.items()))
     if keep:
-        sys.stdout.write(f"kept keys: {credentials.ENV_FILE}, for the data of {', '.join(keep)} may need them\n")
+        sys.stdout.write(f"kept keys: {paths.ENV_FILE}, for the data of {', '.join(keep)} may need them\n")
     if parsed.images:
         sys.stdout.write("removed images: those of compose.yaml\n")
     return 0
@@ -120,27 +105,27 @@ def _with_data() -> set[str]:
     """The labs that have data, by their projects' names; Docker does not know which checkout's `.env` opens them."""
     data = ["--filter", "label=com.docker.compose.volume=s3-data"]
     project = '{{.Label "com.docker.compose.project"}}'
-    return set(docker.run(["docker", "volume", "ls", "--format", project, *data]).split())
+    return set(compose.run(["docker", "volume", "ls", "--format", project, *data]).split())
 
 
 def _logs(parsed: argparse.Namespace) -> int:
     _need_daemon()
     follow = ["--follow"] if parsed.follow else []
-    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=docker.ROOT)
+    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=paths.ROOT)
 
 
 def _shell(_: argparse.Namespace) -> int:
     _need_daemon()
-    if not any(service.name == "master" and service.state == "running" for service in docker.services()):
-        raise LabError("the lab is not running; start it: make up")
-    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=docker.ROOT)
+    if not any(service.name == "master" and service.state == "running" for service in compose.services()):
+        raise UsageError("the lab is not running; start it: make up")
+    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=paths.ROOT)
 
 
 def _sbom(_: argparse.Namespace) -> int:
     _need_daemon()
     written = sbom.write()
     if not written:
-        raise LabError("no image of the lab is built; build them: make up")
+        raise UsageError("no image of the lab is built; build them: make up")
     sys.stdout.write("".join(f"{os.path.relpath(path)}\n" for path in written))
     return 0
 
@@ -152,14 +137,9 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _need_daemon() -> None:
-    found = doctor.daemon()
-    if isinstance(found, doctor.Finding):
-        raise LabError(found.line)
-
-
-def _fail(code: int, message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code
+    daemon = doctor.daemon()
+    if isinstance(daemon, doctor.Finding):
+        raise EmrlabError(daemon.line)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,19 @@ import urllib3
 from minio import Minio
 from minio.error import MinioAdminException, MinioException, S3Error
 
+from base import command_line, env_files, paths
+from base.waiting import attempts
 from lab import s3_users
 
 BUCKET = "emrlab"
 EVENT_LOGS = "spark-events/"
 # The key ids of the users that were made here, as a JSON list. Root alone may write it.
 MADE = "emrlab/users.json"
-POLICIES = Path(__file__).parent.parent / "policies"
+POLICIES = paths.ROOT / "policies"
 CREDENTIALS = Path("/run/credentials/env")
 DEADLINE_S = 60
 ANSWER_TIMEOUT_S = 10
+_WRITER = "the container `secrets` writes it: docker compose logs secrets"
 REFUSALS = (MinioException, MinioAdminException, s3_users.RefusedError)
 
 
@@ -125,26 +127,29 @@ def _record(client: Minio, *, before: Set[str], now: Set[str]) -> None:
 def main() -> int:
     """Prepare the server, as soon as it answers; exit code 0, or 1 with the cause in one line."""
     try:
-        keys = dict(line.split("=", 1) for line in CREDENTIALS.read_text().splitlines())
+        keys = env_files.read(CREDENTIALS)
     except OSError as error:
-        return _fail(f"{CREDENTIALS}: {error.strerror}; the container `secrets` writes it: docker compose logs secrets")
+        return command_line.fail(f"{CREDENTIALS}: {error.strerror}; {_WRITER}")
+    if not keys:
+        return command_line.fail(f"{CREDENTIALS} is not there or empty; {_WRITER}")
     endpoint, region = os.environ["AWS_ENDPOINT_URL_S3"], os.environ["AWS_REGION"]
-    end = time.monotonic() + DEADLINE_S
-    while True:
+    last = ""
+    for _ in attempts(timeout_s=DEADLINE_S, interval_s=0.5):
         try:
             prepare(keys, endpoint=endpoint, region=region, kind=os.environ.get("S3_SERVER", "minio"))
         except (*REFUSALS, urllib3.exceptions.HTTPError, OSError) as error:
             # Root may do everything: what is denied is another root.
             if re.search("InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied", str(error)):
-                return _fail(f"{endpoint} still has the keys of an older .env; stop the lab and start it again")
+                return command_line.fail(
+                    f"{endpoint} still has the keys of an older .env; stop the lab and start it again"
+                )
+            last = _line(error)
             if not _passing(error):
-                return _fail(f"{endpoint} refuses: {_line(error)}")
-            if time.monotonic() > end:
-                return _fail(f"no answer from {endpoint} for {DEADLINE_S} s: {_line(error)}")
-            time.sleep(0.5)
+                return command_line.fail(f"{endpoint} refuses: {last}")
         else:
             sys.stdout.write(f"{BUCKET} is ready\n")
             return 0
+    return command_line.fail(f"no answer from {endpoint} for {DEADLINE_S} s: {last}")
 
 
 def _passing(error: Exception) -> bool:
@@ -157,11 +162,6 @@ def _line(error: Exception) -> str:
     """What the server says, without what it says around it."""
     message = re.search(r'"Message":"([^"]*)"', str(error))
     return message[1] if message else " ".join(str(error).split())[:300]
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The lab's keys: made once, kept in `.env`, and handed to each service as files that it alone can read.
 
 On this machine `python -m lab.credentials` makes `.env`. In the container that starts before all others,
-`credentials.py --env-file /project/.env --hand-out /run/credentials` makes it too, and writes below that folder, on
+the same with `--env-file /project/.env --hand-out /run/credentials` makes it too, and writes below that folder, on
 which the services' volumes are mounted:
 
     root/user, root/password    for MINIO_ROOT_USER_FILE and MINIO_ROOT_PASSWORD_FILE
@@ -16,7 +16,6 @@ all it needs.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import secrets
@@ -26,7 +25,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ENV_FILE = Path(__file__).parent.parent / ".env"
+from base import command_line, env_files, paths
+from base.errors import UsageError
+
 READER_UID = 1000  # every service runs as this user
 USERS = ("job", "data", "history")
 # MinIO takes names of users from 3 characters and secrets from 8; AWS's own have 20 and 40.
@@ -37,21 +38,8 @@ SHORTEST = {"MINIO_ROOT_USER": 3, "MINIO_ROOT_PASSWORD": 8, "SPARK_AUTH_SECRET":
 }
 
 
-class CredentialsError(Exception):
+class CredentialsError(UsageError):
     """`.env` has a key that cannot be used: one line with the fix."""
-
-
-def read(env_file: Path) -> dict[str, str]:
-    """All variables of `env_file` as Docker Compose reads the simple ones; nothing where there is no file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if not env_file.exists():
-        return {}
-    lines = env_file.read_text().splitlines()
-    pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
-    return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def ensure(env_file: Path) -> dict[str, str]:
@@ -63,7 +51,7 @@ def ensure(env_file: Path) -> dict[str, str]:
         CredentialsError: a key that is there is too short.
         OSError: the file cannot be read or written.
     """
-    known = read(env_file)
+    known = env_files.read(env_file)
     for name, shortest in SHORTEST.items():
         if name in known and len(known[name]) < shortest:
             length = len(known[name])
@@ -72,7 +60,7 @@ def ensure(env_file: Path) -> dict[str, str]:
     missing = {name: _new(name) for name in SHORTEST if name not in known}
     if missing:
         before = env_file.read_text() if env_file.exists() else ""
-        _write(env_file, _on_its_own_line(before) + _lines(missing), mode=0o600, like=env_file.parent)
+        _write(env_file, _on_its_own_line(before) + env_files.lines(missing), mode=0o600, like=env_file.parent)
     elif stat.S_IMODE(env_file.stat().st_mode) & 0o077:
         env_file.chmod(0o600)
     return {name: (known | missing)[name] for name in SHORTEST}
@@ -84,7 +72,7 @@ def forget(env_file: Path) -> bool:
     Raises:
         OSError: the file cannot be read or written.
     """
-    if not SHORTEST.keys() & read(env_file).keys():
+    if not SHORTEST.keys() & env_files.read(env_file).keys():
         return False
     ours = re.compile(rf"\s*(export )?({'|'.join(SHORTEST)})\s*=")
     kept = [line for line in env_file.read_text().splitlines() if not ours.match(line)]
@@ -101,14 +89,15 @@ def hand_out(keys: Mapping[str, str], folder: Path, *, uid: int = READER_UID) ->
     Raises:
         OSError: a file cannot be written, or not be given to `uid`.
     """
+    laptop = {name: key for name, key in keys.items() if name.startswith("DATA_")}
     files = {
         "root/user": keys["MINIO_ROOT_USER"],
         "root/password": keys["MINIO_ROOT_PASSWORD"],
-        "init/env": _lines({name: keys[name] for name in keys if name != "SPARK_AUTH_SECRET"}),
+        "init/env": env_files.lines({name: keys[name] for name in keys if name != "SPARK_AUTH_SECRET"}),
         "job/env": _aws_lines(keys, "job"),
         "history/env": _aws_lines(keys, "history"),
         "spark/auth.conf": f"spark.authenticate true\nspark.authenticate.secret {keys['SPARK_AUTH_SECRET']}\n",
-        "emr/env": _aws_lines(keys, "job") + _lines({name: keys[name] for name in keys if name.startswith("DATA_")}),
+        "emr/env": _aws_lines(keys, "job") + env_files.lines(laptop),
     }
     for name, content in files.items():
         path = folder / name
@@ -120,22 +109,20 @@ def hand_out(keys: Mapping[str, str], folder: Path, *, uid: int = READER_UID) ->
 
 def main(argv: Sequence[str]) -> int:
     """Make the keys, hand them out where asked; exit code 0, 1 for a file that cannot be written, 2 for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m lab.credentials", description="Makes the lab's keys.")
+    parser = command_line.Parser(prog="python -m lab.credentials", description="Makes the lab's keys.")
     parser.add_argument(
-        "--env-file", type=Path, default=ENV_FILE, metavar="FILE", help="where the keys are kept (.env)"
+        "--env-file", type=Path, default=paths.ENV_FILE, metavar="FILE", help="where the keys are kept (.env)"
     )
     parser.add_argument("--hand-out", type=Path, metavar="FOLDER", help="write the services' own files below it")
-    parsed = parser.parse_args(argv)
     try:
+        parsed = parser.parse_args(argv)
         keys = ensure(parsed.env_file)
         if parsed.hand_out:
             hand_out(keys, parsed.hand_out)
-    except CredentialsError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    except UsageError as error:
+        return command_line.fail(error)
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}; this user must be able to write it\n")
-        return 1
+        return command_line.fail(f"{error.filename}: {error.strerror}; this user must be able to write it")
     return 0
 
 
@@ -149,20 +136,11 @@ def _new(name: str) -> str:
 
 def _aws_lines(keys: Mapping[str, str], user: str) -> str:
     parts = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
-    return _lines({f"AWS_{part}": keys[f"{user.upper()}_{part}"] for part in parts})
-
-
-def _lines(variables: Mapping[str, str]) -> str:
-    return "".join(f"{name}={value}\n" for name, value in variables.items())
+    return env_files.lines({f"AWS_{part}": keys[f"{user.upper()}_{part}"] for part in parts})
 
 
 def _on_its_own_line(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
-
-
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def _write(path: Path, content: str, *, mode: int, uid: int | None = None, like: Path | None = None) -> None:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base import compose, paths
+from base.compose import DockerError
 from lab import docker, releases, sizing
 
-PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+PROJECT = paths.ROOT / "pyproject.toml"
 DISK_GIB = 10
 DAEMON_TIMEOUT_S = 15
 SAFE_ENGINE = 28
@@ -162,13 +164,13 @@ def daemon() -> Daemon | Finding:
     if not shutil.which("docker"):
         return _trouble("Docker", "cli")
     try:
-        version = docker.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=DAEMON_TIMEOUT_S)
+        version = compose.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=DAEMON_TIMEOUT_S)
         asked = "{{.NCPU}}|{{.MemTotal}}|{{.DockerRootDir}}"
-        cpus, memory, folder = docker.run(["docker", "info", "--format", asked]).strip().split("|")
-    except docker.DockerError as error:
-        if "permission denied" in str(error).lower():
+        cpus, memory, folder = compose.run(["docker", "info", "--format", asked]).strip().split("|")
+    except DockerError as error:
+        if "permission denied" in error.output.lower():
             return _trouble("Docker", "socket")
-        return _trouble("Docker", "daemon", answer=docker.telling_line(str(error)).rstrip("."))
+        return _trouble("Docker", "daemon", answer=str(error).rstrip("."))
     host = sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2)
     return Daemon(version=version.strip(), folder=Path(folder), host=host)
 
@@ -188,8 +190,8 @@ def ports(services: Mapping[str, Any]) -> list[Finding]:
 def building(found: Daemon) -> Iterator[Finding]:
     """What building the images needs besides."""
     try:
-        yield Finding(subject="buildx", text=_version(docker.run(["docker", "buildx", "version"])))
-    except docker.DockerError:
+        yield Finding(subject="buildx", text=_version(compose.run(["docker", "buildx", "version"])))
+    except DockerError:
         yield _trouble("buildx", "buildx")
     yield _disk(found.folder)
 
@@ -225,11 +227,11 @@ def _engine(found: Daemon) -> Finding:
 
 def _compose() -> Finding:
     try:
-        version = docker.compose("version", "--short").strip()
-    except docker.DockerError:
+        version = compose.call("version", "--short").strip()
+    except DockerError:
         try:
-            alone = docker.run(["docker-compose", "version", "--short"]).strip()
-        except docker.DockerError:
+            alone = compose.run(["docker-compose", "version", "--short"]).strip()
+        except DockerError:
             alone = ""
         return _trouble("Compose", "compose-v1" if alone.startswith("1.") else "compose", version=alone)
     return Finding(subject="Compose", text=version)
@@ -244,7 +246,7 @@ def _memory(host: sizing.Host) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     if not folder.exists():  # in Docker Desktop's own machine, which grows up to the limit in its settings
-        folder = docker.ROOT
+        folder = paths.ROOT
     free_gib = shutil.disk_usage(folder).free / 1024**3
     if free_gib < DISK_GIB:
         return _trouble("disk", "disk", free=f"{free_gib:.1f} GiB", needed=f"{DISK_GIB} GiB")
@@ -257,8 +259,8 @@ def _ports(wanted: Sequence[docker.Port]) -> list[Finding]:
     if numberless:  # Compose does not even say then which ports are the lab's own
         return [_trouble("ports", "port-number", variable=port.variable, value=port.wanted) for port in numberless]
     try:
-        own = {port for service in docker.services() for port in service.published.values()}
-    except docker.DockerError:
+        own = {port for service in compose.services() for port in service.published.values()}
+    except DockerError:
         own = set()
     others = [port for port in wanted if int(port.wanted) not in own and _is_taken(int(port.wanted))]
     if others:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import docker
+from base import compose, paths
 
-FOLDER = docker.ROOT / "out" / "sbom"
+FOLDER = paths.OUT / "sbom"
 BUILD_TIMEOUT_S = 3600
 
 
@@ -17,8 +17,8 @@ def write(folder: Path = FOLDER) -> list[Path]:
         DockerError: Docker or Syft fails.
     """
     asked = ["docker", "image", "ls", "--filter", "reference=emrlab/*", "--format", "{{.Repository}}:{{.Tag}}"]
-    images = sorted(docker.run(asked).split())
+    images = sorted(compose.run(asked).split())
     for image in images:
         command = ["docker", "buildx", "build", "--file", "docker/sbom/Dockerfile", "--build-arg", f"IMAGE={image}"]
-        docker.run([*command, "--output", f"type=local,dest={folder}", "."], timeout_s=BUILD_TIMEOUT_S, shown=True)
+        compose.run([*command, "--output", f"type=local,dest={folder}", "."], timeout_s=BUILD_TIMEOUT_S, shown=True)
     return [folder / f"{image.replace('/', '-').replace(':', '-')}.cdx.json" for image in images]

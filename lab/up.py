@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
+from base import compose, env_files, paths
+from base.compose import DockerError
+from base.errors import EmrlabError
 from lab import credentials, docker, doctor, releases, sizing
 
 CERTIFICATES = "docker/certificates/host.pem"  # what docker/base makes
@@ -28,7 +31,7 @@ _BEHIND = {
 }
 
 
-class LabError(Exception):
+class StartError(EmrlabError):
     """The lab does not start: one line with the cause and the fix."""
 
 
@@ -40,30 +43,27 @@ def up(*, release: str | None, instance_type: str | None, rehearsal: bool = Fals
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
-        LabError: something is missing on this machine, cannot be built, or does not become healthy.
+        StartError, DockerError: something is missing on this machine, cannot be built, or does not become healthy.
     """
-    chosen = releases.find(release or docker.setting("RELEASE"))
-    asked = sizing.instance(instance_type or docker.setting("INSTANCE_TYPE") or "m5.xlarge")
+    chosen = releases.find(release or compose.setting("RELEASE"))
+    asked = sizing.instance(instance_type or compose.setting("INSTANCE_TYPE") or "m5.xlarge")
     for line in releases.warnings(chosen, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
     found = doctor.daemon()
     if isinstance(found, doctor.Finding):
-        raise LabError(found.line)
+        raise StartError(found.line)
     _refuse(doctor.needs(found))
     given = sizing.worker(asked, found.host)
     # Every profile: which services are started is said by their names.
     environment = variables(chosen, asked=asked, given=given, host=found.host) | {"COMPOSE_PROFILES": "*"}
-    try:
-        every = _every(environment)
-        services = _needed(every, _wanted(every, rehearsal=rehearsal))
-        _refuse(doctor.ports(services))
-        fresh = not credentials.SHORTEST.keys() <= credentials.read(credentials.ENV_FILE).keys()
-        credentials.ensure(credentials.ENV_FILE)
-        _build(services, environment, daemon=found)
-        _make_room(every.keys() - services.keys(), environment, command="make up" if rehearsal else "make emr-up")
-        running = _start(services, environment, fresh=fresh)
-    except docker.DockerError as error:
-        raise LabError(docker.telling_line(str(error))) from error
+    every = _every(environment)
+    services = _needed(every, _wanted(every, rehearsal=rehearsal))
+    _refuse(doctor.ports(services))
+    fresh = not credentials.SHORTEST.keys() <= env_files.read(paths.ENV_FILE).keys()
+    credentials.ensure(paths.ENV_FILE)
+    _build(services, environment, daemon=found)
+    _make_room(every.keys() - services.keys(), environment, command="make up" if rehearsal else "make emr-up")
+    running = _start(services, environment, fresh=fresh)
     sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, found.host)}\n")
 
 
@@ -86,7 +86,7 @@ def variables(
     }
 
 
-def table(running: Iterable[docker.Service], release: releases.Release) -> str:
+def table(running: Iterable[compose.Service], release: releases.Release) -> str:
     """Service, version and addresses, a line each."""
     versions = f"Spark {release.spark}, Hadoop {release.hadoop}, Python {release.python}, Java {release.java}"
     lines = [f"{release.label}: {versions}\n\n{'service':<10}{'version':<30}address\n"]
@@ -107,7 +107,7 @@ def table(running: Iterable[docker.Service], release: releases.Release) -> str:
 def _refuse(findings: Iterable[doctor.Finding]) -> None:
     for finding in findings:
         if finding.blocks:
-            raise LabError(finding.line)
+            raise StartError(finding.line)
 
 
 def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon) -> None:
@@ -118,16 +118,16 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
         sys.stdout.flush()
     # In a new checkout as well: the layers that are there were built with this machine's certificates.
-    if missing or not (docker.ROOT / CERTIFICATES).exists():
-        docker.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
+    if missing or not (paths.ROOT / CERTIFICATES).exists():
+        compose.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
     built = sorted(name for name, service in services.items() if service.get("build"))
-    docker.compose("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
+    compose.call("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
 
 
 def _is_there(image: str) -> bool:
     try:
-        docker.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
-    except docker.DockerError:
+        compose.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    except DockerError:
         return False
     return True
 
@@ -155,33 +155,33 @@ def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
 
 def _make_room(others: Set[str], environment: Mapping[str, str], *, command: str) -> None:
     """Remove the containers of the `others`, for the workers of both would take twice the memory; the data stay."""
-    there = sorted(service.name for service in docker.services() if service.name in others)
+    there = sorted(service.name for service in compose.services() if service.name in others)
     if there:
         sys.stdout.write(f"stopping {', '.join(there)}: their memory is needed; {command} starts them again\n")
         sys.stdout.flush()
-        docker.compose("rm", "--stop", "--force", *there, environment=environment, timeout_s=STOP_TIMEOUT_S)
+        compose.call("rm", "--stop", "--force", *there, environment=environment, timeout_s=STOP_TIMEOUT_S)
 
 
-def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh: bool) -> list[docker.Service]:
+def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh: bool) -> list[compose.Service]:
     """Start the services and wait for them; with `fresh` keys even those that run, for they know only the old ones."""
     again, ending = ["--force-recreate"] if fresh else [], docker.finishing(services)
     arguments = ["up", "--detach", "--no-build", *again, *sorted(services)]
     try:
-        docker.compose(*arguments, environment=environment, timeout_s=START_TIMEOUT_S)
-    except docker.DockerError as error:
-        raise LabError(_why(str(error), ending)) from error
+        compose.call(*arguments, environment=environment, timeout_s=START_TIMEOUT_S)
+    except DockerError as error:
+        raise StartError(_why(error.output, ending)) from error
     return docker.wait(ending, timeout_s=START_TIMEOUT_S)
 
 
-def _why(said: str, ending: set[str]) -> str:
-    """The cause of a start that failed: a port, the service on which others wait, or what Docker said."""
+def _why(output: str, ending: set[str]) -> str:
+    """The cause of a start that failed: a port, the service on which others wait, or Docker's own `output`."""
     for port in docker.ports():
-        if re.search(rf":{port.wanted}\b.*(already allocated|address already in use)", said):
+        if re.search(rf":{port.wanted}\b.*(already allocated|address already in use)", output):
             return doctor.taken(port).line
-    begun = [service for service in docker.services() if service.state != "created"]
+    begun = [service for service in compose.services() if service.state != "created"]
     culprits = [service for service in begun if docker.failed(service, ending)]
     culprits += [service for service in begun if not docker.ready(service, ending)]
-    return docker.cause(culprits[0]) if culprits else docker.telling_line(said)
+    return docker.cause(culprits[0]) if culprits else compose.telling_line(output)
 
 
 def _version(service: str, release: releases.Release) -> str:
@@ -193,6 +193,6 @@ def _version(service: str, release: releases.Release) -> str:
 
 
 def _s3_server() -> str:
-    said = docker.compose("exec", "-T", "minio", "sh", "-c", '"$S3_SERVER" --version')
+    said = compose.call("exec", "-T", "minio", "sh", "-c", '"$S3_SERVER" --version')
     found = re.search(r"RELEASE\.\S+|\bv\d+\.\S+", said)
-    return found[0] if found else docker.telling_line(said)
+    return found[0] if found else compose.telling_line(said)

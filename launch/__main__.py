@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from base import command_line, paths
+from base.errors import EmrlabError
+from base.paths import CACHE
 from lab import sizing
-from launch import cluster, image_job, jars, java, model, package, storage, submit, targets, transfer
+from launch import cluster, image_job, jars, java, package, submit, targets, transfer
 from launch.emr import command as emr
-from launch.image_job import CACHE, ROOT, ImageJob
+from launch.image_job import ImageJob
 from launch.options import add_model_arguments
 from pipeline import signals
 from pipeline.patience import first_contact
-from pipeline.settings import Parser, UsageError, add_arguments
+from pipeline.settings import UsageError, add_arguments
 
 ENDS = (0, 1, 2, 129, 130, 143)  # of the job itself, which has said why
-MISTAKES = (UsageError, model.ModelError, java.JavaError, jars.JarsError, cluster.LabError, sizing.SizingError)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,12 +32,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))
-    except MISTAKES as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except (storage.StorageError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    except (UsageError, sizing.SizingError) as error:  # of the job's own settings
+        return command_line.fail(str(error), exit_code=2)
+    except (EmrlabError, OSError) as error:
+        return command_line.fail(error)
     except KeyboardInterrupt as stopped:  # before the job has begun: it speaks for itself
         with suppress(OSError):  # the terminal is closed
             sys.stderr.write("error: stopped; run again\n")
@@ -43,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m launch", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    parser = command_line.Parser(prog="python -m launch", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser)
     run = commands.add_parser(
         "run", help="run the job", description="Runs the job: photographs in, results out.", allow_abbrev=False
     )
@@ -108,7 +108,7 @@ def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bo
     conf = targets.lab(shape, conf_overrides, verbose=settings.verbose)
     code = submit.run_lab(submit.arguments(artifacts.archive, artifacts.main, job_args=artifacts.job_args, conf=conf))
     if code == 0:
-        report = transfer.bring_back(artifacts.output, settings.output, default=ROOT / "out", access=access)
+        report = transfer.bring_back(artifacts.output, settings.output, default=paths.OUT, access=access)
         links = {"here": os.path.relpath(report), **lab.pages}
         sys.stdout.write("".join(f"{name:<12}{text}\n" for name, text in links.items()))
     elif code not in ENDS:

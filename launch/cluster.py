@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 
+from base import compose, env_files, paths
+from base.compose import DockerError, Service
+from base.errors import UsageError
+from base.waiting import attempts
 from lab import sizing
 from lab.sizing import Executors, Node
 from launch.storage import Access, Key
 
-ROOT = Path(__file__).parent.parent
-ENV_FILE = ROOT / ".env"
-COMPOSE = ("docker", "compose")  # in ROOT
 MASTER = "master"
 BUCKET, REGION = "emrlab", "eu-west-3"
-COMMAND_TIMEOUT_S = 60
 # A lab that `make up` found healthy answers at once; cores of a run that was just stopped come back within seconds.
 ANSWER_S, FREE_S, POLL_S = 10.0, 20.0, 0.5
 
 
-class LabError(Exception):
+class LabError(UsageError):
     """The lab cannot run a job as it is: one line with the cause and what to do."""
 
 
@@ -61,19 +57,19 @@ def find() -> Lab:
         LabError: the lab is not up, or no worker is.
     """
     services = _services()
+    ports = {name: service.published for name, service in services.items()}
     for name in ("minio", MASTER):
-        if not (name in services and _ports(services[name])):
+        if not ports.get(name):
             raise LabError(_down(name, services))
-    ports = {name: _ports(row) for name, row in services.items()}
     master = f"http://127.0.0.1:{ports[MASTER][8080]}"
     pages = {"Spark": master, "storage": f"http://127.0.0.1:{ports['minio'][9001]}"}
     if history := ports.get("history"):
         pages["history"] = f"http://127.0.0.1:{history[18080]}"
-    end = time.monotonic() + ANSWER_S
-    while not (workers := list(_alive(_ask(master, end=end)))):
-        if time.monotonic() > end:
-            raise LabError("no worker of the lab is alive; run: make up (make logs shows what happened)")
-        time.sleep(POLL_S)
+    for _ in attempts(timeout_s=ANSWER_S, interval_s=POLL_S):
+        if workers := list(_alive(_ask(master))):
+            break
+    else:
+        raise LabError("no worker of the lab is alive; run: make up (make logs shows what happened)")
     memory_mb = min(int(worker["memory"]) for worker in workers)
     vcpu = min(int(worker["cores"]) for worker in workers)
     node = Node(name=_instance_type(), vcpu=vcpu, memory_mb=memory_mb, yarn_mb=memory_mb)
@@ -88,10 +84,10 @@ def address(service: str, port: int, *, start: str) -> str:
     Raises:
         LabError: it does not run; `start` is the command that starts it.
     """
-    found = _services().get(service)
-    if found is None or port not in _ports(found):
+    container = _services().get(service)
+    if container is None or port not in container.published:
         raise LabError(f"the lab's {service} does not run; run: {start}")
-    return f"http://127.0.0.1:{_ports(found)[port]}"
+    return f"http://127.0.0.1:{container.published[port]}"
 
 
 def rehearsed(instance_type: str) -> Node:
@@ -116,20 +112,18 @@ def paper() -> Nodes:
 
 
 def access(lab: Lab) -> Access:
-    """The laptop's own key, which `make up` put into ENV_FILE.
+    """The laptop's own key, which `make up` put into `.env`.
 
     Raises:
         LabError: it is not there.
     """
     try:
-        lines = ENV_FILE.read_text().splitlines()
-    except OSError as error:
-        raise LabError(f"{ENV_FILE}: {error.strerror}; run: make up") from error
-    keys = dict(text.split("=", 1) for text in lines if "=" in text and not text.startswith("#"))
-    try:
+        keys = env_files.read(paths.ENV_FILE)
         key = Key(key_id=keys["DATA_ACCESS_KEY_ID"], secret=keys["DATA_SECRET_ACCESS_KEY"])
+    except OSError as error:
+        raise LabError(f"{paths.ENV_FILE}: {error.strerror}; run: make up") from error
     except KeyError as error:
-        raise LabError(f"{ENV_FILE} has no {error.args[0]}; run: make up") from error
+        raise LabError(f"{paths.ENV_FILE} has no {error.args[0]}; run: make up") from error
     return Access(key=lambda: key, region=REGION, address=lab.s3)
 
 
@@ -173,81 +167,60 @@ def wait_for_cores(wanted: Executors, lab: Lab) -> None:
     Raises:
         LabError: another one keeps them.
     """
-    end = time.monotonic() + FREE_S
-    needed = wanted.cores * wanted.instances
-    while True:
-        page = _ask(lab.master, end=time.monotonic() + ANSWER_S)
-        free = sum(int(worker["cores"]) - int(worker["coresused"]) for worker in _alive(page))
+    needed, free = wanted.cores * wanted.instances, 0
+    for _ in attempts(timeout_s=FREE_S, interval_s=POLL_S):
+        free = sum(int(worker["cores"]) - int(worker["coresused"]) for worker in _alive(_ask(lab.master)))
         if free >= needed:
             return
-        if time.monotonic() > end:
-            raise LabError(
-                f"{free} cores of the lab are free and this run asks for {needed}: "
-                f"another run has the others, see {lab.master}; wait for its end"
-            )
-        time.sleep(POLL_S)
-
-
-def exec_command(service: str, command: Sequence[str]) -> list[str]:
-    """The command line, for ROOT, that runs `command` in a container of the lab, its stdout and stderr apart."""
-    return [*COMPOSE, "exec", "-T", service, *command]
+    raise LabError(
+        f"{free} cores of the lab are free and this run asks for {needed}: "
+        f"another run has the others, see {lab.master}; wait for its end"
+    )
 
 
 def ask_docker(command: Sequence[str]) -> str:
-    """What Docker's command line says.
+    """What Docker's command line prints.
 
     Raises:
         LabError: it is not there, does not answer, or refuses.
     """
     try:
-        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S)
-    except FileNotFoundError as error:
-        raise LabError("no docker on PATH; run: make doctor") from error
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"docker did not answer in {COMMAND_TIMEOUT_S} s; run: make doctor") from error
-    if ran.returncode:
-        last = (ran.stderr.strip().splitlines() or ["no word"])[-1]
-        raise LabError(f"docker: {last}; run: make doctor")
-    return ran.stdout
+        return compose.run(command)
+    except DockerError as error:
+        raise LabError(f"{error}; run: make doctor") from error
 
 
-def _services() -> dict[str, dict[str, Any]]:
-    """What Docker Compose says of each container, by the name of its service."""
-    said = ask_docker([*COMPOSE, "ps", "--all", "--format", "json"])
-    # Compose before 2.21 prints one array, later versions one object a line.
-    found = [json.loads(text) for text in said.splitlines()]
-    return {row["Service"]: row for each in found for row in (each if isinstance(each, list) else [each])}
+def _services() -> dict[str, Service]:
+    """The lab's containers by the names of their services."""
+    try:
+        return {service.name: service for service in compose.services()}
+    except DockerError as error:
+        raise LabError(f"{error}; run: make doctor") from error
 
 
-def _ports(service: Mapping[str, Any]) -> dict[int, int]:
-    """Ports on this machine by the container's own; empty where the container does not run."""
-    return {port["TargetPort"]: port["PublishedPort"] for port in service["Publishers"] or () if port["PublishedPort"]}
-
-
-def _down(name: str, services: Mapping[str, Mapping[str, Any]]) -> str:
-    if not any(service["State"] == "running" for service in services.values()):
+def _down(name: str, services: Mapping[str, Service]) -> str:
+    if not any(service.state == "running" for service in services.values()):
         return "the lab is not up; run: make up"
-    there = services.get(name)
-    state = f"{there['State']}, exit code {there['ExitCode']}" if there else "not there"
+    container = services.get(name)
+    state = f"{container.state}, exit code {container.exit_code}" if container else "not there"
     return f"the lab's {name} is {state}; run: make up (make logs shows what happened)"
 
 
-def _ask(master: str, *, end: float) -> dict[str, Any]:
+def _ask(master: str) -> dict[str, Any]:
     """The Spark master's page as JSON, asked until it answers; no proxy comes in between."""
-    while True:
+    cause = ""
+    for _ in attempts(timeout_s=ANSWER_S, interval_s=POLL_S):
         connection = HTTPConnection(master.removeprefix("http://"), timeout=ANSWER_S)
         try:
             connection.request("GET", "/json/")
             page: dict[str, Any] = json.loads(connection.getresponse().read())
         except (OSError, HTTPException, ValueError) as error:
-            if time.monotonic() > end:
-                said = " ".join(str(error).split()) or type(error).__name__
-                raise LabError(f"no answer from the Spark master at {master}: {said}; run: make up") from error
-            time.sleep(POLL_S)
+            cause = " ".join(str(error).split()) or type(error).__name__
         else:
             return page
         finally:
             connection.close()
+    raise LabError(f"no answer from the Spark master at {master}: {cause}; run: make up")
 
 
 def _alive(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -255,7 +228,7 @@ def _alive(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _instance_type() -> str:
-    return os.environ.get("INSTANCE_TYPE") or "m5.xlarge"
+    return compose.setting("INSTANCE_TYPE") or "m5.xlarge"
 
 
 def _whole(given: Mapping[str, str], key: str, usual: int) -> int:

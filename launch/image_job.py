@@ -6,13 +6,11 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.paths import CACHE, SAMPLE
 from launch import model
 from launch.model import BuiltModel
 from pipeline.settings import Settings, from_namespace
 
-ROOT = Path(__file__).parent.parent
-CACHE = ROOT / ".cache"
-SAMPLE = ROOT / "data" / "sample"
 NOT_BUILT = "."  # the model's place in the settings until its file is built
 
 

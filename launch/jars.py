@@ -16,15 +16,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from base.errors import UsageError
+from base.paths import ROOT
 from launch import jar_hashes, java
 
-ROOT = Path(__file__).parent.parent
 WANTED = Path(__file__).parent / "s3a.xml"
 IN_IMAGES = (ROOT / "docker" / "node" / "hadoop.xml", ROOT / "docker" / "node" / "emr" / "daemons.xml")
 TIMEOUT_S = 600
 
 
-class JarsError(Exception):
+class JarsError(UsageError):
     """The jars cannot be had: one line with the cause and what to do."""
 
 

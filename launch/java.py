@@ -19,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from base.errors import UsageError
+
 HERE = Path(__file__).parent
 TRAINING_TIMEOUT_S = 600
 
@@ -49,7 +51,7 @@ _QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
 _VERBOSE = ("-Demrlab.log=info", "-Demrlab.task.log=info")
 
 
-class JavaError(Exception):
+class JavaError(UsageError):
     """No Java that Spark runs on: one line with the fix."""
 
 

@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from base.errors import UsageError
+
 if TYPE_CHECKING:
     import keras
 
@@ -57,7 +59,7 @@ _UNPICKLING_ERRORS = (
 )  # fmt: skip
 
 
-class ModelError(Exception):
+class ModelError(UsageError):
     """A model cannot be built. One line: what failed, the value, what to do next."""
 
 

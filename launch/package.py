@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-SOURCES = Path(__file__).parent.parent / "pipeline"
+from base.paths import ROOT
+
+SOURCES = ROOT / "pipeline"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold: when a file was checked out says nothing
 
 

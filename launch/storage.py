@@ -21,6 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from base.errors import EmrlabError
 from pipeline.folder import file, walk
 from pipeline.names import escape
 from pipeline.patience import pages, patiently
@@ -46,7 +47,7 @@ CAUSES = (
 )
 
 
-class StorageError(Exception):
+class StorageError(EmrlabError):
     """Something could not be brought to S3 or fetched from it: one line with the cause."""
 
 

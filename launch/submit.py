@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
+from base import compose, paths
 from launch import attend, cluster, java
 from launch.targets import Setting
 from pipeline import signals
@@ -64,7 +65,7 @@ def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verb
 def run_lab(args: Sequence[str]) -> int:
     """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`."""
     attended = ["env", ONE_THREAD, "python3", "-c", ATTEND, "spark-submit", *args]
-    return _run(cluster.exec_command(cluster.MASTER, attended), cwd=cluster.ROOT, stderr=subprocess.PIPE)
+    return _run(compose.exec_command(cluster.MASTER, attended), cwd=paths.ROOT, stderr=subprocess.PIPE)
 
 
 def _run(

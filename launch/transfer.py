@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from base.errors import UsageError
 from launch import storage
 from launch.package import Package
 from launch.storage import Access
 from pipeline.names import escape
-from pipeline.settings import Settings, UsageError
+from pipeline.settings import Settings
 
 REPORT, RUN = "report.html", "run.json"
 RESULTS = (REPORT, "predictions.csv", "metrics.json", RUN)  # what a person reads; the tables stay there

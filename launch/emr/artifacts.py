@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from base.paths import CACHE
 from launch import image_job, package, storage, transfer
 from launch.emr import run_spec, wheelhouse
 from launch.emr.request import NodeArtifacts
 from launch.emr.run_spec import RunSpec
 from launch.emr.wheelhouse import Wheelhouse
-from launch.image_job import CACHE
 from launch.model import BuiltModel
 from launch.package import Package
 from launch.storage import Access

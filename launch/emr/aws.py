@@ -6,18 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from base import env_files, paths
+from base.errors import EmrlabError, UsageError
 from launch import cluster
 from launch.storage import Key
-from pipeline.settings import UsageError
-
-ENV_FILE = Path(__file__).parents[2] / ".env"
 
 # What boto3 raises: for what AWS answers, and for what never reached it.
 AwsError = (ClientError, BotoCoreError)
@@ -111,8 +109,8 @@ FROM_FILE = "shared-credentials-file"
 KEY_KEPT = timedelta(minutes=15)  # boto3 renews what has less than that to live
 
 
-class EmrError(Exception):
-    """A run or an account cannot be served: one line with the cause and the fix. Exit code 1."""
+class EmrError(EmrlabError):
+    """A run or an account cannot be served: one line with the cause and the fix."""
 
 
 def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) -> Any:
@@ -191,11 +189,11 @@ def use_lab() -> None:
         if not endpoint(service):
             os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = cluster.address(container, port, start="make emr-up")
     if "AWS_ACCESS_KEY_ID" not in os.environ:
-        lines = ENV_FILE.read_text().splitlines() if ENV_FILE.exists() else []
-        keys = dict(line.removeprefix("DATA_").split("=", 1) for line in lines if line.startswith("DATA_"))
+        variables = env_files.read(paths.ENV_FILE)
+        keys = {f"AWS_{name[5:]}": value for name, value in variables.items() if name.startswith("DATA_")}
         if not keys:
-            raise UsageError(f"{ENV_FILE} has no key to the lab's S3; run make emr-up")
-        os.environ.update({f"AWS_{name}": value for name, value in keys.items()})
+            raise UsageError(f"{paths.ENV_FILE} has no key to the lab's S3; run make emr-up")
+        os.environ.update(keys)
 
 
 def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from base import command_line, paths
+from base.errors import UsageError
 from lab import sizing
 from launch import cluster as docker
 from launch.options import add_model_arguments
 from pipeline import signals
-from pipeline.settings import UsageError, add_arguments
+from pipeline.settings import add_arguments
 
 if TYPE_CHECKING:
     from launch.emr.run_spec import RunSpec
@@ -97,20 +99,15 @@ def _add_yes(parser: argparse.ArgumentParser) -> None:
 
 
 def _guarded(command: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:
-    """Run a command; what AWS and this room raise becomes one line and an exit code."""
-    from launch.emr import aws, cost, wheelhouse  # noqa: PLC0415
+    """Run a command; what AWS answers or does not becomes one line."""
+    from launch.emr import aws  # noqa: PLC0415
 
     try:
         if parsed.target == LAB and command is not _plan:
             aws.use_lab()
         return command(parsed)
-    except cost.CostError as error:
-        raise UsageError(str(error)) from error
-    except (aws.EmrError, wheelhouse.WheelhouseError) as error:
-        sys.stderr.write(f"error: {error}\n")
     except aws.AwsError as error:
-        sys.stderr.write(f"error: {aws.explain(error)}\n")
-    return 1
+        return command_line.fail(aws.explain(error))
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -228,7 +225,7 @@ def _history(parsed: argparse.Namespace) -> int:
 
     bucket = _bucket(parsed)
     run_spec.check_bucket(bucket)
-    folder = run_spec.OUT / "history" / bucket
+    folder = paths.OUT / "history" / bucket
     logs = history.fetch(aws.client("s3", parsed.region), bucket, folder, show=_print)
     _print(f"{logs:,} files of event logs are in {os.path.relpath(folder)}")
     try:

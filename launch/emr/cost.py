@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from base.errors import UsageError
+from base.paths import ROOT
 from lab import sizing
 from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
 
 PRICES = Path(__file__).parent / "prices.toml"
-BENCH = Path(__file__).parents[2] / "bench" / "results.json"
+BENCH = ROOT / "bench" / "results.json"
 HOURS_A_MONTH = 730
 MINUTE_S = 60
 # Of each node in a public subnet, as those of a default network are, in every region. https://aws.amazon.com/vpc/pricing/
@@ -36,7 +38,7 @@ GIGA_MACS = {"lite0": 0.41, "lite0-int8": 0.41, "efficientnetb0": 0.39, "vgg16":
 MEASURED_IMAGES = 1000  # a run of fewer measures how Spark starts
 
 
-class CostError(Exception):
+class CostError(UsageError):
     """The estimate cannot be made or is over the limit: one line with the fix. Exit code 2."""
 
 

@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from base import paths
 from launch import submit, targets
-from launch.emr import artifacts, cost, policies, request, run_spec
+from launch.emr import artifacts, cost, policies, request
 from launch.emr.artifacts import Artifacts
 from launch.emr.run_spec import RunSpec
 from launch.emr.workload import Workload
@@ -20,7 +21,7 @@ def estimate(spec: RunSpec, workload: Workload) -> cost.Estimate:
     Raises:
         CostError: the region or the instance type has no prices.
     """
-    measured = cost.rate(spec.job.model, spec.job.image_size, runs=run_spec.OUT.glob("*/run.json"))
+    measured = cost.rate(spec.job.model, spec.job.image_size, runs=paths.OUT.glob("*/run.json"))
     return cost.estimate(
         spec.cluster,
         measured,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from string import Template
 from typing import Any
 
-FOLDER = Path(__file__).parents[2] / "policies"
+from base.paths import ROOT
+
+FOLDER = ROOT / "policies"
 # What stands in a plan for what only the account knows.
 UNKNOWN = {"account": "ACCOUNT", "key": "arn:aws:kms:REGION:ACCOUNT:key/KEY"}
 

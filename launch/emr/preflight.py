@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from base.errors import UsageError
 from launch.emr import aws, follow, free_plan, network, request
 from launch.emr.aws import AwsError
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
-from pipeline.settings import UsageError
 
 
 def preflight(spec: RunSpec) -> RunSpec:

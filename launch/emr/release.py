@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
-from pipeline.settings import UsageError
+from base.errors import UsageError
+from base.paths import ROOT
 
-TABLE = Path(__file__).parents[2] / "releases.toml"
+TABLE = ROOT / "releases.toml"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from base import paths
 from launch import transfer
-from launch.emr import artifacts, aws, cost, follow, results, run_spec, steps
+from launch.emr import artifacts, aws, cost, follow, results, steps
 from launch.emr.follow import Clients, Show, Step
 from launch.emr.run_spec import RunSpec
 from launch.storage import Access
@@ -38,7 +39,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
     if not _follow(spec, step, deadline_s=cost.paid_s(agreed, max_usd=spec.max_usd), clients=clients, show=show):
         return 130
 
-    report = transfer.bring_back(sent.job.output, spec.job.settings.output, default=run_spec.OUT, access=access)
+    report = transfer.bring_back(sent.job.output, spec.job.settings.output, default=paths.OUT, access=access)
     after = results.job_record(clients.s3, sent.job.output)
     if before.get("run") == after["run"]:
         after = summary.unchanged(after)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from base.errors import UsageError
+from base.paths import CACHE
 from launch import transfer
 from launch.emr import request
 from launch.emr.release import Release
 from launch.emr.request import Cluster
-from launch.image_job import CACHE, ROOT, ImageJob
-from pipeline.settings import UsageError
+from launch.image_job import ImageJob
 
-OUT: Path = ROOT / "out"
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 

@@ -18,7 +18,10 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-LOCK = Path(__file__).parents[2] / "requirements.lock"
+from base.errors import EmrlabError
+from base.paths import ROOT
+
+LOCK = ROOT / "requirements.lock"
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
 # What of the packages is not Python alone, and so may find no library on a node.
 IMPORTED = ("ai_edge_litert.interpreter", "matplotlib.figure", "numpy", "obstore.store", "PIL.Image", "pyarrow.parquet")
@@ -27,7 +30,7 @@ GLIBC_MINOR = 34
 TIMEOUT_S = 900
 
 
-class WheelhouseError(Exception):
+class WheelhouseError(EmrlabError):
     """The wheels cannot be had: one line with the cause and what to do."""
 
 

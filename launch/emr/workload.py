@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import UsageError
 from launch import storage, transfer
 from launch.emr import aws, run_spec
 from launch.emr.run_spec import RunSpec
-from pipeline.settings import UsageError
 
 # What stands in a plan for photographs in a bucket, which it may not list.
 PLANNED_IMAGES = 10_000

@@ -16,8 +16,9 @@ from moto.iam import models as iam_models
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
+from base import paths
 from launch.__main__ import main
-from launch.emr import follow, run_spec, wheelhouse
+from launch.emr import follow, wheelhouse
 from launch.emr.release import Release
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
@@ -179,7 +180,7 @@ def ready(amazon, launch, monkeypatch, tmp_path):
     monkeypatch.setattr("launch.model.build", lambda *_, **__: built)
     monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: wheelhouse.Wheelhouse(wheels, "ab" * 32))
     monkeypatch.setattr(follow, "INTERVAL_S", (0.02, 0.05))
-    monkeypatch.setattr(run_spec, "OUT", tmp_path / "out")
+    monkeypatch.setattr(paths, "OUT", tmp_path / "out")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # of the user's own, which must not matter
 
 

@@ -10,8 +10,8 @@ import time
 import boto3
 from moto.emr.models import emr_backends
 
+from base.paths import CACHE
 from launch import transfer
-from launch.image_job import CACHE
 from pipeline.settings import from_args
 from tests.emr.conftest import ACCOUNT, BUCKET, REGION
 

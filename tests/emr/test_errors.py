@@ -15,10 +15,11 @@ from botocore.exceptions import (
     SSOTokenLoadError,
 )
 
+from base import compose, paths
+from base.errors import UsageError
 from launch import cluster
 from launch.emr import aws, run_spec
 from launch.emr.preflight import preflight
-from pipeline.settings import UsageError
 from tests.emr.conftest import ACCOUNT, BUCKET
 
 KEY_WORDS = "AWS does not know this key"
@@ -297,17 +298,17 @@ def test_a_custom_endpoint_is_spared_the_checksums_it_may_not_know(keys, monkeyp
 
 
 def test_the_lab_is_found_by_the_environment_or_by_docker(monkeypatch, tmp_path):
-    monkeypatch.setattr(aws, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", "")  # so that what is set below is undone
-    monkeypatch.setattr(cluster, "_services", dict)
+    monkeypatch.setattr(compose, "services", list)
     with pytest.raises(cluster.LabError, match="the lab's emr does not run; run: make emr-up"):
         aws.use_lab()
-    published = {"Publishers": [{"TargetPort": 5000, "PublishedPort": 5050}]}
-    monkeypatch.setattr(cluster, "_services", lambda: {"emr": published})
+    endpoint = compose.Service(name="emr", state="running", published={5000: 5050})
+    monkeypatch.setattr(compose, "services", lambda: [endpoint])
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
     with pytest.raises(UsageError, match="has no key to the lab's S3"):
         aws.use_lab()
-    aws.ENV_FILE.write_text("MINIO_ROOT_USER=root\nDATA_ACCESS_KEY_ID=data-1\nDATA_SECRET_ACCESS_KEY=secret\n")
+    paths.ENV_FILE.write_text("MINIO_ROOT_USER=root\nDATA_ACCESS_KEY_ID=data-1\nDATA_SECRET_ACCESS_KEY=secret\n")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")  # so that what is set below is undone
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

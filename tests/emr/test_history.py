@@ -140,9 +140,9 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from launch.__main__ import main
-from launch.emr import run_spec
+from base import paths
 from pipeline import signals
-run_spec.OUT = Path(sys.argv[1])
+paths.OUT = Path(sys.argv[1])
 signals.heed()
 sys.exit(main(sys.argv[2:]))
 """
@@ -171,7 +171,7 @@ def test_it_says_its_address_and_ends_with_its_container(logs, docker, server, t
 
 def test_without_the_image_one_line_says_how_to_build_it(logs, docker, launch, monkeypatch, tmp_path):
     (tmp_path / "image").write_text("")
-    monkeypatch.setattr("launch.emr.run_spec.OUT", tmp_path / "out")
+    monkeypatch.setattr("base.paths.OUT", tmp_path / "out")
     code, _, error = launch("emr-history", "--bucket", BUCKET)
     assert code == 2
     assert error == "error: the lab's image emrlab/spark:default is not built; run: make up\n"

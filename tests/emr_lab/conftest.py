@@ -18,7 +18,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from lab import credentials, docker, releases
+from base import env_files, paths
+from lab import docker, releases
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"
@@ -180,7 +181,7 @@ def rehearsal(request) -> Iterator[Rehearsal]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
     own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
     own |= {port.variable: "0" for port in docker.ports()}
-    had_keys = credentials.ENV_FILE.exists()
+    had_keys = paths.ENV_FILE.exists()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in own.items():
             patch.setenv(name, value)
@@ -188,10 +189,10 @@ def rehearsal(request) -> Iterator[Rehearsal]:
             subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
             compose("build", timeout_s=UP_S)
             compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
-            yield Rehearsal(credentials.read(credentials.ENV_FILE))
+            yield Rehearsal(env_files.read(paths.ENV_FILE))
         finally:
             if request.session.testsfailed:
                 sys.stderr.write(compose("logs", "--no-color", "--tail", "60", check=False))
             compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
             if not had_keys:
-                credentials.ENV_FILE.unlink(missing_ok=True)
+                paths.ENV_FILE.unlink(missing_ok=True)

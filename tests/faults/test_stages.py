@@ -13,8 +13,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from base.paths import CACHE
 from launch import jars, java, package, submit, targets
-from launch.image_job import CACHE
 from pipeline import results, store
 from pipeline.settings import Settings
 from tests import contract, pictures

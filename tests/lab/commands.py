@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
+from base.compose import exec_command
 from launch import cluster, transfer
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def compose(*args: str, check: bool = True) -> str:
 
 def execute(service: str, *command: str, check: bool = True, stdin: str = "") -> str:
     """What a command in a container prints, on both streams."""
-    return _said(cluster.exec_command(service, command), check=check, stdin=stdin)
+    return _said(exec_command(service, command), check=check, stdin=stdin)
 
 
 def inspect() -> dict[str, Any]:

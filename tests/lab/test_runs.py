@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from base.compose import exec_command
 from launch import attend, cluster
 from tests import contract, pictures
 from tests.lab import commands
@@ -139,7 +140,7 @@ def somebodys_application(lab):
     commands.execute("master", "sh", "-c", "cat > /tmp/holds_cores.py", stdin=script)
     attended = ["python3", "-c", Path(attend.__file__).read_text(), "spark-submit", "/tmp/holds_cores.py"]  # noqa: S108
     holder = subprocess.Popen(
-        cluster.exec_command("master", attended),
+        exec_command("master", attended),
         cwd=commands.ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

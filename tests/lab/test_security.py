@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
+from base.compose import exec_command
 from lab import docker
 from lab.bucket import MADE
 from launch import cluster
@@ -235,7 +236,7 @@ def job(lab):
     """Addresses of the pages of an application that runs for long."""
     commands.execute("master", "sh", "-c", "cat >/tmp/long.py", stdin=LONG)
     start = "echo $$ >/tmp/long.pid; exec spark-submit --executor-memory 1g /tmp/long.py"
-    command = cluster.exec_command("master", ["sh", "-c", start])
+    command = exec_command("master", ["sh", "-c", start])
     with subprocess.Popen(command, cwd=commands.ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         try:
             commands.wait_until(lambda: '"RUNNING"' in jobs(), "running job", timeout_s=commands.RUN_S)

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import obstore
 import pytest
 
+from base import paths
 from launch import __main__ as cli
-from launch import cluster, image_job, package, storage, submit, transfer
+from launch import package, storage, submit, transfer
 from pipeline.settings import from_args
 
 DOCKER = """#!{python}
@@ -80,7 +81,7 @@ def lab(client, server, monkeypatch, tmp_path):
     (tmp_path / "said").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "bin").mkdir()
     (tmp_path / ".env").write_text("DATA_ACCESS_KEY_ID=test\nDATA_SECRET_ACCESS_KEY=test\n")
-    monkeypatch.setattr(cluster, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
     def script(name, text, **values):
@@ -128,7 +129,7 @@ def test_a_folder_goes_there_and_the_results_come_back(lab, call, photos, tmp_pa
     assert settings.seed == 7
     sent = {f"s3://emrlab/{key}" for key in keys(client)}
     assert {archive, main, settings.model, f"{settings.input}/Class 0/0_0.jpg"} <= sent
-    built = package.build(image_job.CACHE)
+    built = package.build(paths.CACHE)
     body = client.get_object(Bucket="emrlab", Key=archive.removeprefix("s3://emrlab/"))["Body"].read()
     assert body == built.archive.read_bytes(), "the same bytes as on this machine"
     assert settings.model.rpartition("/")[2].startswith("small-32-"), "the model keeps its name for the report"
@@ -169,7 +170,7 @@ def test_what_no_run_left_in_the_output_is_not_replaced(lab, call, photos, tmp_p
 
 
 def test_prefixes_in_the_lab_are_used_as_they_are(lab, call, tmp_path, client, monkeypatch):
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "OUT", tmp_path / "out")
     assert call("--input", "s3://emrlab/images/a b", "--output", "s3://emrlab/results/deep/r") == 0
     settings = from_args(given(tmp_path)[0][given(tmp_path)[0].index("--input") :])
     assert (settings.input, settings.output) == ("s3://emrlab/images/a b", "s3://emrlab/results/deep/r")

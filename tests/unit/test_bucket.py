@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 
+from base import env_files
 from lab import bucket, credentials
 
 
@@ -16,14 +17,14 @@ def keys(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     credentials.ensure(path)
-    return credentials.read(path)
+    return env_files.read(path)
 
 
 def test_no_keys(keys, capsys):
     bucket.CREDENTIALS.unlink()
     assert bucket.main() == 1
     assert capsys.readouterr().err == (
-        f"error: {bucket.CREDENTIALS}: No such file or directory; the container `secrets` writes it: "
+        f"error: {bucket.CREDENTIALS} is not there or empty; the container `secrets` writes it: "
         "docker compose logs secrets\n"
     )
 

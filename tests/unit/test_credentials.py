@@ -1,16 +1,16 @@
 """`.env` is made once and kept; each service is handed what is its own and nothing more."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from base import env_files
+from base.paths import ROOT
 from lab import credentials
-
-FILE = Path(credentials.__file__)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_fresh_file_has_every_key_and_is_its_owners_alone(env_file):
         "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "JOB_ACCESS_KEY_ID", "JOB_SECRET_ACCESS_KEY", "DATA_ACCESS_KEY_ID",
         "DATA_SECRET_ACCESS_KEY", "HISTORY_ACCESS_KEY_ID", "HISTORY_SECRET_ACCESS_KEY", "SPARK_AUTH_SECRET",
     }  # fmt: skip
-    assert credentials.read(env_file) == keys
+    assert env_files.read(env_file) == keys
     assert mode(env_file) == 0o600
     assert [path.name for path in env_file.parent.iterdir()] == [".env"], "nothing half made is left beside it"
 
@@ -99,22 +99,25 @@ def test_each_service_is_handed_its_own(env_file, tmp_path):
     assert files["root/password"].read_text() == keys["MINIO_ROOT_PASSWORD"]
     secret = keys["SPARK_AUTH_SECRET"]
     assert files["spark/auth.conf"].read_text() == f"spark.authenticate true\nspark.authenticate.secret {secret}\n"
-    assert credentials.read(files["init/env"]) == {name: keys[name] for name in keys if keys[name] != secret}
+    assert env_files.read(files["init/env"]) == {name: keys[name] for name in keys if keys[name] != secret}
     for user in ("job", "history"):
-        assert credentials.read(files[f"{user}/env"]) == {
+        assert env_files.read(files[f"{user}/env"]) == {
             "AWS_ACCESS_KEY_ID": keys[f"{user.upper()}_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": keys[f"{user.upper()}_SECRET_ACCESS_KEY"],
         }
     laptop = {name: value for name, value in keys.items() if name.startswith("DATA_")}
-    assert credentials.read(files["emr/env"]) == credentials.read(files["job/env"]) | laptop
+    assert env_files.read(files["emr/env"]) == env_files.read(files["job/env"]) | laptop
 
 
-def test_the_container_runs_the_file_alone_and_says_nothing(env_file, tmp_path):
-    """No package around it, nothing but the standard library. Giving files away takes root, as the container has."""
-    folder = tmp_path / "run"
+def test_the_container_runs_it_with_what_it_has_and_says_nothing(env_file, tmp_path):
+    """As docker/s3 lays it out, with the standard library alone. Giving files away takes root, as the container has."""
+    image, folder = tmp_path / "image", tmp_path / "run"
+    shutil.copytree(ROOT / "base", image / "base", ignore=shutil.ignore_patterns("__pycache__"))
+    (image / "lab").mkdir()
+    shutil.copy(ROOT / "lab" / "credentials.py", image / "lab")
     args = ["--env-file", str(env_file), "--hand-out", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(FILE), *args], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-S", "-m", "lab.credentials", *args], cwd=image, capture_output=True, text=True, check=False
     )
     if os.getuid() == 0:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

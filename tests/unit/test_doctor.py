@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from base import paths
 from lab import __main__ as cli
-from lab import credentials, docker, doctor
+from lab import doctor
 from tests.unit.fake_docker import COMPOSE, FakeDocker, row, rows
 
 
@@ -25,8 +26,8 @@ def machine(monkeypatch, tmp_path):
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(docker, "ROOT", tmp_path)
-    monkeypatch.setattr(credentials, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setattr(doctor, "DISK_GIB", 0)
     (tmp_path / "docker" / "certificates").mkdir(parents=True)
     (tmp_path / "docker" / "certificates" / "host.pem").touch()
@@ -143,7 +144,7 @@ def test_a_port_that_is_taken_is_named_with_its_variable(machine, capsys, monkey
 
 
 def test_a_port_is_read_from_the_env_file_and_zero_is_always_free(machine, capsys):
-    credentials.ENV_FILE.write_text("S3_PORT=0\nMASTER_UI_PORT=99999\n")
+    paths.ENV_FILE.write_text("S3_PORT=0\nMASTER_UI_PORT=99999\n")
     code, lines = said(capsys)
     assert code == 1
     assert "MASTER_UI_PORT=99999 is no port; give a number from 0 to 65535" in lines["ports"]

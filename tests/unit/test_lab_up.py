@@ -5,6 +5,8 @@ from datetime import date
 
 import pytest
 
+from base import compose, env_files, paths
+from base.compose import DockerError
 from lab import __main__ as cli
 from lab import credentials, docker, releases, sizing, up
 from tests.unit.fake_docker import SERVICES, row, rows
@@ -40,7 +42,7 @@ def test_up_says_where_everything_is(machine, capsys):
         "",
         "workers   asked m5.xlarge: 4 vCPU, 16 GiB, YARN 12288 MB",
     ]
-    keys = credentials.read(credentials.ENV_FILE)
+    keys = env_files.read(paths.ENV_FILE)
     assert set(keys) == set(credentials.SHORTEST)
     assert not any(value in out for value in keys.values())
     assert not any(value in call for value in keys.values() for call in machine.calls())
@@ -51,13 +53,13 @@ def test_a_warm_start_says_nothing_of_the_build_and_a_missing_image_is_built_in_
     cli.main(["up"])
     assert "building" not in capfd.readouterr().out
     machine.write({"image inspect": OSError("No such image")})
-    (docker.ROOT / "docker" / "base").write_text(f"echo the base >>{machine.folder}/calls\n")
+    (paths.ROOT / "docker" / "base").write_text(f"echo the base >>{machine.folder}/calls\n")
     machine.program("sh", '#!/bin/sh\n. "$PWD/$1"\n')
     assert cli.main(["up"]) == 0
     out = capfd.readouterr().out
     assert "building emrlab/minio, emrlab/spark:x (the first time some minutes)\n" in out
     assert "building it all\n" in out
-    (docker.ROOT / up.CERTIFICATES).unlink()
+    (paths.ROOT / up.CERTIFICATES).unlink()
     machine.write({"image inspect": "sha256:1"})
     assert cli.main(["up"]) == 0
     calls = [call.split(" RELEASE")[0] for call in machine.calls()]
@@ -170,11 +172,11 @@ def test_a_port_that_is_no_number_is_named_whoever_publishes_it(machine, capsys,
 
     def written(environment):
         if environment.get("YARN_UI_PORT") != "0":
-            raise docker.DockerError("Invalid hostPort: eighty")
+            raise DockerError("Invalid hostPort: eighty")
         return {"services": SERVICES}
 
     monkeypatch.setattr(docker, "written", written)
-    credentials.ENV_FILE.write_text("YARN_UI_PORT=eighty\n")
+    paths.ENV_FILE.write_text("YARN_UI_PORT=eighty\n")
     line = "error: YARN_UI_PORT=eighty is no port; give a number from 0 to 65535\n"
     assert failed(capsys, command) == (1, line)
 
@@ -263,7 +265,7 @@ def test_a_service_that_never_gets_healthy_is_given_up(machine, capsys, monkeypa
 
 def test_compose_1_lists_in_one_array(machine, capsys):
     machine.write({"compose ps": "[" + ",".join(rows().splitlines()) + "]"})
-    assert [service.name for service in docker.services()] == ["secrets", "minio", "master"]
+    assert [service.name for service in compose.services()] == ["secrets", "minio", "master"]
 
 
 def test_the_ports_are_those_of_compose_yaml():
@@ -284,15 +286,15 @@ CLEAN = {"compose --profile * down": "", "ps --all": "", "volume ls --quiet": ""
 
 def test_clean_says_what_it_removes(machine, capsys):
     machine.write(CLEAN | {"ps --all": "lab-minio-1\nlab-master-1", "volume ls --quiet": "lab_s3-data"})
-    credentials.ensure(credentials.ENV_FILE)
-    credentials.ENV_FILE.write_text("S3_PORT=0\n" + credentials.ENV_FILE.read_text())
+    credentials.ensure(paths.ENV_FILE)
+    paths.ENV_FILE.write_text("S3_PORT=0\n" + paths.ENV_FILE.read_text())
     assert cli.main(["clean"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "removed containers: lab-master-1, lab-minio-1",
         "removed volumes: lab_s3-data",
-        f"removed keys: {credentials.ENV_FILE}",
+        f"removed keys: {paths.ENV_FILE}",
     ]
-    assert credentials.ENV_FILE.read_text() == "S3_PORT=0\n"
+    assert paths.ENV_FILE.read_text() == "S3_PORT=0\n"
     assert any("down --volumes --remove-orphans" in call for call in machine.calls())
     asked = [call for call in machine.calls() if call.startswith(("ps", "volume ls --quiet"))]
     assert all("label=com.docker.compose.project=lab-of-a-test" in call for call in asked)
@@ -308,21 +310,21 @@ def test_clean_where_nothing_is(machine, capsys):
 
 
 def test_clean_keeps_the_keys_that_the_data_of_another_lab_may_need(machine, capsys):
-    keys = credentials.ensure(credentials.ENV_FILE)
+    keys = credentials.ensure(paths.ENV_FILE)
     machine.write(CLEAN | {"volume ls --format": "another-lab\na-third"})
     assert cli.main(["clean"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "removed keys: none",
-        f"kept keys: {credentials.ENV_FILE}, for the data of a-third, another-lab may need them",
+        f"kept keys: {paths.ENV_FILE}, for the data of a-third, another-lab may need them",
     ]
-    assert credentials.ensure(credentials.ENV_FILE) == keys
+    assert credentials.ensure(paths.ENV_FILE) == keys
 
 
 def test_clean_that_fails_keeps_the_keys_to_what_is_left(machine, capsys):
-    keys = credentials.ensure(credentials.ENV_FILE)
+    keys = credentials.ensure(paths.ENV_FILE)
     machine.write(CLEAN | {"compose --profile * down": OSError("volume is in use")})
     assert failed(capsys, "clean") == (1, "error: volume is in use\n")
-    assert credentials.ensure(credentials.ENV_FILE) == keys
+    assert credentials.ensure(paths.ENV_FILE) == keys
 
 
 def test_new_keys_make_every_service_anew(machine, capsys):
@@ -336,7 +338,7 @@ def test_new_keys_make_every_service_anew(machine, capsys):
 
 def test_a_shell_needs_a_running_master(machine, capsys):
     machine.write({"compose ps": ""})
-    assert failed(capsys, "shell") == (1, "error: the lab is not running; start it: make up\n")
+    assert failed(capsys, "shell") == (2, "error: the lab is not running; start it: make up\n")
 
 
 @pytest.mark.parametrize("command", ["up", "emr-up", "down", "emr-down", "clean", "logs", "shell", "doctor"])
@@ -357,4 +359,4 @@ def test_the_bill_of_materials_of_every_image(machine, capsys):
 
 def test_no_image_has_no_bill_of_materials(machine, capsys):
     machine.write({"image ls": ""})
-    assert failed(capsys, "sbom") == (1, "error: no image of the lab is built; build them: make up\n")
+    assert failed(capsys, "sbom") == (2, "error: no image of the lab is built; build them: make up\n")

@@ -13,13 +13,17 @@ from docs import draw
 from lab import doctor
 
 ROOT = Path(__file__).parents[2]
-OURS = {"pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
+OURS = {"base", "pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
 OF_THE_JOB = {
     "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
     *sys.stdlib_module_names,
 }  # fmt: skip
+# What each room may import of ours; bench, data, docs and tests: whatever they need.
 MAY_IMPORT = {
+    "base": {"base"},
+    "pipeline": {"pipeline"},
     "launch": {
+        "base",
         "launch",
         "lab.sizing",
         *(
@@ -27,9 +31,9 @@ MAY_IMPORT = {
             for name in ("folder", "names", "patience", "redaction", "settings", "signals", "summary")
         ),
     },
-    "lab": {"lab"},
-    "emr_lab/endpoint": {"emr_lab.endpoint", "emr_lab.protocol", "lab.releases", "lab.sizing"},
-    "emr_lab/node": {"emr_lab.node", "emr_lab.protocol", "lab.sizing"},
+    "lab": {"base", "lab"},
+    "emr_lab/endpoint": {"base", "emr_lab.endpoint", "emr_lab.protocol", "lab.releases", "lab.sizing"},
+    "emr_lab/node": {"base", "emr_lab.node", "emr_lab.protocol", "lab.sizing"},
     "emr_lab/protocol": {"emr_lab.protocol"},
 }
 
@@ -46,6 +50,11 @@ def imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.name)
 def test_the_job_imports_what_a_node_has(path):
     assert {name.split(".")[0] for name in imports(path)} <= OF_THE_JOB
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "base").glob("*.py")), ids=lambda path: path.name)
+def test_the_base_needs_the_standard_library_alone(path):
+    assert {name.split(".")[0] for name in imports(path)} <= {"base", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

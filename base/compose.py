@@ -1,0 +1,143 @@
+"""Docker and Docker Compose, called as a user would call them, each call with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from base import env_files, paths
+from base.errors import EmrlabError
+
+ANSWER_TIMEOUT_S = 30
+_TELLING = re.compile(r"error|exception|fatal|refused|denied|cannot|can't|no space|not found|failed", re.IGNORECASE)
+
+
+class DockerError(EmrlabError):
+    """A command failed: the line that tells most of what it wrote.
+
+    Attributes:
+        output: all that it wrote.
+    """
+
+    def __init__(self, output: str) -> None:
+        super().__init__(telling_line(output))
+        self.output = output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service's container.
+
+    Attributes:
+        name: of the service.
+        state: running, exited, restarting and so on.
+        health: healthy, unhealthy, starting, or empty for one without a health check.
+        exit_code: of one that ended.
+        published: port on this machine by the container's port; empty where it does not run.
+    """
+
+    name: str
+    state: str
+    health: str = ""
+    exit_code: int = 0
+    published: Mapping[int, int] = field(default_factory=dict)
+
+
+def setting(name: str) -> str | None:
+    """A variable as Docker Compose sees it: from the environment, else from `.env`; None where it is empty."""
+    return os.environ.get(name) or env_files.read(paths.ENV_FILE).get(name) or None
+
+
+def run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+    shown: bool = False,
+) -> str:
+    """What `command`, started in the checkout, prints; nothing where it is `shown` to the user instead.
+
+    Raises:
+        DockerError: it fails, is not there, or takes longer than `timeout_s`.
+    """
+    pipe = None if shown else subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            env=os.environ | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise DockerError(f"no {command[0]} on PATH") from error
+    try:
+        out, errors = process.communicate(timeout=timeout_s)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        # The whole group: `docker` starts the plugin that does the work.
+        os.killpg(process.pid, signal.SIGTERM if isinstance(error, KeyboardInterrupt) else signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise DockerError(f"no answer to `{' '.join(command)}` within {timeout_s:.0f} s") from error
+    if process.returncode:
+        raise DockerError((errors or out or f"`{' '.join(command)}` failed, as it says above").strip())
+    return out or ""
+
+
+def call(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+    shown: bool = False,
+) -> str:
+    """`run` for `docker compose`.
+
+    Raises:
+        DockerError: see `run`.
+    """
+    return run(["docker", "compose", *arguments], environment=environment, timeout_s=timeout_s, shown=shown)
+
+
+def exec_command(service: str, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` in a container of the lab: start it in the checkout."""
+    return ["docker", "compose", "exec", "-T", service, *command]
+
+
+def services() -> list[Service]:
+    """The project's containers, ended ones too; none where nothing was started.
+
+    Raises:
+        DockerError: see `run`.
+    """
+    # Compose before 2.21 prints one array, later versions one object a line.
+    values = [json.loads(line) for line in call("ps", "--all", "--format", "json").strip().splitlines()]
+    return [_service(row) for value in values for row in (value if isinstance(value, list) else [value])]
+
+
+def telling_line(text: str) -> str:
+    """The last line that speaks of an error, else the last one, cut to 300 characters."""
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    lines = [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return (telling or lines or [""])[-1][:300]
+
+
+def _service(row: Mapping[str, Any]) -> Service:
+    published = {port["TargetPort"]: port["PublishedPort"] for port in row.get("Publishers") or []}
+    return Service(
+        name=row["Service"],
+        state=row["State"],
+        health=row.get("Health", ""),
+        exit_code=row.get("ExitCode", 0),
+        published={target: port for target, port in published.items() if port},
+    )

@@ -1,0 +1,30 @@
+"""Files of variables, NAME=VALUE on each line, as Docker Compose reads its `.env`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def read(path: Path) -> dict[str, str]:
+    """All variables of `path` as Docker Compose reads the simple ones; nothing where there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        return {}
+    lines = path.read_text().splitlines()
+    pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
+    return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def lines(variables: Mapping[str, str]) -> str:
+    """The text of such a file; the values need no quotes."""
+    return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
