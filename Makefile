@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-lab bench-peers data sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -123,6 +123,10 @@ bench-lab: setup ## the lab beside local Spark on the same cores; the lab must b
 
 bench-peers: setup ## how others do the same job, Ray Data, Daft and the usual notebook, beside ours; writes bench/peers.md
 	@$(PYTHON_VENV) -m bench.peers
+
+data: setup ## photographs to try it on: make data DATASET=fruits360, or https://…, or a zip or tar [DEST=folder|s3://…] [SHA256=…]
+	@$(PYTHON_VENV) -m data "$(DATASET)" $(if $(DEST),--dest "$(DEST)") $(addprefix --sha256 ,$(SHA256)) \
+		--target "$(TARGET)" --region "$(REGION)"
 
 sample: setup ## draw data/sample anew
 	@$(PYTHON_VENV) -m data.draw

@@ -1,0 +1,165 @@
+"""Photographs to try the job on: a known data set, or any zip, tar or tar.gz of class folders.
+
+    python -m data fruits360 [--dest FOLDER|s3://bucket/prefix]
+
+A file is fetched once and kept in .cache/data; what was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+from base import command_line, paths
+from base.errors import EmrlabError, UsageError
+from data import fetch, unpack
+from data.unpack import Contents
+from launch import cluster, storage
+from launch.emr import aws
+from launch.storage import Access
+from pipeline import settings, signals
+from pipeline.names import escape
+
+CACHE = paths.CACHE / "data"
+SETS = Path(__file__).with_name("sets.toml")
+OUT = paths.OUT / "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A data set of SETS: its address, and what its makers say of it."""
+
+    title: str
+    licence: str
+    url: str
+    images: int
+    classes: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit code 0, 1 for a failure, 2 for a mistake of the user, 128 and the signal's number."""
+    try:
+        return _data(_parser().parse_args(argv))
+    except settings.UsageError as error:
+        return command_line.fail(str(error), exit_code=2)
+    except (EmrlabError, OSError) as error:
+        return command_line.fail(error)
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write("error: stopped; what arrived is kept, run again\n")
+        return signals.exit_code(stopped)
+
+
+def _parser() -> argparse.ArgumentParser:
+    sets = _sets()
+    parser = command_line.Parser(prog="python -m data", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("dataset", metavar="DATASET", help=f"{', '.join(sets)}, or https://…, or a file here")
+    parser.add_argument(
+        "--dest", metavar="URI", help=f"a folder that is not there yet, or s3://bucket/prefix (out/{OUT.name}/NAME)"
+    )
+    parser.add_argument("--sha256", type=_sha256, metavar="HEX", help="what the file must have")
+    parser.add_argument(
+        "--target",
+        choices=["local", "lab", "emr-lab", "emr"],
+        default="lab",
+        help="whose S3 an s3:// destination means: the lab's, or that of the AWS_* variables (local, emr) (lab)",
+    )
+    parser.add_argument("--region", default="eu-west-3", help="of the bucket, where it is no lab's (eu-west-3)")
+    return parser
+
+
+def _data(parsed: argparse.Namespace) -> int:
+    live = sys.stdout.isatty()
+    known = _sets().get(parsed.dataset)
+    dest = settings.location(parsed.dest, flag="--dest") if parsed.dest else str(OUT / _name(parsed.dataset))
+    remote = dest.startswith("s3://")
+    access = _access(parsed) if remote else None
+    if known:
+        sys.stdout.write(f"{known.title}; licence: {known.licence}\n")
+    archive, sha256 = _archive(known.url if known else parsed.dataset, expected=parsed.sha256 or "", live=live)
+    folder = OUT / _name(parsed.dataset) if remote else Path(dest)
+    try:
+        contents = unpack.unpack(archive, folder, sha256=sha256, live=live)
+    except unpack.ArchiveError as error:
+        if error.damaged and archive.is_relative_to(CACHE):
+            fetch.discard(archive.parent)
+            raise unpack.ArchiveError(f"{error}; it was removed, run again") from error
+        raise
+    _compare(contents, known)
+    hidden = f"; {contents.hidden:,} hidden ones were passed over" * bool(contents.hidden)
+    others = f", and {contents.files - contents.images:,} other files" * (contents.files > contents.images)
+    sys.stdout.write(
+        f"{contents.images:,} images of {contents.classes:,} classes{others} in {escape(str(folder))}{hidden}\n"
+    )
+    if access:
+        mirrored = storage.mirror(folder, dest, access, live=live, prune=False)
+        sys.stdout.write(f"{mirrored.files:,} files in {dest}: {mirrored.sent:,} sent\n")
+    return 0
+
+
+def _archive(source: str, *, expected: str, live: bool) -> tuple[Path, str]:
+    """The file, fetched where it is not of this machine, and its SHA-256.
+
+    Raises:
+        UsageError: there is no such file, or it has another SHA-256.
+        FetchError: it cannot be fetched; with what to do by hand.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+        try:
+            fetched = fetch.fetch(source, CACHE, is_archive=unpack.is_archive, expected=expected, live=live)
+        except fetch.FetchError as error:
+            raise fetch.FetchError(f"{error}; fetch it by hand, then: make data DATASET=/path/to/the/file") from error
+        return fetched.path, fetched.sha256
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"DATASET={escape(source)} is no file and no data set; give {', '.join(_sets())}, https://… or a file"
+        )
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    if expected not in {"", digest}:
+        raise UsageError(f"{escape(source)} has the SHA-256 {digest}, not {expected}; look where both come from")
+    return path, digest
+
+
+def _compare(contents: Contents, known: DataSet | None) -> None:
+    if known and (contents.images, contents.classes) != (known.images, known.classes):
+        sys.stderr.write(
+            f"warning: its makers speak of {known.images:,} images of {known.classes:,} classes; "
+            f"the archive has {contents.images:,} of {contents.classes:,}\n"
+        )
+
+
+def _access(parsed: argparse.Namespace) -> Access:
+    """The S3 that is meant, seen before anything is fetched."""
+    if parsed.target in {"lab", "emr-lab"}:
+        return cluster.access(cluster.find())
+    aws.key()
+    return Access(key=aws.key, region=parsed.region, address=aws.endpoint("s3"))
+
+
+def _sets() -> dict[str, DataSet]:
+    return {name: DataSet(**values) for name, values in tomllib.loads(SETS.read_text()).items()}
+
+
+def _name(dataset: str) -> str:
+    """What its folder is called: a known name, or the file's without what tells its format."""
+    name = re.sub(r"(\.zip|\.tar|\.tar\.gz|\.tgz)$", "", fetch.shown(dataset).rstrip("/").rpartition("/")[2])
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "photographs"
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no SHA-256; give its 64 hexadecimal digits")
+    return text.lower()
+
+
+if __name__ == "__main__":
+    signals.heed()
+    sys.exit(main(sys.argv[1:]))

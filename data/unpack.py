@@ -1,0 +1,417 @@
+"""An archive of class folders into a folder, or nothing of it: every name, kind and size in it may be hostile."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import struct
+import sys
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, TextIO
+
+from base.errors import EmrlabError, UsageError
+from data.meter import Meter
+from pipeline.images import SUFFIXES
+from pipeline.names import escape
+
+BLOCK_BYTES = 2**20
+HEADER_BYTES = 2**20  # of a tar's header, at most; the list of a zip's members has a limit of its own
+LIST_BYTES = 2**28
+MEMBERS = 2_000_000
+NAME_BYTES, PATH_BYTES = 255, 1000  # of a file system; S3 takes 1,024
+RATIO, SMALL_BYTES = 200, 2**26  # photographs hardly get smaller: what unpacks to more of the archive is a bomb
+RESERVE_BYTES = 10**9  # of the disk, which stays free
+RECORD = ".emrlab-data.json"  # hidden: no photograph
+ZIP, GZIP, TAR = b"PK\x03\x04", b"\x1f\x8b", b"ustar"
+TAR_AT = 257  # where a tar says that it is one
+
+# What must not stand in a name: control characters, bytes that are no UTF-8, and what turns the order of letters round.
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_BROKEN = (
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    ValueError,
+    gzip.BadGzipFile,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class ArchiveError(EmrlabError):
+    """The archive is not unpacked: one line with the member and the cause.
+
+    Attributes:
+        damaged: it is not as its makers made it; False: it is, and asks for what is not done.
+    """
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a folder got of an archive.
+
+    Attributes:
+        sha256: of the archive.
+        files, size: in all; bytes.
+        images: files named as images, in `classes` folders of different names.
+        hidden: members that were passed over, like .DS_Store.
+    """
+
+    sha256: str
+    files: int
+    size: int
+    images: int
+    classes: int
+    hidden: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """`refusal`: why it is none that is unpacked; None for a file. `read` opens it."""
+
+    name: str
+    size: int
+    refusal: str | None
+    read: Callable[[], IO[bytes]]
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins with these 512 bytes is a zip, a tar or a tar.gz."""
+    return head.startswith((ZIP, GZIP)) or head[TAR_AT:].startswith(TAR)
+
+
+def unpack(archive: Path, folder: Path, *, sha256: str, live: bool = False, out: TextIO = sys.stderr) -> Contents:
+    """Make `folder` of the archive's files; one that has them already stays as it is.
+
+    A single folder that holds all of it (`photos/Kiwi/…`) is left out. The folder is filled under another name beside
+    it and gets its own at the end, so it is there whole or not at all, and nothing in it is ever replaced.
+
+    Args:
+        archive: zip, tar or tar.gz.
+        folder: must not be there, or be empty, or be what this archive came to.
+        sha256: of the archive.
+        live: redraw one line of progress.
+        out: where progress is shown.
+
+    Raises:
+        UsageError: the folder holds something else.
+        ArchiveError: the archive is damaged, holds no image, or a member that could do harm.
+        OSError: the disk cannot be written.
+    """
+    if there := _there(folder, sha256):
+        return there
+    half = folder.with_name(f".{folder.name}.emrlab-half")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _own(half, folder):
+        files = half / "files"
+        contents = _fill(archive, files, sha256=sha256, live=live, out=out)
+        root = _root(files)
+        (root / RECORD).write_text(json.dumps(asdict(contents)))
+        try:
+            root.rename(folder)
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:  # it came there meanwhile
+                raise _taken(folder) from error
+            raise
+    return contents
+
+
+def _there(folder: Path, sha256: str) -> Contents | None:
+    """What the folder holds of the archive; None where it can be made.
+
+    Raises:
+        UsageError: it holds something else, or not all of it any more.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return None
+    if folder.is_dir() and not any(folder.iterdir()):
+        return None
+    try:
+        contents = Contents(**json.loads((folder / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        raise _taken(folder) from None
+    if contents.sha256 != sha256:
+        raise UsageError(f"DEST={escape(str(folder))} holds what another archive came to; choose another folder")
+    sizes = [path.stat().st_size for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file()]
+    if (len(sizes), sum(sizes)) != (contents.files, contents.size):
+        raise UsageError(
+            f"DEST={escape(str(folder))} holds {len(sizes):,} files of {sum(sizes):,} bytes, and the archive came to "
+            f"{contents.files:,} of {contents.size:,}; choose another folder, or remove this one"
+        )
+    return contents
+
+
+def _taken(folder: Path) -> UsageError:
+    return UsageError(f"DEST={escape(str(folder))} holds other files, which stay as they are; choose another folder")
+
+
+@contextmanager
+def _own(half: Path, folder: Path) -> Iterator[None]:
+    """Have `half`, empty, to oneself, and remove it at the end; what a killed run left in it goes.
+
+    Raises:
+        UsageError: another process has it.
+    """
+    half.mkdir(exist_ok=True)
+    opened = os.open(half, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = half.exists() and os.path.samestat(os.fstat(opened), half.stat())
+        except BlockingIOError:
+            ours = False
+        if not ours:
+            raise UsageError(f"another make data fills DEST={escape(str(folder))}; wait for its end")
+        shutil.rmtree(half / "files", ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+    finally:
+        os.close(opened)
+
+
+def _fill(archive: Path, folder: Path, *, sha256: str, live: bool, out: TextIO) -> Contents:
+    """Unpack everything below `folder`, which is ours alone.
+
+    Raises:
+        ArchiveError: as `unpack` says.
+    """
+    name, limit_b = escape(archive.name), _limit_b(archive, folder.parent)
+    names, classes = dict[str, str](), set[str]()
+    files = images = size = hidden = seen_b = 0
+    meter = Meter(words="unpacked", live=live, out=out)
+    try:
+        for count, member in enumerate(_members(archive, limit_b=limit_b), start=1):
+            seen_b += member.size
+            if count > MEMBERS:
+                raise ArchiveError(f"{name} has more than {MEMBERS:,} members; unpack it by hand")
+            if seen_b > limit_b:
+                raise _too_much(limit_b)
+            if refusal := member.refusal or _refusal(member.name):
+                raise ArchiveError(f"{name} holds {escape(member.name)[:200]!r}, which {refusal}; nothing is unpacked")
+            parts = [part for part in member.name.split("/") if part not in {"", "."}]
+            if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+                hidden += 1
+                continue
+            _enter(names, parts, archive=name)
+            path = folder.joinpath(*parts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _copy(member, path)
+            files, size = files + 1, size + member.size
+            meter.show(size)
+            if path.name.lower().endswith(SUFFIXES):
+                images += 1
+                classes.add(unicodedata.normalize("NFC", path.parent.name))
+    except _BROKEN as error:
+        raise ArchiveError(f"{name} is damaged: {error or type(error).__name__}", damaged=True) from error
+    finally:
+        meter.end()
+    if not images:
+        raise ArchiveError(f"{name} holds no image ({', '.join(SUFFIXES)})")
+    return Contents(sha256=sha256, files=files, size=size, images=images, classes=len(classes), hidden=hidden)
+
+
+def _limit_b(archive: Path, folder: Path) -> int:
+    room_b = shutil.disk_usage(folder).free - RESERVE_BYTES
+    return max(0, min(room_b, max(RATIO * archive.stat().st_size, SMALL_BYTES)))
+
+
+def _too_much(limit_b: int) -> ArchiveError:
+    return ArchiveError(
+        f"the archive unpacks to more than the {limit_b / 1e6:,.0f} MB that the free disk and its own size allow"
+    )
+
+
+def _refusal(name: str) -> str | None:
+    """Why no file may be called `name`, or None."""
+    if _ODD.search(name):
+        return "has a control character in its name, or bytes that are no UTF-8"
+    if "\\" in name or re.match(r"[A-Za-z]:", name) or name.startswith("/"):
+        return "has no relative name with slashes"
+    parts = name.split("/")
+    if not set(parts) - {"", "."}:
+        return "has no name"
+    if ".." in parts:
+        return "leads out of its folder"
+    if len(name.encode()) > PATH_BYTES or any(len(part.encode()) > NAME_BYTES for part in parts):
+        return f"has a name of more than {PATH_BYTES:,} bytes, or {NAME_BYTES} between slashes"
+    return None
+
+
+def _enter(names: dict[str, str], parts: list[str], *, archive: str) -> None:
+    """Take a file's name and those of its folders, which on some disks are one with those that differ in case alone.
+
+    Raises:
+        ArchiveError: another file or folder has it.
+    """
+    for length in range(1, len(parts) + 1):
+        path = "/".join(parts[:length])
+        spelled = f"the {'file' if length == len(parts) else 'folder'} {path}"
+        key = unicodedata.normalize("NFC", path).casefold()
+        if key not in names:
+            names[key] = spelled
+        elif names[key] != spelled or length == len(parts):
+            raise ArchiveError(f"{archive} holds {names[key]} and {spelled}, which not every disk keeps apart")
+
+
+def _copy(member: _Member, path: Path) -> None:
+    """Write the member to `path`, which must not be there.
+
+    Raises:
+        ValueError: it has another size than it says.
+    """
+    left_b = member.size
+    with member.read() as source, path.open("xb") as target:
+        while left_b >= 0 and (block := source.read(BLOCK_BYTES)):
+            target.write(block)
+            left_b -= len(block)
+    if left_b:
+        raise ValueError(f"{member.name!r} has another size than the {member.size:,} bytes that it says")
+
+
+def _members(archive: Path, *, limit_b: int) -> Iterator[_Member]:
+    """Everything that is no folder; no more than `limit_b` is unpacked to find it.
+
+    Raises:
+        ArchiveError: it is none of the formats.
+    """
+    with archive.open("rb") as file:
+        head = file.read(TAR_AT + len(TAR))
+        file.seek(0)
+        if head.startswith(ZIP):
+            yield from _of_zip(file)
+        elif head.startswith(GZIP):
+            with gzip.open(file) as opened:
+                yield from _of_tar(opened, limit_b=limit_b)
+        elif is_archive(head):
+            yield from _of_tar(file, limit_b=limit_b)
+        else:
+            raise ArchiveError(f"{escape(archive.name)} is neither zip, tar nor tar.gz")
+
+
+def _of_zip(file: IO[bytes]) -> Iterator[_Member]:
+    with zipfile.ZipFile(_Bounded(file, LIST_BYTES, end_b=sys.maxsize)) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            refusal = None
+            if info.flag_bits & 1:
+                refusal = "is encrypted"
+            elif kind == stat.S_IFLNK:
+                refusal = "is a link"
+            elif info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                refusal = "is neither stored nor deflated"
+            elif kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+                refusal = "is neither a file nor a folder"
+            if refusal or not info.is_dir():
+                yield _Member(name=info.filename, size=info.file_size, refusal=refusal, read=partial(opened.open, info))
+
+
+def _of_tar(file: IO[bytes] | gzip.GzipFile, *, limit_b: int) -> Iterator[_Member]:
+    bounded = _Bounded(file, HEADER_BYTES, end_b=limit_b)
+    with tarfile.open(fileobj=bounded, mode="r:") as opened:
+        while (info := opened.next()) is not None:
+            opened.members = []  # type: ignore[attr-defined] # tarfile would keep all of them
+            refusal = None
+            if info.issym() or info.islnk():
+                refusal = "is a link"
+            elif info.issparse():
+                refusal = "is a sparse file"
+            elif not info.isreg() and not info.isdir():
+                refusal = "is neither a file nor a folder"
+            elif info.size < 0:
+                refusal = "has a negative size"
+            if refusal or not info.isdir():
+                yield _Member(
+                    name=info.name,
+                    size=max(0, info.size),
+                    refusal=refusal,
+                    read=partial(_opened, opened, info),
+                )
+        bounded.seek(opened.offset)
+        if len(bounded.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it ends without the mark of its end")
+        while bounded.read(HEADER_BYTES):  # gzip's checksum stands at the very end
+            pass
+
+
+def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(info)
+    if file is None:
+        raise tarfile.ReadError(f"{info.name!r} has no content")
+    return file
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which nobody reads more than `most_b` bytes at a time, as what a header says of its length is not
+    trusted, nor anything behind `end_b`.
+    """
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, most_b: int, *, end_b: int) -> None:
+        self._file, self._most_b, self._end_b = file, most_b, end_b
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's.
+
+        Raises:
+            ValueError: it is more than a header has.
+            ArchiveError: it is behind the end.
+        """
+        if not -1 <= size <= self._most_b:
+            raise ValueError(f"a header of {size:,} bytes")
+        if self._file.tell() > self._end_b:
+            raise _too_much(self._end_b)
+        data = self._file.read(self._most_b + 1 if size == -1 else size)
+        if len(data) > self._most_b:
+            raise ValueError(f"a header of more than {self._most_b:,} bytes")
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As a file's; not behind the end, as gzip would unpack all of it to get there.
+
+        Raises:
+            ArchiveError: it is behind the end.
+        """
+        if whence == io.SEEK_SET and offset > self._end_b:
+            raise _too_much(self._end_b)
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As a file's."""
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+
+def _root(folder: Path) -> Path:
+    """The folder in it that holds everything; the one of a class, in which the images lie, is none."""
+    while True:
+        below = list(folder.iterdir())
+        if len(below) != 1 or not below[0].is_dir() or not any(each.is_dir() for each in below[0].iterdir()):
+            return folder
+        folder = below[0]
