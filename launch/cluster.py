@@ -127,47 +127,47 @@ def access(lab: Lab) -> Access:
     return Access(key=lambda: key, region=REGION, address=lab.s3)
 
 
-def executors(nodes: Nodes, given: Mapping[str, str]) -> Executors:
-    """The executors that a run gets on `nodes`: the sizing's, but for the settings that are `given`.
+def executors(nodes: Nodes, conf_overrides: Mapping[str, str]) -> Executors:
+    """The executors that a run gets on `nodes`: the sizing's, but for `conf_overrides`.
 
     Raises:
-        LabError: a given value is no number, or follows from others.
-        SizingError: a given value is no memory size.
+        LabError: an override's value is no number, or follows from others.
+        SizingError: an override's value is no memory size.
     """
-    if "spark.cores.max" in given:
+    if "spark.cores.max" in conf_overrides:
         raise LabError("--conf spark.cores.max is instances x cores; give spark.executor.instances or …cores instead")
-    usual = sizing.executors(vcpu=nodes.each.vcpu, yarn_mb=nodes.each.yarn_mb, workers=nodes.count)
+    sized = sizing.executors(vcpu=nodes.each.vcpu, yarn_mb=nodes.each.yarn_mb, workers=nodes.count)
     return Executors(
-        cores=_whole(given, "spark.executor.cores", usual.cores),
-        heap_mb=_memory_mb(given, "spark.executor.memory", usual.heap_mb),
-        overhead_mb=_memory_mb(given, "spark.executor.memoryOverhead", usual.overhead_mb),
-        instances=_whole(given, "spark.executor.instances", usual.instances),
+        cores=_whole(conf_overrides, "spark.executor.cores", sized.cores),
+        heap_mb=_memory_mb(conf_overrides, "spark.executor.memory", sized.heap_mb),
+        overhead_mb=_memory_mb(conf_overrides, "spark.executor.memoryOverhead", sized.overhead_mb),
+        instances=_whole(conf_overrides, "spark.executor.instances", sized.instances),
     )
 
 
-def check(wanted: Executors, nodes: Nodes) -> None:
+def check(shape: Executors, nodes: Nodes) -> None:
     """Refuse what would not run, by YARN's arithmetic and by cores: in standalone Spark it would wait for ever.
 
     Raises:
         SizingError: YARN would not give it on nodes with this memory.
         LabError: there are not enough cores.
     """
-    sizing.check(wanted, nodes.each, workers=nodes.count)
-    room = nodes.count * (nodes.each.vcpu // wanted.cores)
-    if wanted.instances > room:
+    sizing.check(shape, nodes.each, workers=nodes.count)
+    room = nodes.count * (nodes.each.vcpu // shape.cores)
+    if shape.instances > room:
         raise LabError(
-            f"spark.executor.instances {wanted.instances}: of executors with spark.executor.cores {wanted.cores} the "
+            f"spark.executor.instances {shape.instances}: of executors with spark.executor.cores {shape.cores} the "
             f"lab's {nodes.count} workers with {nodes.each.vcpu} cores each hold {room}; lower one of them"
         )
 
 
-def wait_for_cores(wanted: Executors, lab: Lab) -> None:
+def wait_for_cores(shape: Executors, lab: Lab) -> None:
     """Let an application that is just ending give its cores back.
 
     Raises:
         LabError: another one keeps them.
     """
-    needed, free = wanted.cores * wanted.instances, 0
+    needed, free = shape.cores * shape.instances, 0
     for _ in attempts(timeout_s=FREE_S, interval_s=POLL_S):
         free = sum(int(worker["cores"]) - int(worker["coresused"]) for worker in _alive(_ask(lab.master)))
         if free >= needed:
@@ -231,12 +231,12 @@ def _instance_type() -> str:
     return compose.setting("INSTANCE_TYPE") or "m5.xlarge"
 
 
-def _whole(given: Mapping[str, str], key: str, usual: int) -> int:
-    text = given.get(key, str(usual))
+def _whole(conf_overrides: Mapping[str, str], key: str, default: int) -> int:
+    text = conf_overrides.get(key, str(default))
     if not text.isdecimal() or int(text) < 1:
         raise LabError(f"--conf {key}={text}: give a whole number from 1")
     return int(text)
 
 
-def _memory_mb(given: Mapping[str, str], key: str, usual_mb: int) -> int:
-    return sizing.memory_mb(given[key]) if key in given else usual_mb
+def _memory_mb(conf_overrides: Mapping[str, str], key: str, default_mb: int) -> int:
+    return sizing.memory_mb(conf_overrides[key]) if key in conf_overrides else default_mb

@@ -81,21 +81,23 @@ LAB = (
 VERBOSE = (Setting("spark.driver.extraJavaOptions", "-Demrlab.log=info -Demrlab.task.log=info", "--verbose"),)
 
 
-def local(locations: Iterable[str], given: Mapping[str, str] | None = None) -> list[Setting]:
-    """The settings of a run on this machine, with S3A where one of the `locations` is on S3; `given` overrides."""
+def local(locations: Iterable[str], conf_overrides: Mapping[str, str] | None = None) -> list[Setting]:
+    """The settings of a run on this machine, with S3A where one of the `locations` is on S3."""
     on_s3 = any(location.startswith("s3://") for location in locations)
-    return _override([*LOCAL, *EVERYWHERE, *(s3a() + _server() if on_s3 else ())], given or {})
+    return _override([*LOCAL, *EVERYWHERE, *(s3a() + _server() if on_s3 else ())], conf_overrides or {})
 
 
-def lab(shape: Executors, given: Mapping[str, str] | None = None, *, verbose: bool = False) -> list[Setting]:
-    """The settings of a run in the Docker lab; `given` overrides. S3A's are the cluster's own."""
+def lab(shape: Executors, conf_overrides: Mapping[str, str] | None = None, *, verbose: bool = False) -> list[Setting]:
+    """The settings of a run in the Docker lab. S3A's are the cluster's own."""
     cores = shape.cores * shape.instances
     own = (*LAB, Setting("spark.cores.max", str(cores), "instances x cores: standalone counts cores, not instances"))
-    return _override([*own, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE], given or {})
+    return _override([*own, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE], conf_overrides or {})
 
 
-def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str, region: str) -> list[Setting]:
-    """The settings of a run on Amazon EMR, whose logs go to `bucket` (a name); `given` overrides.
+def emr(
+    shape: Executors, conf_overrides: Mapping[str, str] | None = None, *, bucket: str, region: str
+) -> list[Setting]:
+    """The settings of a run on Amazon EMR, whose event logs go to `bucket` (a name).
 
     YARN, S3A and HDFS are as EMR sets them, but for S3A's patience.
     """
@@ -109,7 +111,7 @@ def emr(shape: Executors, given: Mapping[str, str] | None = None, *, bucket: str
             "EMR's own, on by default: executors of other sizes, cut to what a node has left; ours fit the model",
         ),
     )
-    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience], given or {})
+    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience], conf_overrides or {})
 
 
 def s3a() -> tuple[Setting, ...]:
@@ -146,10 +148,10 @@ def _executors(shape: Executors) -> tuple[Setting, ...]:
     )
 
 
-def _override(settings: Iterable[Setting], given: Mapping[str, str]) -> list[Setting]:
-    theirs = {key: Setting(key, value, "given on the command line") for key, value in given.items()}
-    kept = [theirs.pop(setting.key, setting) for setting in settings]
-    return [*kept, *theirs.values()]
+def _override(settings: Iterable[Setting], conf_overrides: Mapping[str, str]) -> list[Setting]:
+    overrides = {key: Setting(key, value, "given on the command line") for key, value in conf_overrides.items()}
+    kept = [overrides.pop(setting.key, setting) for setting in settings]
+    return [*kept, *overrides.values()]
 
 
 def _address() -> str:
@@ -159,12 +161,12 @@ def _address() -> str:
 def _server() -> tuple[Setting, ...]:
     """S3A does not read the address and the region that the AWS_* variables name."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    found = [Setting("spark.hadoop.fs.s3a.endpoint.region", region, "AWS_REGION; S3A reads no variable for it")]
+    settings = [Setting("spark.hadoop.fs.s3a.endpoint.region", region, "AWS_REGION; S3A reads no variable for it")]
     if address := _address():
         secure = str(urlsplit(address).scheme == "https").lower()
-        found += [
+        settings += [
             Setting("spark.hadoop.fs.s3a.endpoint", address, "AWS_ENDPOINT_URL_S3; S3A reads no variable for it"),
             Setting("spark.hadoop.fs.s3a.connection.ssl.enabled", secure, "as the address says"),
             Setting("spark.hadoop.fs.s3a.path.style.access", "true", "servers other than AWS have no name a bucket"),
         ]
-    return tuple(found)
+    return tuple(settings)

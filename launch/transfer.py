@@ -187,15 +187,15 @@ def _model_uri(bucket: str, key: str) -> str:
 
 def _strange(folder: Path) -> str | None:
     """A file that `bring_back` would replace though no run left it there."""
-    there = [name for name in RESULTS if (folder / name).exists()]
-    if not there:
+    present = [name for name in RESULTS if (folder / name).exists()]
+    if not present:
         return None
     try:
         record = json.loads((folder / RUN).read_text())
         ours = isinstance(record, dict) and {"run", "counts"} <= record.keys()
     except (FileNotFoundError, ValueError):
         ours = False
-    return None if ours else there[0]
+    return None if ours else present[0]
 
 
 def _is_remote(location: str) -> bool:

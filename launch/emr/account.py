@@ -1,6 +1,6 @@
 """The AWS account made ready for clusters: roles, key, bucket, encryption, subnet, budget; again, nothing changes.
 
-Everything carries the tag `emrlab`, or is in `record.py`, and by that `removal.py` finds it again; what was there
+Everything carries the tag `emrlab`, or is in `record.py`, and by that `teardown.py` finds it again; what was there
 before gets neither, and is refused where it stands in the way.
 """
 
@@ -20,7 +20,7 @@ NO_CONFIGURATION = ("InvalidRequestException", "ResourceNotFoundException")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Setup:
     """What the account is to be ready for.
 
     Attributes:
@@ -38,11 +38,11 @@ class Wanted:
     email: str | None = None
 
 
-def setup(wanted: Wanted, *, dry_run: bool, show: Show) -> bool:
+def set_up(setup: Setup, *, dry_run: bool, show: Show) -> bool:
     """Create what is missing, mend what is otherwise than wanted; returns whether anything was.
 
     Args:
-        wanted: what for.
+        setup: what for.
         dry_run: change nothing, say what would be.
         show: takes a line for each change, and for what is left as it is though it should not be.
 
@@ -50,50 +50,50 @@ def setup(wanted: Wanted, *, dry_run: bool, show: Show) -> bool:
         EmrError: something of that name is not ours, or there is no subnet.
         ClientError, BotoCoreError: AWS refuses.
     """
-    said = list[str]()
+    changes = list[str]()
 
     def note(line: str) -> None:
-        said.append(line)
+        changes.append(line)
         show(line)
 
     change = Change(dry_run=dry_run, show=note, remark=show)
-    account = str(aws.client("sts", wanted.region).get_caller_identity()["Account"])
+    account = str(aws.client("sts", setup.region).get_caller_identity()["Account"])
     if free_plan.is_free():
         show(f"warning: {aws.FREE_PLAN}")
-    bucket.ensure(wanted.bucket, wanted.region, account, change)
-    values = {"account": account, "bucket": wanted.bucket}
+    bucket.ensure(setup.bucket, setup.region, account, change)
+    values = {"account": account, "bucket": setup.bucket}
     # Who once asked for a key of one's own keeps it until emr-down.
-    own = key.ensure(wanted.region, account, change) if wanted.own_key else key.find(wanted.region)
+    own = key.ensure(setup.region, account, change) if setup.own_key else key.find(setup.region)
     if own:
         values["key"] = own
-    roles.ensure(wanted.region, values, change)
+    roles.ensure(setup.region, values, change)
     if own:
-        key.let_spot_use(own, wanted.region, account, change)
-    ensure_security_configuration(wanted.region, own, change)
-    network.ensure(wanted.region, wanted.subnet, change)
-    if wanted.budget_usd is not None and wanted.email:
-        ensure_budget(account, wanted.budget_usd, wanted.email, change)
-    return bool(said)
+        key.let_spot_use(own, setup.region, account, change)
+    ensure_security_configuration(setup.region, own, change)
+    network.ensure(setup.region, setup.subnet, change)
+    if setup.budget_usd is not None and setup.email:
+        ensure_budget(account, setup.budget_usd, setup.email, change)
+    return bool(changes)
 
 
 def ensure_security_configuration(region: str, own_key: str | None, change: Change) -> None:
     """Encryption of S3, of disks with a key of one's own, and IMDSv2 only, under the name that clusters ask for."""
     emr, iam, name = aws.client("emr", region), aws.client("iam", region), SECURITY_CONFIGURATION
-    wanted, noted = security_configuration(own_key), record.configuration(region)
-    found = or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION)
-    if found is not None and json.loads(found["SecurityConfiguration"]) == wanted:
+    content, record_name = security_configuration(own_key), record.configuration(region)
+    existing = or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION)
+    if existing is not None and json.loads(existing["SecurityConfiguration"]) == content:
         return
-    if found is not None and noted not in record.made(iam):
+    if existing is not None and record_name not in record.made(iam):
         raise EmrError(
             f"{region} has a security configuration {name} that emr-setup did not make; if nobody needs it, remove it: "
             f"aws emr delete-security-configuration --region {region} --name {name}"
         )
 
     def create() -> None:
-        if found is not None:  # it cannot be changed
+        if existing is not None:  # it cannot be changed
             emr.delete_security_configuration(Name=name)
-        emr.create_security_configuration(Name=name, SecurityConfiguration=json.dumps(wanted))
-        record.write(iam, noted)
+        emr.create_security_configuration(Name=name, SecurityConfiguration=json.dumps(content))
+        record.write(iam, record_name)
 
     change(f"as wanted: security configuration {name} in {region}", create)
 
@@ -101,10 +101,10 @@ def ensure_security_configuration(region: str, own_key: str | None, change: Chan
 def ensure_budget(account: str, limit_usd: float, email: str, change: Change) -> None:
     """A budget of the whole account with mails at 80 % spent and 100 % foreseen. An alarm, hours late; no brake."""
     budgets, iam = aws.client("budgets", BUDGETS_REGION), aws.client("iam", BUDGETS_REGION)
-    found = or_none(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME), "NotFoundException")
-    if found is not None and float(found["Budget"]["BudgetLimit"]["Amount"]) == limit_usd:
+    existing = or_none(lambda: budgets.describe_budget(AccountId=account, BudgetName=NAME), "NotFoundException")
+    if existing is not None and float(existing["Budget"]["BudgetLimit"]["Amount"]) == limit_usd:
         return
-    if found is not None and record.BUDGET not in record.made(iam):
+    if existing is not None and record.BUDGET not in record.made(iam):
         raise EmrError(
             f"the account has a budget {NAME} that emr-setup did not make; rename it, or leave BUDGET_USD out"
         )
@@ -129,7 +129,7 @@ def ensure_budget(account: str, limit_usd: float, email: str, change: Change) ->
     }
 
     def create() -> None:
-        if found is not None:
+        if existing is not None:
             budgets.delete_budget(AccountId=account, BudgetName=NAME)
         budgets.create_budget(AccountId=account, Budget=budget, NotificationsWithSubscribers=alarms)
         record.write(iam, record.BUDGET)

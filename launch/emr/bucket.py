@@ -30,18 +30,18 @@ def ensure(bucket: str, region: str, account: str, change: Change) -> None:
         ClientError, BotoCoreError: AWS refuses; the bucket is another account's.
     """
     s3, owner = aws.client("s3", region), {"Bucket": bucket, "ExpectedBucketOwner": account}
-    known = or_none(lambda: s3.get_bucket_location(**owner), "NoSuchBucket")
-    if known is None:
+    location = or_none(lambda: s3.get_bucket_location(**owner), "NoSuchBucket")
+    if location is None:
         place = {} if region == "us-east-1" else {"LocationConstraint": region}
-        more = {"CreateBucketConfiguration": place} if place else {}
-        change(f"there: bucket {bucket} in {region}", lambda: s3.create_bucket(Bucket=bucket, **more))
+        configuration = {"CreateBucketConfiguration": place} if place else {}
+        change(f"there: bucket {bucket} in {region}", lambda: s3.create_bucket(Bucket=bucket, **configuration))
         change(f"tagged: bucket {bucket}", lambda: s3.put_bucket_tagging(**owner, Tagging={"TagSet": [TAG]}))
-    exists = known is not None or not change.dry_run
-    ours = known is None or _is_ours(s3, owner)
+    exists = location is not None or not change.dry_run
+    ours = location is None or _is_ours(s3, owner)
     if ours:
         _encrypt(s3, owner, change, exists=exists)
-    found = exists and or_none(lambda: s3.get_public_access_block(**owner), "NoSuchPublicAccessBlockConfiguration")
-    if not found or found["PublicAccessBlockConfiguration"] != CLOSED:
+    block = exists and or_none(lambda: s3.get_public_access_block(**owner), "NoSuchPublicAccessBlockConfiguration")
+    if not block or block["PublicAccessBlockConfiguration"] != CLOSED:
         if ours:
             change(
                 f"closed to the public: bucket {bucket}",
@@ -76,7 +76,7 @@ def remove(bucket: str, region: str, account: str, change: Change) -> None:
 
     def empty_and_delete() -> None:
         listed = (aws.pages(s3, "list_object_versions", kind, **owner) for kind in ("Versions", "DeleteMarkers"))
-        versions = [{"Key": found["Key"], "VersionId": found["VersionId"]} for found in chain(*listed)]
+        versions = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in chain(*listed)]
         for start in range(0, len(versions), DELETED_AT_ONCE):
             some = versions[start : start + DELETED_AT_ONCE]
             answer = s3.delete_objects(**owner, Delete={"Objects": some, "Quiet": True})
@@ -109,15 +109,15 @@ def _encrypt(s3: Any, owner: dict[str, str], change: Change, *, exists: bool) ->
 def _ensure_lifecycle(s3: Any, owner: dict[str, str], change: Change, *, exists: bool, ours: bool) -> None:
     rules, keep = _lifecycle(s3, owner) if exists else ([], {})
     theirs = _of_others(rules)
-    wanted = _rules(theirs, ours=ours)
-    if _of_ours(rules) == wanted:
+    our_rules = _rules(theirs, ours=ours)
+    if _of_ours(rules) == our_rules:
         return
     what = f"logs in {LOGS} after {LOG_DAYS} days"
     what += f", unfinished uploads after {UPLOAD_DAYS}" if ours else ""
     change(
         f"removed in time: {what}",
         lambda: s3.put_bucket_lifecycle_configuration(
-            **owner, LifecycleConfiguration={"Rules": theirs + wanted}, **keep
+            **owner, LifecycleConfiguration={"Rules": theirs + our_rules}, **keep
         ),
     )
 
@@ -135,10 +135,10 @@ def _leave(s3: Any, owner: dict[str, str], change: Change) -> None:
                 s3.delete_bucket_lifecycle(**owner)
 
         change(f"without our lifecycle rule: bucket {owner['Bucket']}, which stays", put_back)
-    there = or_none(lambda: s3.head_object(**owner, Key=EVENT_LOGS), "404")
-    if there is not None and there["Metadata"] == MARK:
+    marker = or_none(lambda: s3.head_object(**owner, Key=EVENT_LOGS), "404")
+    if marker is not None and marker["Metadata"] == MARK:
         # In a bucket with versions the one that is ours goes, and no mark of a deletion stays.
-        version = {"VersionId": there["VersionId"]} if "VersionId" in there else {}
+        version = {"VersionId": marker["VersionId"]} if "VersionId" in marker else {}
         change(
             f"gone: the empty object s3://{owner['Bucket']}/{EVENT_LOGS}",
             lambda: s3.delete_object(**owner, Key=EVENT_LOGS, **version),
@@ -171,9 +171,11 @@ def _rules(theirs: list[dict[str, Any]], *, ours: bool) -> list[dict[str, Any]]:
 
 def _lifecycle(s3: Any, owner: dict[str, str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The bucket's rules, and what else a new configuration must say so that theirs mean what they meant."""
-    found = or_none(lambda: s3.get_bucket_lifecycle_configuration(**owner), "NoSuchLifecycleConfiguration") or {}
+    configuration = (
+        or_none(lambda: s3.get_bucket_lifecycle_configuration(**owner), "NoSuchLifecycleConfiguration") or {}
+    )
     size = "TransitionDefaultMinimumObjectSize"
-    return found.get("Rules", []), {size: found[size]} if size in found else {}
+    return configuration.get("Rules", []), {size: configuration[size]} if size in configuration else {}
 
 
 def _of_ours(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -142,13 +142,16 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    from launch.emr import aws, removal, status  # noqa: PLC0415
+    from launch.emr import aws, status, teardown  # noqa: PLC0415
 
     emr = aws.client("emr", parsed.region)
-    found = [status.one(emr, parsed.cluster)] if parsed.cluster else list(removal.clusters(emr, *removal.ACTIVE))
-    for cluster in found:
+    if parsed.cluster:
+        clusters = [status.get_cluster(emr, parsed.cluster)]
+    else:
+        clusters = list(teardown.clusters(emr, *teardown.ACTIVE))
+    for cluster in clusters:
         sys.stdout.write(status.words(emr, cluster))
-    if not found:
+    if not clusters:
         sys.stdout.write(f"no cluster of emrlab runs in {parsed.region}\n")
     return 0
 
@@ -157,7 +160,7 @@ def _logs(parsed: argparse.Namespace) -> int:
     from launch.emr import aws, status  # noqa: PLC0415
 
     emr, s3 = aws.client("emr", parsed.region), aws.client("s3", parsed.region)
-    sys.stdout.write(status.last_log(emr, s3, status.one(emr, parsed.cluster)))
+    sys.stdout.write(status.last_log(emr, s3, status.get_cluster(emr, parsed.cluster)))
     return 0
 
 
@@ -165,29 +168,29 @@ def _stop(parsed: argparse.Namespace) -> int:
     from launch.emr import aws, status  # noqa: PLC0415
 
     emr = aws.client("emr", parsed.region)
-    sys.stdout.write(status.stop(emr, status.one(emr, parsed.cluster)))
+    sys.stdout.write(status.stop(emr, status.get_cluster(emr, parsed.cluster)))
     return 0
 
 
 def _down(parsed: argparse.Namespace) -> int:
-    from launch.emr import aws, change, follow, removal  # noqa: PLC0415
+    from launch.emr import aws, change, follow, teardown  # noqa: PLC0415
 
     if parsed.account and not parsed.bucket:
         raise UsageError("--account needs --bucket NAME; the bucket goes too where emr-setup made it")
     emr, show = aws.client("emr", parsed.region), _clock()
-    found = [str(cluster["Id"]) for cluster in removal.clusters(emr, *removal.ACTIVE)]
-    sys.stdout.write(f"{len(found)} clusters of emrlab in {parsed.region}: {', '.join(found) or 'none'}\n")
-    if not parsed.dry_run and found:
-        emr.terminate_job_flows(JobFlowIds=found)
+    ids = [str(cluster["Id"]) for cluster in teardown.clusters(emr, *teardown.ACTIVE)]
+    sys.stdout.write(f"{len(ids)} clusters of emrlab in {parsed.region}: {', '.join(ids) or 'none'}\n")
+    if not parsed.dry_run and ids:
+        emr.terminate_job_flows(JobFlowIds=ids)
         clients = follow.Clients(emr=emr, s3=None)
-        for cluster in found:
-            show(f"cluster {cluster} is {follow.wait_ended(clients, cluster, show=show).lower()}")
+        for cluster_id in ids:
+            show(f"cluster {cluster_id} is {follow.wait_ended(clients, cluster_id, show=show).lower()}")
     if parsed.account:
-        said = change.Change(dry_run=True, show=_print, remark=_print)
-        removal.remove_account(parsed.bucket, parsed.region, said)
+        dry_run = change.Change(dry_run=True, show=_print, remark=_print)
+        teardown.remove_account(parsed.bucket, parsed.region, dry_run)
         if parsed.dry_run or not (parsed.yes or _agrees("remove all of it?")):
             return 0
-        removal.remove_account(parsed.bucket, parsed.region, replace(said, dry_run=False, remark=_nothing))
+        teardown.remove_account(parsed.bucket, parsed.region, replace(dry_run, dry_run=False, remark=_nothing))
     return 0
 
 
@@ -198,7 +201,7 @@ def _setup(parsed: argparse.Namespace) -> int:
         raise UsageError("--budget-usd and --email belong together; give both or none")
     bucket = _bucket(parsed)
     run_spec.check_bucket(bucket)
-    wanted = account.Wanted(
+    setup = account.Setup(
         bucket=bucket,
         region=parsed.region,
         subnet=parsed.subnet,
@@ -206,7 +209,7 @@ def _setup(parsed: argparse.Namespace) -> int:
         budget_usd=parsed.budget_usd,
         email=parsed.email,
     )
-    if not account.setup(wanted, dry_run=parsed.dry_run, show=_print):
+    if not account.set_up(setup, dry_run=parsed.dry_run, show=_print):
         _print("all is as wanted; nothing was changed")
     return 0
 

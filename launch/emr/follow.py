@@ -53,8 +53,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One look: the states of cluster and step, and the reasons that EMR gives for them."""
+class Snapshot:
+    """The states of cluster and step at one moment, and the reasons that EMR gives for them."""
 
     cluster: str
     step: str
@@ -77,20 +77,20 @@ def follow(clients: Clients, step: Step, *, deadline_s: float, show: Show) -> No
     """
     stderr = logs.step(step.logs, step.cluster, step.step)
     shown, version = "", None
-    for seen in _looks(clients, lambda: look(clients.emr, step), deadline_s=deadline_s, show=show):
-        line = f"cluster {seen.cluster.lower()}, step {seen.step.lower()}"
+    for current in _poll(clients, lambda: snapshot(clients.emr, step), deadline_s=deadline_s, show=show):
+        line = f"cluster {current.cluster.lower()}, step {current.step.lower()}"
         if line != shown:
             show(line)
             shown = line
-        if seen.step == "COMPLETED":
+        if current.step == "COMPLETED":
             return
-        if seen.step in DONE or seen.cluster in ENDED:
-            raise EmrError(_why(clients, step, seen, show=show))
-        if seen.step == "RUNNING":
-            newest = _patient(logs.version, clients.s3, stderr)
+        if current.step in DONE or current.cluster in ENDED:
+            raise EmrError(_why(clients, step, current, show=show))
+        if current.step == "RUNNING":
+            newest = _ask_patiently(logs.version, clients.s3, stderr)
             if newest and newest != version:
                 version = newest
-                if text := logs.progress(_patient(logs.read, clients.s3, stderr) or ""):
+                if text := logs.progress(_ask_patiently(logs.read, clients.s3, stderr) or ""):
                     show(text)
     raise EmrError(
         f"the step {step.step} is still {shown.rpartition(' ')[2] or 'unknown'} after {deadline_s / 60:.0f} minutes, "
@@ -109,13 +109,13 @@ def wait_ended(clients: Clients, cluster: str, *, show: Show) -> str:
     def state() -> str:
         return str(clients.emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"])
 
-    for found in _looks(clients, state, deadline_s=END_S, show=show):
-        if found in ENDED:
-            return found
+    for current in _poll(clients, state, deadline_s=END_S, show=show):
+        if current in ENDED:
+            return current
     raise EmrError(f"cluster {cluster} has not ended after {END_S / 60:.0f} minutes; look at it in the EMR console")
 
 
-def look(emr: Any, step: Step) -> Seen:
+def snapshot(emr: Any, step: Step) -> Snapshot:
     """The states as they are now.
 
     Raises:
@@ -123,33 +123,33 @@ def look(emr: Any, step: Step) -> Seen:
     """
     cluster = emr.describe_cluster(ClusterId=step.cluster)["Cluster"]["Status"]
     status = emr.describe_step(ClusterId=step.cluster, StepId=step.step)["Step"]["Status"]
-    return Seen(
+    return Snapshot(
         cluster["State"], status["State"], cluster.get("StateChangeReason", {}), status.get("FailureDetails", {})
     )
 
 
-def _looks(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Show) -> Iterator[T]:
+def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Show) -> Iterator[T]:
     """What `ask` answers, again and again until the deadline; what is passing is outlasted."""
     started = answered = clients.clock()
-    last, pause_s, told = None, INTERVAL_S[0], False
+    last, pause_s, is_announced = None, INTERVAL_S[0], False
     while clients.clock() - started < deadline_s:
         try:
-            found = ask()
+            answer = ask()
         except AwsError as error:
             if not (is_passing(error) or is_renewable(error)):
                 raise
-            if not told and (is_renewable(error) or clients.clock() - answered > UNREACHED_S):
+            if not is_announced and (is_renewable(error) or clients.clock() - answered > UNREACHED_S):
                 show(f"{explain(error)}; trying on")
-                told = True
+                is_announced = True
         else:
-            answered, told = clients.clock(), False
-            yield found
-            pause_s = INTERVAL_S[0] if found != last else min(pause_s * 1.5, INTERVAL_S[1])
-            last = found
+            answered, is_announced = clients.clock(), False
+            yield answer
+            pause_s = INTERVAL_S[0] if answer != last else min(pause_s * 1.5, INTERVAL_S[1])
+            last = answer
         clients.sleep(pause_s)
 
 
-def _patient(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> str | None:
+def _ask_patiently(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> str | None:
     """The answer, or None where it may come a little later."""
     try:
         return ask(s3, uri)
@@ -159,33 +159,34 @@ def _patient(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> str | 
         return None
 
 
-def _why(clients: Clients, step: Step, seen: Seen, *, show: Show) -> str:
+def _why(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
     """Why the step did not complete: cause, fix and log, in one line."""
     stderr = logs.step(step.logs, step.cluster, step.step)
-    if seen.step == "FAILED":
-        cause = _step_cause(clients, step, seen, show=show)
+    if current.step == "FAILED":
+        cause = _step_cause(clients, step, current, show=show)
         return _sentence(f"the step {step.step} failed", cause, log=stderr)
-    code = seen.cluster_reason.get("Code", "")
+    code = current.cluster_reason.get("Code", "")
     if code == "BOOTSTRAP_FAILURE":
-        return _bootstrap_failure(clients, step, seen, show=show)
+        return _bootstrap_failure(clients, step, current, show=show)
     if code and code not in {"ALL_STEPS_COMPLETED", "STEP_FAILURE"}:
-        cause = logs.cluster_cause(seen.cluster_reason)
+        cause = logs.cluster_cause(current.cluster_reason)
         return _sentence(f"cluster {step.cluster} ended ({code})", cause, log=logs.folder(step.logs, step.cluster))
     cause = Cause("not by this command", "run it again")
-    return _sentence(f"the step {step.step} was {seen.step.lower()}", cause, log=stderr)
+    return _sentence(f"the step {step.step} was {current.step.lower()}", cause, log=stderr)
 
 
-def _step_cause(clients: Clients, step: Step, seen: Seen, *, show: Show) -> Cause:
+def _step_cause(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> Cause:
     text = "".join(
-        _late(clients, logs.step(step.logs, step.cluster, step.step, name), show=show) or ""
+        _wait_for_log(clients, logs.step(step.logs, step.cluster, step.step, name), show=show) or ""
         for name in ("stdout", "stderr")
     )
-    found = logs.cause(text)
-    return found or Cause(seen.failure.get("Message") or seen.failure.get("Reason") or "EMR gives no reason", "")
+    return logs.cause(text) or Cause(
+        current.failure.get("Message") or current.failure.get("Reason") or "EMR gives no reason", ""
+    )
 
 
-def _bootstrap_failure(clients: Clients, step: Step, seen: Seen, *, show: Show) -> str:
-    message = seen.cluster_reason.get("Message", "")
+def _bootstrap_failure(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
+    message = current.cluster_reason.get("Message", "")
     instances = re.findall(r"\bi-[0-9a-z]+", message)
     if not instances:
         listed = pages(clients.emr, "list_instances", "Instances", ClusterId=step.cluster)
@@ -193,21 +194,21 @@ def _bootstrap_failure(clients: Clients, step: Step, seen: Seen, *, show: Show) 
     what = "the bootstrap action failed"
     for instance in instances:
         uri = logs.bootstrap(step.logs, step.cluster, instance)
-        if cause := logs.bootstrap_cause(_late(clients, uri, show=show) or ""):
+        if cause := logs.bootstrap_cause(_wait_for_log(clients, uri, show=show) or ""):
             return _sentence(f"{what} on {instance}", cause, log=uri)
     return _sentence(what, Cause(message or "EMR gives no reason", ""), log=logs.folder(step.logs, step.cluster))
 
 
-def _late(clients: Clients, uri: str, *, show: Show) -> str | None:
+def _wait_for_log(clients: Clients, uri: str, *, show: Show) -> str | None:
     """A log's text, waited for until EMR has surely brought it."""
-    started, said = clients.clock(), False
+    started, is_announced = clients.clock(), False
     while True:
-        text = _patient(logs.read, clients.s3, uri)
+        text = _ask_patiently(logs.read, clients.s3, uri)
         if text is not None or clients.clock() - started > LOGS_S:
             return text
-        if not said:
+        if not is_announced:
             show("waiting for the log, which EMR brings within five minutes")
-            said = True
+            is_announced = True
         clients.sleep(INTERVAL_S[1])
 
 

@@ -36,8 +36,8 @@ def fetch(s3: Any, bucket: str, folder: Path, *, show: Show) -> int:
         ClientError, BotoCoreError: S3 refuses.
         OSError: the folder cannot be written.
     """
-    found = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=PREFIX))
-    sizes = {name: int(each["Size"]) for each in found if (name := str(each["Key"]).removeprefix(PREFIX))}
+    listed = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=PREFIX))
+    sizes = {name: int(each["Size"]) for each in listed if (name := str(each["Key"]).removeprefix(PREFIX))}
     held = {name: size for name, size in sizes.items() if _is_inside(name)}
     if not held:
         raise EmrError(f"s3://{bucket}/{PREFIX} holds no event log; a run that has ended leaves one there")
@@ -102,8 +102,8 @@ def _address(server: subprocess.Popen[str], name: str) -> str:
     end = time.monotonic() + READY_S
     while time.monotonic() < end:
         if server.poll() is not None:
-            said = (server.stderr.read() if server.stderr else "").strip().splitlines() or ["no word"]
-            raise LabError(f"the history server did not start: {said[-1]}")
+            errors = (server.stderr.read() if server.stderr else "").strip().splitlines() or ["no word"]
+            raise LabError(f"the history server did not start: {errors[-1]}")
         try:
             host = ask_docker(["docker", "port", name, str(PORT)]).split()[0]
             if _answers(host):

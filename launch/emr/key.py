@@ -36,10 +36,10 @@ def find(region: str) -> str | None:
         ClientError, BotoCoreError: AWS refuses.
     """
     kms = aws.client("kms", region)
-    found = or_none(lambda: kms.describe_key(KeyId=ALIAS), "NotFoundException")
-    if found is None:
+    alias = or_none(lambda: kms.describe_key(KeyId=ALIAS), "NotFoundException")
+    if alias is None:
         return None
-    arn = str(found["KeyMetadata"]["Arn"])
+    arn = str(alias["KeyMetadata"]["Arn"])
     return arn if _is_ours(kms, arn) else None
 
 
@@ -51,9 +51,9 @@ def ensure(region: str, account: str, change: Change) -> str:
         ClientError, BotoCoreError: AWS refuses.
     """
     kms = aws.client("kms", region)
-    found = or_none(lambda: kms.describe_key(KeyId=ALIAS), "NotFoundException")
-    if found is not None:
-        arn, state = str(found["KeyMetadata"]["Arn"]), found["KeyMetadata"]["KeyState"]
+    alias = or_none(lambda: kms.describe_key(KeyId=ALIAS), "NotFoundException")
+    if alias is not None:
+        arn, state = str(alias["KeyMetadata"]["Arn"]), alias["KeyMetadata"]["KeyState"]
         if not _is_ours(kms, arn):
             raise EmrError(f"{ALIAS} names a key that is not emrlab's: it lacks the tag; give it another alias")
         if state != "Enabled":

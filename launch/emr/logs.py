@@ -118,8 +118,8 @@ def version(s3: Any, uri: str) -> str | None:
 
 def progress(text: str) -> str | None:
     """The last line of progress that the job wrote."""
-    found = PROGRESS.findall(text)
-    return found[-1].strip() if found else None
+    lines = PROGRESS.findall(text)
+    return lines[-1].strip() if lines else None
 
 
 def cause(text: str) -> Cause | None:
@@ -130,13 +130,13 @@ def cause(text: str) -> Cause | None:
             groups = {name: value or "" for name, value in last.groupdict().items()}
             on_executor = "PythonException" in text or re.search(r"Task \d+.* failed", text)
             uri = re.search(r"s3[an]?://[^\s'\"),;]+", _line_at(text, last.start()))
-            said = words.format(
+            sentence = words.format(
                 text=groups.get("text", ""),
                 amounts=f" ({groups['amounts']})" if groups.get("amounts") else "",
                 where="on an executor" if on_executor else "on the driver",
                 uri=f": {uri[0]}" if uri else "",
             )
-            return Cause(" ".join(said.split())[:300], fix)
+            return Cause(" ".join(sentence.split())[:300], fix)
     return None
 
 
@@ -144,8 +144,8 @@ def bootstrap_cause(text: str) -> Cause | None:
     """What the bootstrap action said last."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     ours = [line.removeprefix("emrlab: ") for line in lines if line.startswith("emrlab: ")]
-    said = (ours or lines)[-1:]
-    return Cause(said[0][:300], "") if said else None
+    last = (ours or lines)[-1:]
+    return Cause(last[0][:300], "") if last else None
 
 
 def cluster_cause(reason: dict[str, str]) -> Cause:

@@ -59,13 +59,13 @@ def ready(region: str, instance_type: str) -> tuple[str, ...]:
         Filters=[{"Name": "instance-type", "Values": [instance_type]}],
     )
     zones = {str(each["Location"]) for each in offered}
-    found = [each for each in subnets if each["AvailabilityZone"] in zones]
-    if not found:
+    usable = [each for each in subnets if each["AvailabilityZone"] in zones]
+    if not usable:
         raise EmrError(
             f"INSTANCE_TYPE={instance_type} is not to be had in {_zones(subnets)}, where the subnets are; it is in "
             f"{', '.join(sorted(zones)) or f'no zone of {region}'}; take another type, or give --subnet"
         )
-    return tuple(str(each["SubnetId"]) for each in sorted(found, key=lambda each: str(each["AvailabilityZone"])))
+    return tuple(str(each["SubnetId"]) for each in sorted(usable, key=lambda each: str(each["AvailabilityZone"])))
 
 
 def release(region: str, change: Change) -> None:
@@ -76,12 +76,12 @@ def release(region: str, change: Change) -> None:
     """
     ec2 = aws.client("ec2", region)
     ours = {"Filters": [{"Name": f"tag:{TAG['Key']}", "Values": [TAG["Value"]]}]}
-    found = sorted(str(each["SubnetId"]) for each in _described(ec2, **ours))
-    found += sorted(str(each["VpcId"]) for each in aws.pages(ec2, "describe_vpcs", "Vpcs", **ours))
-    if found:
+    resources = sorted(str(each["SubnetId"]) for each in _described(ec2, **ours))
+    resources += sorted(str(each["VpcId"]) for each in aws.pages(ec2, "describe_vpcs", "Vpcs", **ours))
+    if resources:
         change(
-            f"without our tags: {', '.join(found)}",
-            lambda: ec2.delete_tags(Resources=found, Tags=[TAG, EMR_TAG]),
+            f"without our tags: {', '.join(resources)}",
+            lambda: ec2.delete_tags(Resources=resources, Tags=[TAG, EMR_TAG]),
         )
 
 
@@ -89,13 +89,13 @@ def _chosen(ec2: Any) -> list[Subnet]:
     """What a user made ready by name, else the default network: subnets of one network, as EMR wants them."""
     ours = list(_described(ec2, Filters=[{"Name": f"tag:{TAG['Key']}", "Values": [TAG["Value"]]}]))
     own = [each for each in ours if not each.get("DefaultForAz")]
-    found = own or list(_described(ec2, Filters=[{"Name": "default-for-az", "Values": ["true"]}]))
-    networks = {each["VpcId"]: [one for one in found if one["VpcId"] == each["VpcId"]] for each in found}
+    subnets = own or list(_described(ec2, Filters=[{"Name": "default-for-az", "Values": ["true"]}]))
+    networks = {each["VpcId"]: [one for one in subnets if one["VpcId"] == each["VpcId"]] for each in subnets}
     return max(networks.values(), key=lambda each: (len(each), str(each[0]["VpcId"])), default=[])
 
 
-def _described(ec2: Any, **wanted: Any) -> Iterable[Subnet]:
-    return aws.pages(ec2, "describe_subnets", "Subnets", **wanted)
+def _described(ec2: Any, **query: Any) -> Iterable[Subnet]:
+    return aws.pages(ec2, "describe_subnets", "Subnets", **query)
 
 
 def _tags(resource: dict[str, Any]) -> dict[str, str]:

@@ -50,13 +50,13 @@ class _LostError(Exception):
     """The answer did not come: how that looks from here."""
 
 
-def run_job_flow(clients: Clients, sender: Any, asked: dict[str, Any], *, show: Show) -> str:
+def run_job_flow(clients: Clients, sender: Any, request: dict[str, Any], *, show: Show) -> str:
     """Start a cluster; its id.
 
     Args:
         clients: for the looking, and the time.
         sender: EMR's client of `aws.once`.
-        asked: RunJobFlow's arguments; the tag is added.
+        request: RunJobFlow's arguments; the tag is added.
         show: takes a line for the user.
 
     Raises:
@@ -64,24 +64,24 @@ def run_job_flow(clients: Clients, sender: Any, asked: dict[str, Any], *, show: 
         ClientError, BotoCoreError: AWS refuses.
     """
     tag, since = {"Key": RUN_TAG, "Value": secrets.token_hex(16)}, datetime.now(UTC) - CLOCK
-    others = set[str]()
+    of_other_runs = set[str]()
 
     def find() -> str | None:
         for listed in aws.pages(clients.emr, "list_clusters", "Clusters", CreatedAfter=since):
-            name = str(listed["Id"])
-            if listed["Name"] != NAME or name in others:
+            cluster_id = str(listed["Id"])
+            if listed["Name"] != NAME or cluster_id in of_other_runs:
                 continue
-            tags = clients.emr.describe_cluster(ClusterId=name)["Cluster"].get("Tags", ())
+            tags = clients.emr.describe_cluster(ClusterId=cluster_id)["Cluster"].get("Tags", ())
             if tag in tags:
-                return name
+                return cluster_id
             if any(each["Key"] == RUN_TAG for each in tags):
-                others.add(name)
+                of_other_runs.add(cluster_id)
         return None
 
     return _once(
-        lambda: sender.run_job_flow(**{**asked, "Tags": [*asked["Tags"], tag]}).get("JobFlowId"),
+        lambda: sender.run_job_flow(**{**request, "Tags": [*request["Tags"], tag]}).get("JobFlowId"),
         find,
-        lambda found: clients.emr.terminate_job_flows(JobFlowIds=[found]),
+        lambda cluster_id: clients.emr.terminate_job_flows(JobFlowIds=[cluster_id]),
         what=("RunJobFlow", "cluster", f"has the tag {RUN_TAG}={tag['Value']}"),
         clients=clients,
         show=show,
@@ -96,8 +96,8 @@ def add_step(clients: Clients, sender: Any, cluster: str, step: dict[str, Any], 
         listed = aws.pages(clients.emr, "list_steps", "Steps", ClusterId=cluster)
         return next((str(each["Id"]) for each in listed if each["Name"] == name), None)
 
-    def cancel(found: str) -> None:
-        clients.emr.cancel_steps(ClusterId=cluster, StepIds=[found], StepCancellationOption="TERMINATE_PROCESS")
+    def cancel(step_id: str) -> None:
+        clients.emr.cancel_steps(ClusterId=cluster, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS")
 
     def send() -> str | None:
         ids = sender.add_job_flow_steps(JobFlowId=cluster, Steps=[{**step, "Name": name}]).get("StepIds")
@@ -123,17 +123,17 @@ def _once(
             return _send(send, clients, show=show)
         except _LostError as lost:
             show(f"the answer to {call} was lost ({lost}); looking for the {kind} that {mark}")
-        found, unseen = _look_for(find, clients, wait_s=LOOK_S)
+        started, unseen = _look_for(find, clients, wait_s=LOOK_S)
     except KeyboardInterrupt:
         show(f"stopped while {call} was on its way; looking for what it has started")
-        found, _ = _look_for(find, clients, wait_s=STOPPED_LOOK_S)
-        if found is not None:
-            end(found)
-            show(f"{kind} {found} is ended")
+        started, _ = _look_for(find, clients, wait_s=STOPPED_LOOK_S)
+        if started is not None:
+            end(started)
+            show(f"{kind} {started} is ended")
         raise
-    if found is not None:
-        show(f"the answer was lost; {kind} {found} found by its mark")
-        return found
+    if started is not None:
+        show(f"the answer was lost; {kind} {started} found by its mark")
+        return started
     if unseen is not None:
         raise EmrError(
             f"the answer to {call} was lost, and whether it has started a {kind} cannot be seen: {unseen}; "
@@ -149,7 +149,7 @@ def _send(send: Callable[[], str | None], clients: Clients, *, show: Show) -> st
         _LostError: no answer came, and AWS may have done it.
         ClientError, BotoCoreError: AWS refuses.
     """
-    started, told = clients.clock(), False
+    started, is_announced = clients.clock(), False
     while True:
         try:
             answer = send()
@@ -161,10 +161,10 @@ def _send(send: Callable[[], str | None], clients: Clients, *, show: Show) -> st
                 raise
             if clients.clock() - started >= REFUSED_S:
                 raise
-            if not told:
+            if not is_announced:
                 why = "a role that was just made is not known everywhere yet" if young else "AWS asks to slow down"
                 show(f"{why} ({error.response['Error'].get('Message', '')}); trying for {REFUSED_S:.0f} s")
-                told = True
+                is_announced = True
         except _UNSENT:
             if clients.clock() - started >= REFUSED_S:
                 raise
@@ -178,14 +178,14 @@ def _send(send: Callable[[], str | None], clients: Clients, *, show: Show) -> st
 
 
 def _look_for(find: Callable[[], str | None], clients: Clients, *, wait_s: float) -> tuple[str | None, str | None]:
-    """What was found, or None; why the last look saw nothing at all, or None."""
+    """Its id, or None; why the last look saw nothing at all, or None."""
     started = clients.clock()
     while True:
         unseen = None
         try:
-            found = find()
+            found_id = find()
         except AwsError as error:
-            found, unseen = None, aws.explain(error)
-        if found is not None or clients.clock() - started >= wait_s:
-            return found, unseen
+            found_id, unseen = None, aws.explain(error)
+        if found_id is not None or clients.clock() - started >= wait_s:
+            return found_id, unseen
         clients.sleep(PAUSE_S)

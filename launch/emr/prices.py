@@ -47,10 +47,10 @@ def render(table: dict[str, dict[str, Any]], *, on: date) -> str:
 
 
 def _region(pricing: Any, region: str) -> dict[str, Any]:
-    def of(service: str, what: str, **wanted: str) -> float:
-        return _one(_prices(pricing, service, wanted={"regionCode": region, **wanted}), f"{what} in {region}")
+    def of(service: str, what: str, **fields: str) -> float:
+        return _one(_prices(pricing, service, fields={"regionCode": region, **fields}), f"{what} in {region}")
 
-    found: dict[str, Any] = {
+    table: dict[str, Any] = {
         "unconfirmed": [],
         "volume_gb_month": of("AmazonEC2", "gp3 volumes", productFamily="Storage", volumeApiName="gp3"),
         "s3_put_1000": 1000 * of("AmazonS3", "S3 writes", group="S3-API-Tier1"),
@@ -58,26 +58,26 @@ def _region(pricing: Any, region: str) -> dict[str, Any]:
         "s3_gb_month": of("AmazonS3", "S3 storage", volumeType="Standard", productFamily="Storage"),
     }
     for name in sizing.INSTANCE_TYPES:
-        here = _prices(pricing, "AmazonEC2", wanted={"regionCode": region, "instanceType": name, **LINUX})
-        if not here and name not in sizing.PUBLISHED:
+        on_demand = _prices(pricing, "AmazonEC2", fields={"regionCode": region, "instanceType": name, **LINUX})
+        if not on_demand and name not in sizing.PUBLISHED:
             continue  # a newer type, which the region has not got
-        found[name] = {
-            "ec2": _one(here, f"{name} in {region}"),
+        table[name] = {
+            "ec2": _one(on_demand, f"{name} in {region}"),
             "emr": of("ElasticMapReduce", f"EMR on {name}", instanceType=name, softwareType="EMR"),
         }
-    return found
+    return table
 
 
-def _one(found: set[float], what: str) -> float:
-    if len(found) != 1:
-        several = f"several prices ({', '.join(map(str, sorted(found)))})" if found else "no price"
+def _one(prices: set[float], what: str) -> float:
+    if len(prices) != 1:
+        several = f"several prices ({', '.join(map(str, sorted(prices)))})" if prices else "no price"
         raise EmrError(f"Amazon's list has {several} of {what}; {PRICES.name} is left as it is, correct it by hand")
-    return found.pop()
+    return prices.pop()
 
 
-def _prices(pricing: Any, service: str, *, wanted: dict[str, str]) -> set[float]:
+def _prices(pricing: Any, service: str, *, fields: dict[str, str]) -> set[float]:
     """The prices on demand of what fits; the first step of those that fall with the amount."""
-    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
     products = [
         json.loads(each)
         for each in aws.pages(pricing, "get_products", "PriceList", ServiceCode=service, Filters=filters)

@@ -78,8 +78,8 @@ def remove(region: str, account: str, change: Change) -> None:
     if profile and TAG in profile["InstanceProfile"].get("Tags", ()):
         change(f"gone: instance profile {NODE_ROLE}", partial(_remove_profile, iam, profile["InstanceProfile"]))
     for role in (NODE_ROLE, SERVICE_ROLE):
-        found = or_none(partial(iam.get_role, RoleName=role), "NoSuchEntity")
-        if found and TAG in found["Role"].get("Tags", ()):
+        existing = or_none(partial(iam.get_role, RoleName=role), "NoSuchEntity")
+        if existing and TAG in existing["Role"].get("Tags", ()):
             change(f"gone: role {role}", partial(_remove_role, iam, role))
     arn = f"arn:aws:iam::{account}:policy/{BOUNDARY}"
     policy = or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity")
@@ -106,17 +106,17 @@ def _mend(iam: Any, role: dict[str, Any], trusted: dict[str, Any], boundary: str
 
 
 def _boundary(iam: Any, values: dict[str, str], change: Change) -> None:
-    arn, wanted = _boundary_arn(values), policies.document("emr/boundary", **values)
-    found = or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity")
-    text = json.dumps(wanted)
-    if found is None:
+    arn, document = _boundary_arn(values), policies.document("emr/boundary", **values)
+    policy = or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity")
+    text = json.dumps(document)
+    if policy is None:
         create = partial(iam.create_policy, PolicyName=BOUNDARY, PolicyDocument=text, Tags=[TAG])
         change(f"there: policy {BOUNDARY}, which holds the roles' rights within bounds", _by_administrator(create))
         return
-    if TAG not in found["Policy"].get("Tags", ()):
+    if TAG not in policy["Policy"].get("Tags", ()):
         raise EmrError(_foreign("a policy", BOUNDARY))
-    version = iam.get_policy_version(PolicyArn=arn, VersionId=found["Policy"]["DefaultVersionId"])["PolicyVersion"]
-    if version["Document"] == wanted:
+    version = iam.get_policy_version(PolicyArn=arn, VersionId=policy["Policy"]["DefaultVersionId"])["PolicyVersion"]
+    if version["Document"] == document:
         return
 
     def replace() -> None:
@@ -165,8 +165,8 @@ def _boundary_arn(values: dict[str, str]) -> str:
 
 def _role(iam: Any, name: str, *, trust: str, grants: list[str], values: dict[str, str], change: Change) -> None:
     trusted, boundary = policies.document(trust, **values), _boundary_arn(values)
-    found = or_none(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
-    if found is None:
+    existing = or_none(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
+    if existing is None:
         change(
             f"there: role {name}",
             lambda: iam.create_role(
@@ -176,15 +176,15 @@ def _role(iam: Any, name: str, *, trust: str, grants: list[str], values: dict[st
                 Tags=[TAG],
             ),
         )
-    elif TAG not in found["Role"].get("Tags", ()):
+    elif TAG not in existing["Role"].get("Tags", ()):
         raise EmrError(_foreign("a role", name))
     else:
-        _mend(iam, found["Role"], trusted, boundary, change)
+        _mend(iam, existing["Role"], trusted, boundary, change)
     for grant in grants:
-        wanted, inline = policies.document(grant, **values), {"RoleName": name, "PolicyName": grant.replace("/", "-")}
-        have = or_none(partial(iam.get_role_policy, **inline), "NoSuchEntity")
-        if have is None or have["PolicyDocument"] != wanted:
-            put = partial(iam.put_role_policy, **inline, PolicyDocument=json.dumps(wanted))
+        document, inline = policies.document(grant, **values), {"RoleName": name, "PolicyName": grant.replace("/", "-")}
+        granted = or_none(partial(iam.get_role_policy, **inline), "NoSuchEntity")
+        if granted is None or granted["PolicyDocument"] != document:
+            put = partial(iam.put_role_policy, **inline, PolicyDocument=json.dumps(document))
             change(f"as in policies/{grant}.json: rights of {name}", put)
 
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from launch.emr import aws, follow, logs, removal
+from launch.emr import aws, follow, logs, teardown
 from launch.emr.aws import EmrError
 from launch.emr.request import NODES_TAG
 
 
-def one(emr: Any, name: str | None) -> dict[str, Any]:
-    """The cluster of this id, or the newest; only those with our tag are looked at.
+def get_cluster(emr: Any, cluster_id: str | None) -> dict[str, Any]:
+    """The cluster of this id, or the newest, as DescribeCluster gives it; only one that carries our tag.
 
     Raises:
         EmrError: there is none, or it is not ours.
         ClientError, BotoCoreError: AWS refuses.
     """
-    if name is None:
-        newest = next(removal.clusters(emr), None)
+    if cluster_id is None:
+        newest = next(teardown.clusters(emr), None)
         if newest is None:
             raise EmrError("emrlab has started no cluster here; check REGION")
         return newest
-    found: dict[str, Any] = emr.describe_cluster(ClusterId=name)["Cluster"]
-    if aws.TAG not in found.get("Tags", ()):
-        raise EmrError(f"CLUSTER={name} was not started by emrlab; it is left alone")
-    return found
+    cluster: dict[str, Any] = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
+    if aws.TAG not in cluster.get("Tags", ()):
+        raise EmrError(f"CLUSTER={cluster_id} was not started by emrlab; it is left alone")
+    return cluster
 
 
 def words(emr: Any, cluster: dict[str, Any]) -> str:
@@ -73,10 +73,10 @@ def stop(emr: Any, cluster: dict[str, Any]) -> str:
     answer = emr.cancel_steps(ClusterId=cluster["Id"], StepIds=running, StepCancellationOption="TERMINATE_PROCESS")[
         "CancelStepsInfoList"
     ]
-    said = (f"{each['StepId']}: {each.get('Reason') or each['Status'].lower()}\n" for each in answer)
-    return "".join(said) + f"cluster {cluster['Id']} ends when it has no step, or after ten idle minutes\n"
+    lines = (f"{each['StepId']}: {each.get('Reason') or each['Status'].lower()}\n" for each in answer)
+    return "".join(lines) + f"cluster {cluster['Id']} ends when it has no step, or after ten idle minutes\n"
 
 
 def _steps(emr: Any, cluster: dict[str, Any]) -> list[dict[str, Any]]:
-    found = aws.pages(emr, "list_steps", "Steps", ClusterId=cluster["Id"])
-    return sorted(found, key=lambda step: str(step["Status"]["Timeline"]["CreationDateTime"]))
+    steps = aws.pages(emr, "list_steps", "Steps", ClusterId=cluster["Id"])
+    return sorted(steps, key=lambda step: str(step["Status"]["Timeline"]["CreationDateTime"]))

@@ -52,7 +52,7 @@ def start(spec: RunSpec, sent: Artifacts, agreed: Estimate, *, clients: Clients,
 def end(spec: RunSpec, step: Step, *, clients: Clients, show: Show) -> None:
     """End what a run started: its cluster, or on a cluster that others use its step alone."""
     try:
-        if spec.cluster_stays and follow.look(clients.emr, step).step in follow.DONE:
+        if spec.cluster_stays and follow.snapshot(clients.emr, step).step in follow.DONE:
             return  # nothing runs; the cluster ends after ten idle minutes
         if spec.cluster_id:
             clients.emr.cancel_steps(

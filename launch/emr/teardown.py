@@ -19,16 +19,16 @@ def clusters(emr: Any, *states: str) -> Iterator[dict[str, Any]]:
     Raises:
         ClientError, BotoCoreError: AWS refuses.
     """
-    wanted = {"ClusterStates": list(states)} if states else {}
-    for listed in aws.pages(emr, "list_clusters", "Clusters", **wanted):
+    by_state = {"ClusterStates": list(states)} if states else {}
+    for listed in aws.pages(emr, "list_clusters", "Clusters", **by_state):
         if listed["Name"] == NAME:
-            found = emr.describe_cluster(ClusterId=listed["Id"])["Cluster"]
-            if TAG in found.get("Tags", ()):
-                yield found
+            cluster = emr.describe_cluster(ClusterId=listed["Id"])["Cluster"]
+            if TAG in cluster.get("Tags", ()):
+                yield cluster
 
 
 def remove_account(name: str, region: str, change: Change) -> None:
-    """Remove what `account.setup` made, the bucket `name` too; the rest stays. Clusters must have ended.
+    """Remove what `account.set_up` made, the bucket `name` too; the rest stays. Clusters must have ended.
 
     Raises:
         ClientError, BotoCoreError: AWS refuses.
@@ -39,10 +39,10 @@ def remove_account(name: str, region: str, change: Change) -> None:
     key.remove(region, change)
     network.release(region, change)
     iam = aws.client("iam", region)
-    if others := record.other_regions(record.made(iam), region):
+    if regions := record.other_regions(record.made(iam), region):
         change.remark(
-            f"left as they are: roles and budget, on which {', '.join(others)} rests; there too: "
-            f"emr-down --account --region {others[0]} --bucket …"
+            f"left as they are: roles and budget, on which {', '.join(regions)} rests; there too: "
+            f"emr-down --account --region {regions[0]} --bucket …"
         )
         return
     budgets = aws.client("budgets", BUDGETS_REGION)
@@ -56,15 +56,15 @@ def remove_account(name: str, region: str, change: Change) -> None:
 
 def _remove_security_configuration(region: str, change: Change) -> None:
     emr, iam, name = aws.client("emr", region), aws.client("iam", region), SECURITY_CONFIGURATION
-    noted = record.configuration(region)
+    record_name = record.configuration(region)
     if or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION) is None:
         return
-    if noted not in record.made(iam):
+    if record_name not in record.made(iam):
         change.remark(f"left as it is: security configuration {name} in {region}, which emr-setup did not make")
         return
 
     def remove() -> None:
         emr.delete_security_configuration(Name=name)
-        record.erase(iam, noted)
+        record.erase(iam, record_name)
 
     change(f"gone: security configuration {name} in {region}", remove)
