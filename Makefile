@@ -16,7 +16,7 @@ S3_SERVER ?=
 INSTANCE_TYPE ?=
 SERVICE ?=
 ARGS ?=
-# Of a run on Amazon EMR, or with TARGET=emr-lab at the lab's own endpoint.
+# Of a run on Amazon EMR, or with TARGET=emr-lab in the EMR lab.
 REGION ?= eu-west-3
 MAX_USD ?= 5
 emr-% history: TARGET = emr
@@ -91,7 +91,7 @@ history: setup ## Spark's pages of finished runs on EMR, from their event logs: 
 emr-prices: setup ## ask Amazon's price list anew
 	@$(EMR)
 
-emr-up: ## start the rehearsal: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab
+emr-up: ## start the EMR lab: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab
 	@$(LAB) emr-up
 
 test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; no network beyond the package registries
@@ -109,7 +109,7 @@ test-releases: setup ## the same results on every other release of releases.toml
 test-s3-servers: setup ## the same results and rights on the other S3 server of docker/s3: Docker, some minutes
 	@$(PYTHON_VENV) -m tests.lab.variants S3_SERVER
 
-test-emr: setup ## the tests against a rehearsal cluster of their own: YARN, HDFS, the EMR endpoint
+test-emr: setup ## the tests against an EMR lab of their own: YARN, HDFS, the EMR endpoint
 	@$(PYTHON_VENV) -m pytest tests/emr_lab $(ARGS)
 
 lint: setup ## ruff and mypy

@@ -61,7 +61,7 @@ LAB = Picture(
         ("history", "minio"),
     ),
 )
-REHEARSAL = Picture(
+EMR_LAB = Picture(
     HERE / "emr-lab.svg",
     "make emr-run TARGET=emr-lab: RunJobFlow, follow the step, the report back",
     {
@@ -91,7 +91,7 @@ def draw(picture: Picture, services: Mapping[str, Any]) -> str:
         ValueError: a place has lost its service, or a service of compose.yaml is in no picture.
     """
     places = picture.places
-    if strange := services.keys() ^ (LAB.places.keys() | REHEARSAL.places.keys()):
+    if strange := services.keys() ^ (LAB.places.keys() | EMR_LAB.places.keys()):
         raise ValueError(f"{', '.join(sorted(strange))}: compose.yaml and docs/draw.py do not have the same services")
     rows = max(place.row for place in places.values()) + 1
     laptop = Place(0, 0, 12, picture.laptop)
@@ -160,7 +160,7 @@ def _ports(service: Mapping[str, Any]) -> str:
 def main() -> None:
     """Write the pictures."""
     services = yaml.safe_load(COMPOSE.read_text())["services"]
-    for picture in (LAB, REHEARSAL):
+    for picture in (LAB, EMR_LAB):
         picture.path.write_text(draw(picture, services))
         sys.stdout.write(f"{picture.path}\n")
 

@@ -31,21 +31,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser)
 
-    for name, words, rehearsal in (
+    for name, words, emr_lab in (
         ("up", "start the lab, and build what is missing", False),
-        ("emr-up", "start the rehearsal of EMR: YARN, HDFS, EMR's API", True),
+        ("emr-up", "start the EMR lab: YARN, HDFS, EMR's API", True),
     ):
         started = commands.add_parser(name, help=words, allow_abbrev=False)
         started.add_argument("--release", metavar="LABEL", help="EMR release out of releases.toml")
         started.add_argument(
             "--instance-type", metavar="TYPE", help="of the workers, like m5.xlarge (default) or r5.2xlarge"
         )
-        started.set_defaults(command=_up, rehearsal=rehearsal)
+        started.set_defaults(command=_up, emr_lab=emr_lab)
 
     stopped = commands.add_parser("down", help="stop the lab; its data stay", allow_abbrev=False)
     stopped.set_defaults(command=_down)
 
-    ended = commands.add_parser("emr-down", help="stop the rehearsal; its data stay", allow_abbrev=False)
+    ended = commands.add_parser("emr-down", help="stop the EMR lab; its data stay", allow_abbrev=False)
     ended.set_defaults(command=_down)
 
     cleaned = commands.add_parser("clean", help="remove the lab with its data, and unused keys", allow_abbrev=False)
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(parsed: argparse.Namespace) -> int:
-    up(release=parsed.release, instance_type=parsed.instance_type, rehearsal=parsed.rehearsal)
+    up(release=parsed.release, instance_type=parsed.instance_type, emr_lab=parsed.emr_lab)
     return 0
 
 

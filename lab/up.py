@@ -35,10 +35,10 @@ class StartError(EmrlabError):
     """The lab does not start: one line with the cause and the fix."""
 
 
-def up(*, release: str | None, instance_type: str | None, rehearsal: bool = False) -> None:
+def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False) -> None:
     """Start the lab as `release` with workers of `instance_type`; None stands for the variables' or the default.
 
-    With `rehearsal` the services that have a profile in compose.yaml (YARN, HDFS, EMR's API) are started beside S3 and
+    With `emr_lab` the services that have a profile in compose.yaml (YARN, HDFS, EMR's API) are started beside S3 and
     the history server, in place of Spark's own master and workers. Those of the other of the two are stopped.
 
     Raises:
@@ -57,12 +57,12 @@ def up(*, release: str | None, instance_type: str | None, rehearsal: bool = Fals
     # Every profile: which services are started is said by their names.
     environment = variables(chosen, asked=asked, given=given, host=found.host) | {"COMPOSE_PROFILES": "*"}
     every = _every(environment)
-    services = _needed(every, _wanted(every, rehearsal=rehearsal))
+    services = _needed(every, _wanted(every, emr_lab=emr_lab))
     _refuse(doctor.ports(services))
     fresh = not credentials.SHORTEST.keys() <= env_files.read(paths.ENV_FILE).keys()
     credentials.ensure(paths.ENV_FILE)
     _build(services, environment, daemon=found)
-    _make_room(every.keys() - services.keys(), environment, command="make up" if rehearsal else "make emr-up")
+    _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
     running = _start(services, environment, fresh=fresh)
     sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, found.host)}\n")
 
@@ -139,9 +139,9 @@ def _every(environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _wanted(every: Mapping[str, Any], *, rehearsal: bool) -> set[str]:
+def _wanted(every: Mapping[str, Any], *, emr_lab: bool) -> set[str]:
     profiled = {name for name, service in every.items() if service.get("profiles")}
-    return profiled | {"history"} if rehearsal else every.keys() - profiled
+    return profiled | {"history"} if emr_lab else every.keys() - profiled
 
 
 def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def address(service: str, port: int, *, start: str) -> str:
     return f"http://127.0.0.1:{container.published[port]}"
 
 
-def rehearsed(instance_type: str) -> Node:
-    """What a node of the rehearsal has on Docker's host: as `make emr-up` sizes it.
+def emr_lab_node(instance_type: str) -> Node:
+    """What a node of the EMR lab has on Docker's host: as `make emr-up` sizes it.
 
     Raises:
         LabError: Docker does not answer.

@@ -68,7 +68,7 @@ def main() -> int:
     try:
         state = restored_state()
     except (releases.ReleaseError, sizing.SizingError, OSError, ValueError, KeyError) as error:
-        sys.stderr.write(f"error: the lab's EMR cannot start: {error}\n")
+        sys.stderr.write(f"error: the EMR lab's endpoint cannot start: {error}\n")
         return 1
     server = serve(state, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container
     _LOG.info("%s at port %d", state.capabilities.release.label, PORT)

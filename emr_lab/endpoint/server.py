@@ -50,9 +50,9 @@ def _refusal(request: Request) -> Response | None:
     """Of what a web page made a browser ask: under a name of its own that leads here, or from its own place."""
     host = re.sub(r":[0-9]*$", "", request.headers.get("Host", "")).lower()
     if host not in NAMES:
-        return error("InvalidRequestException", f"the lab's EMR is not called {host[:100]!r}", status=421)
+        return error("InvalidRequestException", f"the EMR lab is not called {host[:100]!r}", status=421)
     if "Origin" in request.headers:
-        return error("AccessDeniedException", "the lab's EMR answers no web page", status=403)
+        return error("AccessDeniedException", "the EMR lab answers no web page", status=403)
     if request.method not in {"GET", "HEAD", "POST"}:
         return error("UnknownOperationException", "this is Amazon EMR's JSON API only", status=405)
     return None

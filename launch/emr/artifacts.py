@@ -63,7 +63,7 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
         bucket=spec.cluster.bucket,
         access=access,
         owner=run_spec.owner(spec),
-        prune=spec.in_lab,
+        prune=spec.in_emr_lab,
     )
     nodes = _node_artifacts(spec.cluster.bucket, built.wheelhouse.sha256)
     storage.put(built.wheelhouse.path, nodes.wheelhouse, access)

@@ -37,7 +37,10 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
         )
         parser.set_defaults(command=lambda parsed: _guarded(command, parsed))
         parser.add_argument(
-            "--target", choices=["emr", LAB], default="emr", help="Amazon EMR (emr), or the free rehearsal (emr-lab)"
+            "--target",
+            choices=["emr", LAB],
+            default="emr",
+            help="Amazon EMR (emr), or the EMR lab, which is free (emr-lab)",
         )
         parser.add_argument("--region", default=REGION, metavar="REGION", help=f"of cluster and bucket ({REGION})")
         return parser
@@ -120,9 +123,9 @@ def _run(parsed: argparse.Namespace) -> int:
     if extra := workload.extra_objects(spec, stored):
         sys.stderr.write(f"warning: {workload.extra_objects_warning(spec, extra)}\n")
     expected = plan.estimate(spec, workload.measure(spec, stored))
-    sys.stdout.write(cost.words(expected, in_lab=spec.in_lab))
+    sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
     cost.check(expected, max_usd=spec.max_usd)
-    if not (parsed.yes or spec.in_lab or _agrees("run it?")):
+    if not (parsed.yes or spec.in_emr_lab or _agrees("run it?")):
         return 2
     return run.run(spec, expected, show=_clock())
 
@@ -136,7 +139,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     sys.stdout.write(plan.text(spec, expected))
     if spec.job.settings.input.startswith("s3://"):
         sys.stdout.write(f"# The estimate, for {expected.images:,} photographs: a plan does not look into the bucket\n")
-    sys.stdout.write(cost.words(expected, in_lab=spec.in_lab))
+    sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
     cost.check(expected, max_usd=spec.max_usd)
     return 0
 
@@ -256,13 +259,13 @@ def _run_spec(parsed: argparse.Namespace) -> RunSpec:
         subnets=(parsed.subnet,) if parsed.subnet else (),
         spot=parsed.spot,
         keep=parsed.keep,
-        node=docker.rehearsed(parsed.instance_type) if parsed.target == LAB else None,
+        node=docker.emr_lab_node(parsed.instance_type) if parsed.target == LAB else None,
     )
     return RunSpec(
         cluster=cluster,
         release=label,
         cluster_id=parsed.cluster,
-        in_lab=parsed.target == LAB,
+        in_emr_lab=parsed.target == LAB,
         job=image_job.from_flags(parsed, live=False),
         conf_overrides=dict(parsed.conf),
         max_usd=parsed.max_usd,

@@ -23,7 +23,7 @@ HOURS_A_MONTH = 730
 MINUTE_S = 60
 # Of each node in a public subnet, as those of a default network are, in every region. https://aws.amazon.com/vpc/pricing/
 IPV4_USD_HOUR = 0.005
-FREE = "nothing, the rehearsal is free"
+FREE = "nothing, the EMR lab is free"
 
 # Rules of the estimate. The first three are assumptions that only a run on Amazon can better.
 START_S = 480  # from the request to the first step: machines, bootstrap action, applications
@@ -251,29 +251,29 @@ def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: da
     return seconds / 3600 * a_node
 
 
-def words(found: Estimate, *, in_lab: bool) -> str:
-    """The estimate as a user reads it; of a rehearsal it says that nothing of it is billed."""
+def words(found: Estimate, *, in_emr_lab: bool) -> str:
+    """The estimate as a user reads it; of the EMR lab it says that nothing of it is billed."""
     what = f"${found.usd:.2f}: {found.minutes:.0f} minutes of {found.nodes} at ${found.hour_usd:.2f} an hour"
     lines = [
-        f"estimate    {FREE}; on AWS the same run would cost {what}" if in_lab else f"estimate    {what}",
+        f"estimate    {FREE}; on AWS the same run would cost {what}" if in_emr_lab else f"estimate    {what}",
         f"images      {found.images:,}, about {found.images_s:,.0f} a second",
     ]
     if found.requests_usd >= 0.005:
-        lines.append(f"requests    of it S3's: {_requests(found)}" + " on AWS" * in_lab)
-    if found.upload_minutes >= 1 and not in_lab:
+        lines.append(f"requests    of it S3's: {_requests(found)}" + " on AWS" * in_emr_lab)
+    if found.upload_minutes >= 1 and not in_emr_lab:
         lines.append(
             f"sending     {found.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
         )
     if found.storage_usd >= 0.005:
-        there = " on AWS" * in_lab
+        there = " on AWS" * in_emr_lab
         lines.append(f"storage     ${found.storage_usd:.2f} a month{there} while the photographs are in the bucket")
     heads = ["based on", *[""] * len(found.basis)]
     return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, found.basis, strict=False)]) + "\n"
 
 
-def words_after(usd: float, *, minutes: float, in_lab: bool) -> str:
+def words_after(usd: float, *, minutes: float, in_emr_lab: bool) -> str:
     """What a run came to, as a user reads it."""
-    if in_lab:
+    if in_emr_lab:
         return f"cost        {FREE}; on AWS these {minutes:.0f} minutes would cost ${usd:.2f} at list prices\n"
     return f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon\n"
 
@@ -307,7 +307,7 @@ def _of_run(path: Path) -> Rate | None:
 
 
 def _billed_type(path: Path) -> str | None:
-    """The instance type of the run on Amazon whose record lies beside run.json; None where it was a rehearsal."""
+    """The instance type of the run on Amazon whose record lies beside run.json; None where it was in the EMR lab."""
     try:
         record = json.loads(path.with_name("emr.json").read_text())
         kind = str(record["nodes"]).rpartition(" ")[2]

@@ -62,7 +62,7 @@ def text(spec: RunSpec, expected: cost.Estimate) -> str:
 
     Nothing is called or fetched: what only a run finds or builds stands as a word in capitals.
     """
-    subnets = spec.cluster.subnets or (() if spec.in_lab else ("SUBNETS",))
+    subnets = spec.cluster.subnets or (() if spec.in_emr_lab else ("SUBNETS",))
     spec = replace(spec, cluster=replace(spec.cluster, subnets=subnets))
     parts: dict[str, object] = {"RunJobFlow": _redacted(run_job_flow(spec, artifacts.planned(spec), expected))}
     parts |= {f"Rights of {who}": policy for who, policy in policies.all_of(spec.cluster.bucket).items()}

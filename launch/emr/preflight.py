@@ -25,7 +25,7 @@ def preflight(spec: RunSpec) -> RunSpec:
     _check_bucket(spec)
     if spec.cluster_id:
         return replace(spec, cluster=_running(spec, spec.cluster_id))
-    if spec.in_lab:
+    if spec.in_emr_lab:
         return spec
     if free_plan.is_free():
         raise UsageError(aws.FREE_PLAN)
@@ -42,7 +42,7 @@ def _check_bucket(spec: RunSpec) -> None:
     """The bucket is the caller's, and in the region of the cluster."""
     cluster = spec.cluster
     owner: dict[str, str] = {}
-    if not spec.in_lab:
+    if not spec.in_emr_lab:
         owner = {"ExpectedBucketOwner": str(aws.client("sts", cluster.region).get_caller_identity()["Account"])}
     try:
         s3 = aws.client("s3", cluster.region)
@@ -54,7 +54,7 @@ def _check_bucket(spec: RunSpec) -> None:
             ) from error
         raise
     region = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(constraint, constraint)
-    if region != cluster.region and not spec.in_lab:
+    if region != cluster.region and not spec.in_emr_lab:
         raise UsageError(f"BUCKET={cluster.bucket} is in {region}, the cluster would be in {cluster.region}; "
                          f"give REGION={region}")  # fmt: skip
 

@@ -79,7 +79,7 @@ def write_record(
         "nodes": agreed.nodes,
         "estimated": agreed.as_json(),
         "actual": {"minutes": actual.minutes, "usd": actual.usd},
-        "billed": not spec.in_lab,
+        "billed": not spec.in_emr_lab,
         "wheelhouse": wheelhouse_sha256,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -53,7 +53,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
         actual=actual,
         wheelhouse_sha256=built.wheelhouse.sha256,
     )
-    came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_lab=spec.in_lab)
+    came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
     sys.stdout.write(f"{summary.words(after)}{came_to}report      {os.path.relpath(report)}\n")
     return 0
 

@@ -25,7 +25,7 @@ class RunSpec:
         cluster: that is to be started, or what is known of the one that runs already. Its bucket is the run's.
         release: of the cluster.
         cluster_id: of a cluster that runs already, or None.
-        in_lab: the endpoint is the lab's: no account, no bill.
+        in_emr_lab: the run goes to the EMR lab: no account, no bill.
         job: what runs there; folders of this machine stand for places in the bucket.
         conf_overrides: Spark settings in place of ours.
         max_usd: what the run may cost.
@@ -34,7 +34,7 @@ class RunSpec:
     cluster: Cluster
     release: Release
     cluster_id: str | None
-    in_lab: bool
+    in_emr_lab: bool
     job: ImageJob
     conf_overrides: Mapping[str, str]
     max_usd: float
@@ -51,7 +51,7 @@ def owner(spec: RunSpec) -> str:
     Raises:
         OSError: the cache cannot be written.
     """
-    return "" if spec.in_lab else transfer.mark(CACHE)
+    return "" if spec.in_emr_lab else transfer.mark(CACHE)
 
 
 def check(spec: RunSpec) -> None:

@@ -45,7 +45,7 @@ def extra_objects(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, int]:
     photographs that are in S3 already there are none.
     """
     source = spec.job.settings.input
-    if spec.in_lab or source.startswith("s3://"):
+    if spec.in_emr_lab or source.startswith("s3://"):
         return {}
     unreadable = dict[str, str]()
     here = {file.name for file in storage.files(Path(source), unreadable)} | unreadable.keys()

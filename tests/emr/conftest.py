@@ -144,7 +144,7 @@ def make_spec(tmp_path) -> Callable[..., RunSpec]:
             "cluster": cluster,
             "release": RELEASE,
             "cluster_id": None,
-            "in_lab": False,
+            "in_emr_lab": False,
             "job": ImageJob(settings=settings, model="lite0", weights=None, image_size=224),
             "conf_overrides": {},
             "max_usd": 5.0,

@@ -54,9 +54,9 @@ def keys(prefix):
     return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
 
-def place(folder, *, in_lab=False):
+def place(folder, *, in_emr_lab=False):
     """The prefix in the bucket that stands for a folder of photographs on this machine."""
-    return f"images/{transfer.place(folder, owner='' if in_lab else transfer.mark(CACHE))}"
+    return f"images/{transfer.place(folder, owner='' if in_emr_lab else transfer.mark(CACHE))}"
 
 
 def put(prefix, *names):

@@ -106,7 +106,7 @@ def test_on_a_cluster_that_runs_only_the_work_counts():
 
 
 def test_what_has_no_source_is_said():
-    said = cost.words(cost.estimate(CLUSTER, MEASURED, images=1, size_bytes=0, uploads=0), in_lab=False)
+    said = cost.words(cost.estimate(CLUSTER, MEASURED, images=1, size_bytes=0, uploads=0), in_emr_lab=False)
     table = cost.prices("eu-west-3")
     assert f"prices of eu-west-3 from {table['date']}" in said
     for name in table["unconfirmed"]:
@@ -115,20 +115,20 @@ def test_what_has_no_source_is_said():
     assert "assumed" in said
 
 
-def test_every_price_of_a_rehearsal_is_said_to_be_that_of_aws():
+def test_every_price_in_the_emr_lab_is_said_to_be_that_of_aws():
     found = cost.estimate(CLUSTER, MEASURED, images=1000, size_bytes=10**10, uploads=1000)
-    there, here = (cost.words(found, in_lab=in_lab).splitlines() for in_lab in (False, True))
+    there, here = (cost.words(found, in_emr_lab=in_emr_lab).splitlines() for in_emr_lab in (False, True))
     assert there[0].startswith(f"estimate    ${found.usd:.2f}: ")
     assert here[0].startswith(
-        f"estimate    nothing, the rehearsal is free; on AWS the same run would cost ${found.usd:.2f}: "
+        f"estimate    nothing, the EMR lab is free; on AWS the same run would cost ${found.usd:.2f}: "
     )
     assert all("on AWS" in line for line in here if "$" in line)
     assert not [line for line in there if "AWS" in line]
-    assert cost.words_after(0.5, minutes=12.3, in_lab=False) == (
+    assert cost.words_after(0.5, minutes=12.3, in_emr_lab=False) == (
         "cost        $0.50 at list prices in 12 minutes; the bill comes from Amazon\n"
     )
-    assert cost.words_after(0.05, minutes=3.4, in_lab=True) == (
-        "cost        nothing, the rehearsal is free; on AWS these 3 minutes would cost $0.05 at list prices\n"
+    assert cost.words_after(0.05, minutes=3.4, in_emr_lab=True) == (
+        "cost        nothing, the EMR lab is free; on AWS these 3 minutes would cost $0.05 at list prices\n"
     )
 
 
@@ -189,11 +189,11 @@ def test_requests_are_said_and_that_sending_is_nothing_where_the_photographs_are
     table = cost.prices("eu-west-3")
     assert sent.usd - there.usd == pytest.approx(1000 * table["s3_put_1000"])
     assert f"requests    of it S3's: ${sent.send_usd:.2f} once to send the photographs, $0.42 to read them\n" in (
-        cost.words(sent, in_lab=False)
+        cost.words(sent, in_emr_lab=False)
     )
-    assert "none to send the photographs, $0.42 to read them" in cost.words(there, in_lab=False)
-    assert "sending     67 minutes at 20 Mbit/s: assumed, and not billed\n" in cost.words(sent, in_lab=False)
-    assert "sending" not in cost.words(there, in_lab=False)
+    assert "none to send the photographs, $0.42 to read them" in cost.words(there, in_emr_lab=False)
+    assert "sending     67 minutes at 20 Mbit/s: assumed, and not billed\n" in cost.words(sent, in_emr_lab=False)
+    assert "sending" not in cost.words(there, in_emr_lab=False)
 
 
 def test_what_a_cluster_measured_counts_in_full():

@@ -195,9 +195,9 @@ def test_who_pays_and_who_may_not_ask_for_the_plan_runs(stubs, make_spec, code):
     stubs.assert_all_asked()
 
 
-def test_a_rehearsal_and_a_cluster_that_runs_need_no_plan(stubs, make_spec):
+def test_the_emr_lab_and_a_cluster_that_runs_need_no_plan(stubs, make_spec):
     stubs.answer("s3", "get_bucket_location", {"LocationConstraint": "eu-west-3"})
-    assert preflight(make_spec(in_lab=True)).in_lab
+    assert preflight(make_spec(in_emr_lab=True)).in_emr_lab
     assert "freetier" not in stubs.made
 
 

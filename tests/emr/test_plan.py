@@ -1,4 +1,4 @@
-"""`emr-plan` beside the run that it plans, what is told before anything is asked, and the rehearsal at moto."""
+"""`emr-plan` beside the run that it plans, what is told before anything is asked, and the EMR lab at moto."""
 
 import json
 import os
@@ -89,13 +89,13 @@ def test_the_labs_plan_needs_neither_bucket_nor_address(launch, photos, tmp_path
     found = planned_request(out)
     assert found["LogUri"] == "s3://emrlab/emrlab-logs/"
     assert "Ec2SubnetIds" not in found["Instances"]
-    assert "estimate    nothing, the rehearsal is free; on AWS the same run would cost $0." in out
+    assert "estimate    nothing, the EMR lab is free; on AWS the same run would cost $0." in out
 
 
-def test_a_rehearsal_says_that_it_is_free_and_mirrors_the_folder(
+def test_a_run_in_the_emr_lab_says_that_it_is_free_and_mirrors_the_folder(
     ready, launch, run_args, photos, tmp_path, monkeypatch
 ):
-    there = place(photos, in_lab=True)
+    there = place(photos, in_emr_lab=True)
     put_docker_on_path(monkeypatch, tmp_path / "bin", f"echo 8 {64 * 1024**3}")
     put(there, "Kiwi/9.jpg")
     with Machinery():
@@ -103,8 +103,8 @@ def test_a_rehearsal_says_that_it_is_free_and_mirrors_the_folder(
     assert code == 0
     assert error == f"6 files in s3://{BUCKET}/{there}: 6 sent, 1 removed\n", "the lab's place is a mirror"
     assert f"{there}/Kiwi/9.jpg" not in keys(f"{there}/")
-    assert out.startswith("estimate    nothing, the rehearsal is free; on AWS the same run would cost $0.")
-    assert f"{ENDING}cost        nothing, the rehearsal is free; on AWS these " in out
+    assert out.startswith("estimate    nothing, the EMR lab is free; on AWS the same run would cost $0.")
+    assert f"{ENDING}cost        nothing, the EMR lab is free; on AWS these " in out
     record = json.loads((tmp_path / "here" / "emr.json").read_text())
     assert record["billed"] is False
 

@@ -33,7 +33,7 @@ CASES = {
     "kept": replace(ONE_SHOT, keep=True),
     "spot": replace(ONE_SHOT, spot=True, workers=4),
     "graviton-7.14": replace(ONE_SHOT, release="emr-7.14.0", instance_type="m6g.2xlarge"),
-    "rehearsal": replace(ONE_SHOT, subnets=()),
+    "emr-lab": replace(ONE_SHOT, subnets=()),
 }
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal cluster of the session's own, and a client that knows nothing of it but boto3 and two addresses."""
+"""An EMR lab of the session's own, and a client that knows nothing of it but boto3 and two addresses."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def spark_step(
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a user of the lab's EMR has: two addresses and a key."""
+class EmrLab:
+    """What a user of the EMR lab has: two addresses and a key."""
 
     keys: dict[str, str] = field(repr=False)
 
@@ -101,7 +101,7 @@ class Rehearsal:
         ]
         applications = ["Spark"] if LABEL.startswith("emr-spark-") else ["Hadoop", "Spark"]
         asked = {
-            "Name": "rehearsal",
+            "Name": "test",
             "ReleaseLabel": LABEL,
             "Applications": [{"Name": name} for name in applications],
             "LogUri": f"s3://{BUCKET}/emrlab-logs/",
@@ -177,7 +177,7 @@ def wait_for(find: Callable[[], dict[str, Any]], is_so: Callable[[dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def rehearsal(request) -> Iterator[Rehearsal]:
+def emr_lab(request) -> Iterator[EmrLab]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
     own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
     own |= {port.variable: "0" for port in docker.ports()}
@@ -189,7 +189,7 @@ def rehearsal(request) -> Iterator[Rehearsal]:
             subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
             compose("build", timeout_s=UP_S)
             compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
-            yield Rehearsal(env_files.read(paths.ENV_FILE))
+            yield EmrLab(env_files.read(paths.ENV_FILE))
         finally:
             if request.session.testsfailed:
                 sys.stderr.write(compose("logs", "--no-color", "--tail", "60", check=False))

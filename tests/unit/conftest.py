@@ -34,7 +34,7 @@ def spark():
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    """The lab's EMR in this process."""
+    """The EMR lab in this process."""
     from tests.unit.fake_nodes import fake_lab  # moto takes its time
 
     with fake_lab(tmp_path, monkeypatch) as made:

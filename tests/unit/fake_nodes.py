@@ -1,4 +1,4 @@
-"""The lab's EMR in this process: its server, its instance controllers without Hadoop, S3 as a folder, a clock to turn.
+"""The EMR lab in this process: its server, its instance controllers without Hadoop, S3 as a folder, a clock to turn.
 
 Processes are real; `aws s3 cp` is a script that copies out of the folder, `spark-submit` one that tells what it got.
 """

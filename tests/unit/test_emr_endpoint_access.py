@@ -1,4 +1,4 @@
-"""Who may ask the lab's EMR for something, and what it says to requests that no client of AWS would make."""
+"""Who may ask the EMR lab for something, and what it says to requests that no client of AWS would make."""
 
 from __future__ import annotations
 

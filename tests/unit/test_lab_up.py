@@ -188,7 +188,7 @@ def test_a_port_that_is_no_number_is_named_whoever_publishes_it(machine, capsys,
         ("emr-up", "history minio primary secrets", "master", "make up"),
     ],
 )
-def test_the_lab_and_the_rehearsal_make_room_for_each_other(machine, capsys, command, started, stopped, back):
+def test_the_lab_and_the_emr_lab_make_room_for_each_other(machine, capsys, command, started, stopped, back):
     machine.write({"compose ps": rows(history=row("history"), primary=row("primary"))})
     assert cli.main([command]) == 0
     line, *_ = capsys.readouterr().out.splitlines()

@@ -123,7 +123,7 @@ def test_the_readme_has_what_doctor_says():
     assert table in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("picture", [draw.LAB, draw.REHEARSAL], ids=lambda picture: picture.path.name)
+@pytest.mark.parametrize("picture", [draw.LAB, draw.EMR_LAB], ids=lambda picture: picture.path.name)
 def test_the_pictures_are_drawn_from_compose(picture):
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert picture.path.read_text() == draw.draw(picture, services)
