@@ -19,7 +19,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from data.fruits import KINDS, Kind
-from data.surfaces import Floats, Mesh, noise, rgb, rotation, step, sweep
+from data.meshes import Floats, Mesh, noise, rgb, rotation, step, sweep
 
 FRUITS, VIEWS = 6, 4  # fruits of a class, views of a fruit
 SIDE = 100  # of a photo, pixels

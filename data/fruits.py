@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.random import Generator
 
-from data.surfaces import Mesh, Surface, noise, rotation, step, sweep
+from data.meshes import Mesh, Surface, noise, rotation, step, sweep
 
 TWIG = (110, 36)  # rows and columns of a stem or a leaf
 
