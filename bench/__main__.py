@@ -1,156 +1,152 @@
-"""Speed and memory on this machine, each figure beside a peer measured in the same run: `make bench`.
+"""Speed and memory on this machine, each figure beside a peer measured in the same run: `make bench [ARGS="2016"]`.
 
-Takes a quarter of an hour; nothing else should run meanwhile. What drifts with the machine is measured in pairs, ours
-between two runs of the peer, and the median of the ratios counts. Writes bench/results.md, with what a run on Amazon
-EMR will take and cost at that rate, and bench/results.json, from which the estimates take it.
+Takes about an hour, of which 200,000 images take half; nothing else should run meanwhile. What drifts with the machine
+is measured in pairs, ours between two runs of the peer, and the median of the ratios counts. Writes bench/results.json,
+from which the estimates of a run on Amazon EMR take the rate, and draws bench/results.md from it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-from bench import costs, job, photos, startup
+from bench import after, job, machine, photos, startup, turns
+from bench.job import Ran
+from bench.pages import publish, speed
+from bench.pages.speed import Figure
 from launch import java, model, submit, targets
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
-RESULTS = Path(__file__).parent / "results.md"
-RATE = RESULTS.with_suffix(".json")  # what the estimate of a run on EMR starts from
-SMALL, LARGE = 2_016, 20_160
 STARTUP_PAIRS = 3
-PAIRS = 3
+PAIRS = {2_016: 3, 20_160: 5, 200_000: 1}  # by images; of any other number one
+RATED = 20_160  # images, of the rate that the estimates start from, and of the goals
+REDUCTION_GOAL = {2_016: 10.0, 20_160: 12.0}  # with more, Spark ML's would take minutes
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One row of the table: what was measured, ours and the peer's with their unit, the ratio and the one wanted."""
+class Column:
+    """All that was measured with one number of images: our runs in turn, and bare models before, between and after."""
 
-    name: str
-    ours: str
-    peer: str
-    ratio: float
-    wanted: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All rows, and the seconds of the extraction that the estimate rests on."""
-
+    images: int
+    runs: list[Ran]
+    bare_s: list[float]
     rows: list[Figure]
-    extract_s: float
 
 
 def main() -> None:
-    """Measure, print and write the table."""
+    """Measure, and draw the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", nargs="*", type=int, default=[*PAIRS], help="numbers of images")
+    numbers = sorted(parser.parse_args().images)
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder))
-    RESULTS.write_text(render(figures.rows))
-    RATE.write_text(json.dumps(rate(figures.extract_s), indent=1) + "\n")
-    with RESULTS.open("a") as results:
-        results.write(costs.table())
-    sys.stdout.write(RESULTS.read_text())
+        columns = measure(Path(folder), numbers)
+        figures = [start(), *(row for column in columns for row in column.rows), *memory(columns)]
+        figures += after.measure(Path(folder, "after"))
+    rated = min(columns, key=lambda column: abs(column.images - RATED))
+    pairs = {column.images: len(column.runs) for column in columns}
+    publish.save("results", speed.as_document(figures, rate=rate(rated), rounds=pairs))
+    sys.stdout.write(publish.page("results").read_text())
 
 
-def measure(folder: Path) -> Measured:
-    """All figures; `folder` is for the photographs and the results."""
-    cores = os.cpu_count() or 1
-    small = photos.make(folder / "small", count=SMALL)
-    large = photos.make(folder / "large", count=LARGE)
+def start() -> Figure:
+    """Spark's own start beside plain pyspark's."""
+    started = startup.measure(STARTUP_PAIRS)
+    return Figure(
+        name="session and first Python job",
+        unit="s",
+        ours=round(started.ours_s, 2),
+        peer=round(started.plain_s, 2),
+        peer_name="plain pyspark",
+        ratio=round(started.ours_s / started.plain_s, 3),
+        at_most=0.5,
+    )
+
+
+def measure(folder: Path, numbers: list[int]) -> list[Column]:
+    """A column for each number of images; `folder` is for the photographs and the results."""
     built = model.build(
         "lite0", weights=None, image_size=job.IMAGE_SIZE, cache=CACHE / "models", images=photos.sources()[:16]
     )
-    start = startup.measure(STARTUP_PAIRS)
-    job.run(small, folder / "warm")  # the page cache and the model file are warm for both
-    runs, bares = [], [_bare(built.path, large, cores)]
-    for number in range(PAIRS):
-        runs.append(job.run(large, folder / f"large-{number}"))
-        bares.append(_bare(built.path, large, cores))
-    peers = [(before + after) / 2 for before, after in pairwise(bares)]
-    first, output = runs[-1], folder / f"large-{PAIRS - 1}"
-    again = job.run(large, output)
-    few = job.run(small, folder / "small-out")
-    bare = f"bare model, {cores} processes: {LARGE / median(peers):,.0f} images/s"
+    job.run(photos.SAMPLE, folder / "warm")  # the page cache and the model file are warm for both
+    return [_column(images, folder / str(images), built.path) for images in numbers]
 
-    def images_s(name: str, seconds: list[float], wanted: str) -> Figure:
-        ratio = median(peer / ours for peer, ours in zip(peers, seconds, strict=True))
-        return Figure(f"{name}, {LARGE:,} images", f"{LARGE / median(seconds):,.0f} images/s", bare, ratio, wanted)
 
-    extracts_s = [run.stages_s["extract"] for run in runs]
-    rows = [
+def memory(columns: list[Column]) -> list[Figure]:
+    """The driver's peaks, each beside that of the number of images before it."""
+    return [
         Figure(
-            "session and first Python job",
-            f"{start.ours_s:.1f} s",
-            f"plain pyspark: {start.plain_s:.1f} s",
-            start.ours_s / start.plain_s,
-            "≤ 0.5",
-        ),
-        images_s("extraction", extracts_s, "≥ 0.95"),
-        images_s("from the command to all features saved", [run.saved_s for run in runs], "≥ 0.75"),
-        images_s("the whole run, with PCA, classifier and report", [run.wall_s for run in runs], ""),
-        Figure(
-            "a rerun with nothing new",
-            f"{again.wall_s:.1f} s",
-            f"the first run: {first.wall_s:.1f} s",
-            again.wall_s / first.wall_s,
-            "≤ 0.10",
-        ),
-        Figure(
-            f"driver's peak memory, {LARGE:,} images",
-            f"{first.driver_mib:,.0f} MiB",
-            f"{SMALL:,} images: {few.driver_mib:,.0f} MiB",
-            first.driver_mib / few.driver_mib,
-            "≤ 1.15",
-        ),
-        _reduction(folder / "small-out" / "features", images=SMALL, wanted="≥ 10"),
-        _reduction(output / "features", images=LARGE, wanted="≥ 12"),
+            name=f"driver's peak memory, {many.images:,} images",
+            unit="MiB",
+            ours=round(many.runs[-1].driver_mib),
+            peer=round(few.runs[-1].driver_mib),
+            peer_name=f"{few.images:,} images",
+            ratio=round(many.runs[-1].driver_mib / few.runs[-1].driver_mib, 3),
+            at_most=1.15,
+        )
+        for few, many in pairwise(columns)
     ]
-    return Measured(rows, median(extracts_s))
 
 
-def render(figures: list[Figure]) -> str:
-    """The table as Markdown."""
-    rows = "".join(f"| {f.name} | {f.ours} | {f.peer} | {f.ratio:.2f} | {f.wanted} |\n" for f in figures)
-    machine = f"{os.cpu_count()} cores, {platform.machine()} ({processor()}), Python {platform.python_version()}"
-    return (
-        "# Speed and memory\n\n"
-        f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}. EfficientNet-Lite0 in float32, "
-        "JPEG files of 100 x 100 pixels. The ratio is what counts; the seconds are this machine's.\n\n"
-        "| what | ours | peer | ratio | wanted |\n|---|---|---|---|---|\n" + rows
-    )
-
-
-def rate(extract_s: float) -> dict[str, object]:
-    """The extraction's rate and what it was measured on."""
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "processor": processor(),
-        "cores": os.cpu_count() or 1,
+def rate(column: Column) -> dict[str, Any]:
+    """The extraction's rate and what it was measured on, as launch/emr/cost.py reads it."""
+    described = machine.describe()
+    return {name: described[name] for name in ("date", "processor", "cores")} | {
         "model": "lite0",
         "image_size": job.IMAGE_SIZE,
-        "extract_images_s": round(LARGE / extract_s, 1),
+        "extract_images_s": round(turns.images_s(column.images, [ran.extract_s for ran in column.runs]), 1),
     }
 
 
-def processor() -> str:
-    """The name that the processor gives itself, or its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = subprocess.run(
-            ["sysctl", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
-        ).stdout.splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "machdep")))
-    return next(names, platform.machine())
+def _column(images: int, folder: Path, path: Path) -> Column:
+    cores = os.cpu_count() or 1
+    photographs, output = photos.make(folder / "photographs", count=images), folder / "output"
+    runs, bare_s = list[Ran](), [_bare(path, photographs, cores)]
+    for _ in range(PAIRS.get(images, 1)):
+        shutil.rmtree(output, ignore_errors=True)
+        runs.append(job.run(photographs, output))
+        bare_s.append(_bare(path, photographs, cores))
+    again = job.run(photographs, output)
+    around_s = [(before + behind) / 2 for before, behind in pairwise(bare_s)]
+
+    def beside_bare(name: str, seconds: list[float], goal: float) -> Figure:
+        return Figure(
+            name=f"{name}, {images:,} images",
+            unit="images/s",
+            ours=round(turns.images_s(images, seconds), 1),
+            peer=round(turns.images_s(images, around_s), 1),
+            peer_name=f"bare model, {cores} processes",
+            ratio=round(turns.ratio(seconds, around_s), 3),
+            at_least=goal if images == RATED else None,
+        )
+
+    rows = [
+        beside_bare("extraction", [ran.extract_s for ran in runs], 0.95),
+        beside_bare("from the command to all features saved", [ran.saved_s for ran in runs], 0.75),
+        beside_bare("the whole run, with PCA, classifier and report", [ran.wall_s for ran in runs], 0.85),
+        Figure(
+            name=f"a rerun with nothing new, {images:,} images",
+            unit="s",
+            ours=round(again.wall_s, 2),
+            peer=round(runs[-1].wall_s, 2),
+            peer_name="the first run",
+            ratio=round(again.wall_s / runs[-1].wall_s, 3),
+            at_most=0.10 if images == RATED else None,
+        ),
+    ]
+    if images in REDUCTION_GOAL:
+        rows.append(_reduction(output / "features", images=images))
+    shutil.rmtree(folder)
+    return Column(images, runs, bare_s, rows)
 
 
 def _bare(path: Path, folder: Path, processes: int) -> float:
@@ -158,17 +154,23 @@ def _bare(path: Path, folder: Path, processes: int) -> float:
     return float(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["seconds"])
 
 
-def _reduction(features: Path, *, images: int, wanted: str) -> Figure:
+def _reduction(features: Path, *, images: int) -> Figure:
     conf = submit.conf_arguments(targets.local([]))
     command = java.command(
         [*conf, str(ROOT / "bench" / "reduction.py"), str(features)], memory="4g", archive=java.archive_path(CACHE)
     )
     environment = java.environment() | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    took = json.loads(done.stdout.splitlines()[-1])
-    ours_s, peer_s = took["ours_s"], took["spark_ml_s"]
-    name = f"scaler and PCA, {images:,} images"
-    return Figure(name, f"{ours_s:.2f} s", f"Spark ML: {peer_s:.1f} s", peer_s / ours_s, wanted)
+    seconds = json.loads(done.stdout.splitlines()[-1])
+    return Figure(
+        name=f"scaler and PCA, {images:,} images",
+        unit="s",
+        ours=round(seconds["ours_s"], 3),
+        peer=round(seconds["spark_ml_s"], 2),
+        peer_name="Spark ML",
+        ratio=round(seconds["spark_ml_s"] / seconds["ours_s"], 2),
+        at_least=REDUCTION_GOAL[images],
+    )
 
 
 if __name__ == "__main__":

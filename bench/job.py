@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +18,34 @@ POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Ran:
-    """One run: wall seconds with start-up, seconds of each stage, and peak memory of the driver in MiB.
+    """One run: wall seconds with start-up, its record (run.json), and peak memory of the driver in MiB.
 
-    The driver is the JVM and the Python process that it starts; the worker processes are not counted.
+    The driver is the JVM and the Python process that runs main.py; the worker processes are not counted.
     """
 
     wall_s: float
-    stages_s: dict[str, float]
+    record: dict[str, Any]
     driver_mib: float
+
+    @property
+    def extract_s(self) -> float:
+        """Seconds of the extraction."""
+        return float(self.record["seconds"]["extract"])
+
+    @property
+    def after_s(self) -> float:
+        """Seconds of the stages after the extraction."""
+        seconds: dict[str, float] = self.record["seconds"]
+        stages = list(seconds)
+        return sum(seconds[stage] for stage in stages[stages.index("extract") + 1 :])
 
     @property
     def saved_s(self) -> float:
         """From the command to the last feature saved; publishing counts in, too."""
-        return self.wall_s - sum(self.stages_s[stage] for stage in ("reduce", "classify", "report"))
+        return self.wall_s - self.after_s + float(self.record["seconds"].get("publish", 0))
 
 
-def run(photos: Path, output: Path, *, model: str = "lite0") -> Ran:
+def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = IMAGE_SIZE) -> Ran:
     """`python -m launch run`; the model file must be built.
 
     Raises:
@@ -39,32 +53,40 @@ def run(photos: Path, output: Path, *, model: str = "lite0") -> Ran:
     """
     command = [sys.executable, "-m", "launch", "run", "--input", str(photos), "--output", str(output)]
     started, peaks = time.monotonic(), dict[int, float]()
-    with subprocess.Popen(
-        [*command, "--model", model, "--image-size", str(IMAGE_SIZE)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as printed,
+        subprocess.Popen(
+            [*command, "--model", model, "--image-size", str(image_size)], stdout=printed, stderr=subprocess.STDOUT
+        ) as process,
+    ):
         while process.poll() is None:
             for pid in _driver(process.pid):
                 peaks[pid] = max(peaks.get(pid, 0.0), _peak_mib(pid))
             time.sleep(POLL_S)
         wall_s = time.monotonic() - started
-        said = process.stdout.read() if process.stdout else ""
+        printed.seek(0)
+        lines = printed.read().splitlines()
     if process.returncode:
-        raise RuntimeError(f"the run on {photos} failed: {said.splitlines()[-1]}")
-    record: dict[str, Any] = json.loads((output / "run.json").read_text())
-    return Ran(wall_s, record["seconds"], sum(peaks.values()))
+        raise RuntimeError(f"the run on {photos} failed: {lines[-1] if lines else process.returncode}")
+    return Ran(wall_s, json.loads((output / "run.json").read_text()), sum(peaks.values()))
 
 
 def _driver(launcher: int) -> list[int]:
-    """The JVM below the attendant that the launcher started, and the Python that runs main.py below it; Linux only."""
-    jvms = [jvm for attendant in _children(launcher) for jvm in _children(attendant)]
-    return jvms + [pid for jvm in jvms for pid in _children(jvm) if b"main.py" in _read(pid, "cmdline")]
+    """The JVM and the Python that runs main.py, below the launcher; Linux only."""
+    commands = ((pid, _read(pid, "cmdline").split(b"\0")) for pid in _descendants(launcher))
+    return [pid for pid, (program, *arguments) in commands if _is_driver(program, arguments)]
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in _read(pid, f"task/{pid}/children").split()] if pid else []
+def _is_driver(program: bytes, arguments: list[bytes]) -> bool:
+    name = program.rpartition(b"/")[2]
+    is_main = any(argument.endswith(b"main.py") for argument in arguments)
+    return name == b"java" or (name.startswith(b"python") and is_main)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for child in map(int, _read(pid, f"task/{pid}/children").split()):
+        yield child
+        yield from _descendants(child)
 
 
 def _peak_mib(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""The photographs that the benches run on: copies of the sample, as many as asked."""
+"""The photographs that the benches run on: copies of the sample, as many as needed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ def sources() -> list[Path]:
     return sorted(SAMPLE.glob("*/*.jpg"))
 
 
-def make(folder: Path, *, count: int) -> Path:
-    """`count` JPEG files of 100 x 100 pixels in class folders below `folder`; those that are there stay."""
+def make(folder: Path, *, count: int, classes: int | None = None) -> Path:
+    """`count` JPEG files of 100 x 100 pixels in class folders below `folder`; those that are there stay.
+
+    The classes are the sample's own, or `classes` of any number, which the files go to in turn.
+    """
     contents = {source: source.read_bytes() for source in sources()}
     for number, source in zip(range(count), itertools.cycle(contents), strict=False):
-        place = folder / source.parent.name / f"{number // len(contents)}-{source.name}"
+        label = source.parent.name if classes is None else f"{number % classes:03d}"
+        place = folder / label / f"{number // len(contents)}-{source.parent.name}-{source.name}"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(contents[source])

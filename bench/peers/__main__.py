@@ -1,166 +1,101 @@
-"""How others do the same job, beside ours on the same cores and files: `make bench-peers`.
+"""How others do the same job, beside ours on the same cores and files: `make bench-peers [ARGS="2016 20160"]`.
 
 Each way starts from nothing and ends with the features of all photographs in parquet, by the same network. Rounds in
-turns, the median of the ratios counts. Takes a quarter of an hour, nothing else should run meanwhile; writes
-bench/peers.md and the picture beside it.
+turns, the median of the ratios counts. Takes an hour for the first two numbers of images and three for 200,000;
+nothing else should run meanwhile. Only the columns that are measured are replaced in bench/peers.json, from which
+bench/peers.md, its picture and README's table are drawn.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
+import argparse
+import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from bench import job, machine, photos, turns
+from bench.pages import publish
+from bench.peers import parity, ways
+from bench.peers.ways import Way
 
-from bench import job, photos
-from launch import java, model
-
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache"
-LOCK = Path(__file__).parent / "requirements.lock"
-RESULTS = ROOT / "bench" / "peers.md"
-IMAGES = 20_160
-ROUNDS = 3
-PARITY = 1e-3  # of the features' scale: otherwise it is not the same job
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to do the job: what a reader calls it, the seconds of each round."""
-
-    name: str
-    seconds: list[float] = field(default_factory=list)
+ROUNDS = {2_016: 3, 20_160: 5, 200_000: 2}  # by images; of any other number one
+LIMIT_MINUTES = 15  # a way whose one run would take longer is left out
 
 
 def main() -> None:
-    """Measure, print and write the table."""
-    python, cores = _environment(), os.cpu_count() or 1
-    peers = {
-        "notebook": Way(f"Spark {version('pyspark')} as in notebooks: binaryFile, pandas UDF, Keras"),
-        "ray_data": Way(f"Ray Data {_version(python, 'ray')}"),
-        "daft_frame": Way(f"Daft {_version(python, 'daft')}"),
-    }
-    ours, integers = Way("emrlab"), Way("emrlab, MODEL=lite0-int8")
+    """Measure the columns, smallest first, and draw the page anew after each."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", nargs="*", type=int, default=[*ROUNDS], help="numbers of images")
+    numbers = sorted(parser.parse_args().images)
+    document = publish.load("peers")
     with tempfile.TemporaryDirectory() as folder:
-        place = photos.make(Path(folder, "photos"), count=IMAGES)
-        built, _ = (
-            model.build(
-                name, weights=None, image_size=job.IMAGE_SIZE, cache=CACHE / "models", images=photos.sources()[:16]
-            )
-            for name in ("lite0", model.INT8)
-        )
-        for number in range(ROUNDS):
-            output = Path(folder, f"ours-{number}")
-            ours.seconds.append(job.run(place, output).saved_s)
-            wanted = _features(output / "features", place)
-            integers.seconds.append(job.run(place, Path(folder, f"integers-{number}"), model=model.INT8).saved_s)
-            for name, way in peers.items():
-                target = Path(folder, f"{name}-{number}")
-                if name == "notebook":
-                    asked = [sys.executable, "-m", "bench.peers.notebook", place, target, job.IMAGE_SIZE, cores]
-                else:
-                    asked = [python, "-m", f"bench.peers.{name}", built.path, place, target, cores]
-                way.seconds.append(_time([str(word) for word in asked]))
-                _check(_features(target, place), wanted, name=way.name)
-    table = render(ours, [integers, *peers.values()])
-    RESULTS.write_text(table)
-    draw([integers, ours, *peers.values()])
-    sys.stdout.write(table)
+        all_ways = ways.make(Path(folder))
+        document |= {
+            "image_size": job.IMAGE_SIZE,
+            "parity": parity.PARITY,
+            "cosine": parity.COSINE,
+            "limit_minutes": LIMIT_MINUTES,
+            "versions": {
+                "Spark": metadata.version("pyspark"),
+                "Daft": ways.version("daft"),
+                "Ray": ways.version("ray"),
+                "ONNX Runtime": ways.version("onnxruntime"),
+            },
+        }
+        for images in numbers:
+            photographs = photos.make(Path(folder, f"photographs-{images}"), count=images)
+            earlier = {number: column for number, column in document.get("columns", {}).items() if int(number) < images}
+            column = measure(all_ways, photographs, images=images, earlier=earlier, folder=Path(folder))
+            document["columns"] = {**document.get("columns", {}), str(images): column}
+            publish.save("peers", document)
+            shutil.rmtree(photographs)
+    sys.stdout.write(publish.page("peers").read_text())
 
 
-def draw(ways: Sequence[Way]) -> None:
-    """The rates as bars, beside the table."""
-    ways = sorted(ways, key=lambda way: median(way.seconds), reverse=True)
-    figure, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
-    colours = ["#2a7f62" if way.name.startswith("emrlab") else "#b9c0c7" for way in ways]
-    bars = axes.barh(
-        [way.name.partition(":")[0] for way in ways], [IMAGES / median(way.seconds) for way in ways], color=colours
-    )
-    axes.bar_label(bars, fmt="{:,.0f}", padding=4)
-    axes.set_title(f"images a second, from the command to all features saved, {os.cpu_count()} cores", loc="left")
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.tick_params(bottom=False, labelbottom=False, left=False)
-    axes.margins(x=0.1)
-    figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})
+def measure(
+    all_ways: list[Way], photographs: Path, *, images: int, earlier: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """The column of `images`; `earlier` are those of fewer, from which follows who would take too long."""
+    rounds = ROUNDS.get(images, 1)
+    projected = {way.key: turns.projected_s(_seconds(earlier, way.key), images) or 0.0 for way in all_ways}
+    left_out = {
+        way.key: round(projected[way.key] / 60, 1)
+        for way in all_ways
+        if projected[way.key] > LIMIT_MINUTES * 60 and way.key != way.beside
+    }
+    taken: dict[str, list[float]] = {way.key: [] for way in all_ways if way.key not in left_out}
+    for _ in range(rounds):
+        ours = dict[str, parity.Features]()
+        for way in (way for way in all_ways if way.key in taken):
+            target = folder / way.key
+            taken[way.key].append(way.run(photographs, target))
+            features = parity.read(target / way.features, photographs)
+            shutil.rmtree(target)
+            if way.key == way.beside:
+                ours[way.key] = features
+            else:
+                parity.check(features, ours[way.beside], name=way.key, near=way.near)
+    figures = {
+        way.key: {
+            "images_s": round(turns.images_s(images, taken[way.key]), 1),
+            "ratio": round(turns.ratio(taken[way.beside], taken[way.key]), 3),
+            "seconds": [round(seconds, 2) for seconds in taken[way.key]],
+        }
+        for way in all_ways
+        if way.key in taken
+    }
+    return {"machine": machine.describe(), "rounds": rounds, "ways": figures, "left_out_minutes": left_out}
 
 
-def render(ours: Way, others: Sequence[Way]) -> str:
-    """The table as Markdown."""
-    head = (
-        "# The same job by others\n\n"
-        f"Measured by `make bench-peers` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {IMAGES:,} local "
-        f"JPEG files of {job.IMAGE_SIZE} x {job.IMAGE_SIZE} pixels, EfficientNet-Lite0 in float32, {ROUNDS} rounds in "
-        f"turns. From the command to the last feature in parquet; all give the same features to {PARITY:g} of their "
-        "scale. Ray Data and Daft run emrlab's own decoding and LiteRT runtime: there the engines differ alone.\n\n"
-        "| way | images/s | emrlab is so many times as fast |\n|---|---|---|\n"
-    )
-    rows = [f"| {ours.name} | {IMAGES / median(ours.seconds):,.0f} | 1 |\n"]
-    for way in others:
-        ratio = median(theirs / mine for mine, theirs in zip(ours.seconds, way.seconds, strict=True))
-        rows.append(f"| {way.name} | {IMAGES / median(way.seconds):,.0f} | {ratio:.2f} |\n")
-    return head + "".join(rows)
-
-
-def _environment() -> Path:
-    """The peers' own Python, with what the lock says."""
-    uv, python = ROOT / ".venv" / "bin" / "uv", CACHE / "peers" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, CACHE / "peers"], check=True)
-    packages = ["--require-hashes", "--compile-bytecode", str(LOCK)]
-    subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, *packages], check=True)
-    return python
-
-
-def _version(python: Path, package: str) -> str:
-    asked = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _time(command: list[str]) -> float:
-    """Seconds of a process.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    settings = {"PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java.find().resolve().parent.parent)}
-    started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{command[2]}: exit code {done.returncode}: {done.stderr[-500:]}")
-    return time.monotonic() - started
-
-
-def _features(folder: Path, place: Path) -> dict[str, NDArray[np.float32]]:
-    """The features of every photograph by its path below `place`, whatever a way calls the file."""
-    table = pq.read_table(folder, columns=["path", "features"])
-    paths = [path.rpartition(f"{place}/")[2] for path in table["path"].to_pylist()]
-    return dict(zip(paths, map(np.asarray, table["features"].to_pylist()), strict=True))
-
-
-def _check(found: dict[str, NDArray[np.float32]], wanted: dict[str, NDArray[np.float32]], *, name: str) -> None:
-    """Hold a way's features against ours.
-
-    Raises:
-        RuntimeError: it did another job.
-    """
-    if found.keys() != wanted.keys():
-        raise RuntimeError(f"{name} has features of {len(found)} photographs, not of the {len(wanted)}")
-    scale = max(float(np.abs(features).max()) for features in wanted.values())
-    off = max(float(np.abs(found[path] - wanted[path]).max()) for path in wanted) / scale
-    if off > PARITY:
-        raise RuntimeError(f"{name}'s features are off by {off:.1e} of their scale")
+def _seconds(columns: dict[str, Any], key: str) -> dict[int, float]:
+    return {
+        int(images): int(images) / column["ways"][key]["images_s"]
+        for images, column in columns.items()
+        if key in column["ways"]
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The pages of figures, drawn from their JSON alone: `make bench-pages`; nothing is measured here."""
