@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-pages bench-lab bench-peers data sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -118,11 +118,17 @@ lint: setup ## ruff and mypy
 bench: setup ## speed and memory on this machine, and what a run on EMR will take and cost; writes bench/results.md: [ARGS="2016 20160"]
 	@$(PYTHON_VENV) -m bench $(ARGS)
 
+bench-int8: setup ## what int8 costs in accuracy and brings in speed: make bench-int8 [PHOTOS=folder]; writes bench/int8.md
+	@$(PYTHON_VENV) -m bench.int8 $(if $(PHOTOS),"$(PHOTOS)")
+
 bench-lab: setup ## the lab beside local Spark on the same cores; the lab must be up; writes bench/lab.md
 	@$(PYTHON_VENV) -m bench.lab
 
 bench-peers: setup ## how others do the same job, Ray Data, Daft and the usual notebook, beside ours; writes bench/peers.md: [ARGS="2016 20160"]
 	@$(PYTHON_VENV) -m bench.peers $(ARGS)
+
+bench-scale: setup ## a run of a million photographs, and parts of it with far more; writes bench/scale.md: make bench-scale [IMAGES=1000000]
+	@$(PYTHON_VENV) -m bench.scale $(IMAGES)
 
 bench-pages: setup ## draw the pages of figures, the picture and README's table anew from bench/*.json; measures nothing
 	@$(PYTHON_VENV) -m bench.pages.publish

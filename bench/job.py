@@ -7,13 +7,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 IMAGE_SIZE = 100
 POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A command that ended well: wall seconds, peak memory of its driver in MiB, and what it printed."""
+
+    wall_s: float
+    driver_mib: float
+    printed: str
 
 
 @dataclass(frozen=True)
@@ -52,35 +61,43 @@ def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = I
         RuntimeError: the run failed.
     """
     command = [sys.executable, "-m", "launch", "run", "--input", str(photos), "--output", str(output)]
+    watched = watch([*command, "--model", model, "--image-size", str(image_size)])
+    return Ran(watched.wall_s, json.loads((output / "run.json").read_text()), watched.driver_mib)
+
+
+def watch(command: Sequence[str], *, script: str = "main.py", environment: Mapping[str, str] | None = None) -> Watched:
+    """Run a command that starts Spark, and watch its driver, whose Python runs `script`.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
     started, peaks = time.monotonic(), dict[int, float]()
     with (
         tempfile.TemporaryFile("w+") as printed,
-        subprocess.Popen(
-            [*command, "--model", model, "--image-size", str(image_size)], stdout=printed, stderr=subprocess.STDOUT
-        ) as process,
+        subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=environment) as process,
     ):
         while process.poll() is None:
-            for pid in _driver(process.pid):
+            for pid in _driver(process.pid, script.encode()):
                 peaks[pid] = max(peaks.get(pid, 0.0), _peak_mib(pid))
             time.sleep(POLL_S)
         wall_s = time.monotonic() - started
         printed.seek(0)
-        lines = printed.read().splitlines()
+        text = printed.read()
     if process.returncode:
-        raise RuntimeError(f"the run on {photos} failed: {lines[-1] if lines else process.returncode}")
-    return Ran(wall_s, json.loads((output / "run.json").read_text()), sum(peaks.values()))
+        raise RuntimeError(f"{' '.join(command[:4])} … failed: {text.splitlines()[-1:] or process.returncode}")
+    return Watched(wall_s, sum(peaks.values()), text)
 
 
-def _driver(launcher: int) -> list[int]:
-    """The JVM and the Python that runs main.py, below the launcher; Linux only."""
-    commands = ((pid, _read(pid, "cmdline").split(b"\0")) for pid in _descendants(launcher))
-    return [pid for pid, (program, *arguments) in commands if _is_driver(program, arguments)]
+def _driver(root: int, script: bytes) -> list[int]:
+    """The JVM and the Python that runs `script`, `root` or below it; Linux only."""
+    return [pid for pid in (root, *_descendants(root)) if _is_driver(_read(pid, "cmdline").split(b"\0"), script)]
 
 
-def _is_driver(program: bytes, arguments: list[bytes]) -> bool:
+def _is_driver(command: list[bytes], script: bytes) -> bool:
+    program, *arguments = command
+    first = next((argument for argument in arguments if not argument.startswith(b"-")), b"")
     name = program.rpartition(b"/")[2]
-    is_main = any(argument.endswith(b"main.py") for argument in arguments)
-    return name == b"java" or (name.startswith(b"python") and is_main)
+    return name == b"java" or (name.startswith(b"python") and first.endswith(script))
 
 
 def _descendants(pid: int) -> Iterator[int]:

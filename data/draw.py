@@ -64,24 +64,29 @@ def shade(mesh: Mesh, rng: Generator) -> Floats:
     return lit
 
 
-def photograph(fruit: Mesh, kind: Kind, size: float, rng: Generator) -> Image.Image:
-    """Return one view of a fruit that takes up `size` of the photo."""
+def photograph(
+    fruit: Mesh, kind: Kind, size: float, rng: Generator, *, side: int = SIDE, oversample: int = OVERSAMPLE
+) -> Image.Image:
+    """Return one view of a fruit that takes up `size` of the photo of `side` x `side` pixels.
+
+    `oversample` rendered pixels, along each side, make one: as many in all as `grow` has points for, SIDE * OVERSAMPLE.
+    """
     lying, tilt, spin = (rng.uniform(*degrees) for degrees in (kind.lying, kind.tilt, (-40, 40)))
     turn = rotation(2, lying) @ rotation(0, tilt) @ rotation(1, spin)
     front = np.flatnonzero(fruit.normals @ turn[2] > 0)
-    side = SIDE * OVERSAMPLE
+    rendered = side * oversample
     x, y, z = turn @ fruit.points[front].T * size * rng.uniform(0.95, 1.03)
-    column, row = (((axis + 1) / 2 * side).astype(np.int32) for axis in (x, -y))
+    column, row = (((axis + 1) / 2 * rendered).astype(np.int32) for axis in (x, -y))
     nearest = np.argsort(((z + 1) * 32767).astype(np.uint16), kind="stable")  # 16 bits: numpy has a radix sort for them
-    canvas = np.full((side, side), -1)
+    canvas = np.full((rendered, rendered), -1)
     canvas[row[nearest], column[nearest]] = front[nearest]  # of the points in a pixel the last stays
     left, right = np.roll(canvas, 1, axis=1), np.roll(canvas, -1, axis=1)
     canvas = np.where((canvas < 0) & (left >= 0) & (right >= 0), left, canvas)  # close pinholes between points
     seen = canvas >= 0
     view = Mesh(*(array[canvas[seen]] for array in fruit)).moved(turn)
-    picture = np.ones((side, side, 3))
+    picture = np.ones((rendered, rendered, 3))
     picture[seen] = shade(view, rng)
-    photo = picture.reshape(SIDE, OVERSAMPLE, SIDE, OVERSAMPLE, 3).mean(axis=(1, 3))
+    photo = picture.reshape(side, oversample, side, oversample, 3).mean(axis=(1, 3))
     return Image.fromarray(np.round(photo * 255).astype(np.uint8))
 
 

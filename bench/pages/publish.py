@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import costs
-from bench.pages import peers, speed
+from bench.pages import int8, peers, scale, speed
 
 FOLDER = Path(__file__).parents[1]
 README = FOLDER.parent / "README.md"
@@ -17,6 +17,8 @@ BEGIN, END = "<!-- drawn from bench/peers.json by make bench-pages -->\n", "<!--
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "results": lambda document: speed.render(document) + costs.table(),
     "peers": peers.render,
+    "int8": int8.render,
+    "scale": scale.render,
 }
 
 

@@ -41,14 +41,20 @@ def check(theirs: Features, ours: Features, *, name: str, near: bool) -> None:
     if not np.array_equal(theirs.paths, ours.paths):
         raise RuntimeError(f"{name} has features of {len(theirs.paths)} photographs, not of the same {len(ours.paths)}")
     if near:
-        lengths = np.linalg.norm(theirs.rows, axis=1) * np.linalg.norm(ours.rows, axis=1)
-        cosine = float(np.min(np.einsum("nd,nd->n", theirs.rows, ours.rows) / lengths))
+        cosine = float(np.min(cosines(theirs.rows, ours.rows)))
         if not cosine >= COSINE:
             raise RuntimeError(f"{name}'s features point elsewhere: cosine {cosine:.3f}, below {COSINE}")
         return
     off = float(np.max(np.abs(theirs.rows - ours.rows)) / np.max(np.abs(ours.rows)))
     if not off <= PARITY:
         raise RuntimeError(f"{name}'s features are off by {off:.1e} of their scale, above {PARITY}")
+
+
+def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The cosine, float32 (n,), of each row with the same row of the other, both (n, d)."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    result: NDArray[np.float32] = np.einsum("nd,nd->n", one, other) / lengths
+    return result
 
 
 def _matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:

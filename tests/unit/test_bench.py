@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench import turns
-from bench.pages import peers, publish, speed
+from bench import int8, job, photos, turns
+from bench.pages import int8 as int8_page
+from bench.pages import peers, publish, scale, speed
 from bench.peers import parity
 
 MACHINE = {"date": "2026-01-02", "processor": "A Processor", "cores": 2, "architecture": "x86_64",
@@ -101,3 +102,59 @@ def test_a_way_is_held_against_ours_whatever_it_calls_the_files(tmp_path):
         parity.check(parity.Features(ours.paths[:2], ours.rows[:2]), ours, name="fewer", near=True)
     with pytest.raises(RuntimeError, match="off by nan"):
         parity.check(parity.Features(ours.paths, ours.rows * np.float32(np.nan)), ours, name="none", near=False)
+
+
+def test_a_set_has_as_many_photographs_and_classes_as_it_is_to_have(tmp_path):
+    copies = photos.make(tmp_path / "copies", count=500)
+    assert len(list(copies.glob("*/*.jpg"))) == 500
+    assert len(list(photos.make(tmp_path / "copies", count=501).glob("*/*.jpg"))) == 501, "those that are there stay"
+    classes = photos.make(tmp_path / "classes", count=200, classes=81)
+    assert len(list(classes.iterdir())) == 81
+    assert len(list(classes.glob("*/*.jpg"))) == 200
+    links = photos.link(tmp_path / "links", count=700)
+    files = list(links.glob("*/*.jpg"))
+    assert len(files) == 700
+    assert len({file.stat().st_ino for file in files}) == len(photos.sources())
+
+
+def test_predictions_agree_by_path():
+    assert int8.agreement({"a": "Kiwi", "b": "Plum"}, {"b": "Plum", "a": "Pear"}) == 0.5
+    with pytest.raises(ValueError, match="1 and of 2 images"):
+        int8.agreement({"a": "Kiwi"}, {"a": "Kiwi", "b": "Plum"})
+
+
+def test_what_comes_after_the_extraction_is_told_from_the_order_of_the_stages():
+    record = {"seconds": {"list": 1.0, "extract": 2.0, "reduce": 4.0, "report": 8.0, "publish": 16.0}}
+    ran = job.Ran(wall_s=40.0, record=record, driver_mib=1.0)
+    assert (ran.extract_s, ran.after_s, ran.saved_s) == (2.0, 28.0, 28.0)
+
+
+def test_the_page_of_int8_names_the_instructions_that_it_gains_by():
+    row = {"name": "drawn", "size": 224, "images": 2000, "classes": 10, "test_images": 400, "float32_accuracy": 0.99,
+           "int8_accuracy": 0.98, "agreement": 0.97, "cosine_mean": 0.99, "cosine_min": 0.9}  # fmt: skip
+    speeds = {"size": 224, "decode_ms": 1.0, "float32_ms": 9.0, "int8_ms": 4.0,
+              "layers": {"pointwise": {"layers": 32, "float32_ms": 6.0, "int8_ms": 2.0}}}  # fmt: skip
+    vnni = int8_page.render(
+        {"machine": MACHINE | {"vector_flags": ["avx2", "avx512_vnni"]}, "sets": [row], "speed": [speeds]}
+    )
+    assert "8-bit integers: avx512_vnni." in vnni
+    assert "| 224 x 224 | 1.00 | 9.00 | 4.00 | 2.25 | 2.00 |" in vnni
+    assert "8-bit integers: none." in int8_page.render({"machine": MACHINE, "sets": [row], "speed": [speeds]})
+
+
+def test_the_page_of_scale_tells_what_it_extrapolates():
+    runs = [
+        {"images": images, "input_mb": 1.0, "output_mb": 2.0, "output_files": 3, "wall_s": images / 100,
+         "stages_s": {"list": 1.0, "extract": images / 200}, "driver_mib": mib}
+        for images, mib in ((10_000, 500), (1_000_000, 600))
+    ]  # fmt: skip
+    listing = [{"keys": keys, "seconds": keys / 1e5, "peak_mib": 50} for keys in (1_000_000, 10_000_000)]
+    known = [
+        {"ids": ids, "seconds": 60 + ids / 1e5, "rows_listed": ids + 1, "rows_read": 2 * ids, "driver_mib": 600}
+        for ids in (1_000_000, 10_000_000)
+    ]
+    page = scale.render({"machine": MACHINE, "image_size": 100, "runs": runs, "listing": listing, "known": known})
+    assert "| extract | 200 (50.0 s) | 200 (5,000.0 s) |" in page
+    assert "1.20 times as much at 1,000,000 images as at 10,000; the goal is ≤ 1.1: missed." in page
+    assert scale.extrapolated_s(known, 100_000_000, by="ids") == pytest.approx(1060)
+    assert "in 17 minutes and 100,000 requests" in page

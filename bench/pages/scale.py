@@ -1,0 +1,99 @@
+"""bench/scale.md: what grows with the number of images, and what must not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from bench import machine
+
+MEMORY_GOAL = 1.1
+EXTRAPOLATED = 100_000_000  # images, whose cost is told without having been measured
+
+
+def render(document: dict[str, Any]) -> str:
+    """The page as Markdown."""
+    on, runs = document["machine"], document["runs"]
+    size = document["image_size"]
+    names = " | ".join(f"{run['images']:,} images" for run in runs)
+    return (
+        "# Scale\n\n"
+        f"Measured by `make bench-scale` on {on['date']}: {machine.words(on)}. All of it is in "
+        "[scale.json](scale.json), too.\n\n"
+        "## A whole run\n\n"
+        f"Local JPEG files of {size} x {size} pixels, EfficientNet-Lite0 in float32; one run each, nothing known "
+        "before. The photographs are the sample's, each under many names. Images a second of every stage, seconds in "
+        f"brackets.\n\n| | {names} |\n|---|{'---|' * len(runs)}\n"
+        + _stages(runs)
+        + _row("the whole run", [f"{run['images'] / run['wall_s']:,.0f} ({run['wall_s']:,.0f} s)" for run in runs])
+        + _row("read", [f"{run['input_mb']:,.0f} MB" for run in runs])
+        + _row("written", [f"{run['output_mb']:,.0f} MB in {run['output_files']:,} files" for run in runs])
+        + _row("driver's peak memory", [f"{run['driver_mib']:,} MiB" for run in runs])
+        + "\n"
+        + "".join(_memory(few, many) for few, many in pairwise(runs))
+        + "\n## A listing\n\n"
+        "A store that only names keys, listed as the job does; a real one adds its answers, one request a thousand "
+        "keys.\n\n"
+        "| keys | seconds | keys/s | peak memory |\n|---|---|---|---|\n"
+        + "".join(
+            f"| {row['keys']:,} | {row['seconds']:,.1f} | {row['keys'] / row['seconds']:,.0f} "
+            f"| {row['peak_mib']:,} MiB |\n"
+            for row in document["listing"]
+        )
+        + "\n## What is known\n\n"
+        "Made-up files of features, all of whose images are listed again, and one new image: how long it takes to tell "
+        "which, and how many rows of files Spark read for it. Of what is known, no row needs to be read twice.\n\n"
+        "| known ids | seconds | rows listed | rows read | driver's peak memory |\n|---|---|---|---|---|\n"
+        + "".join(
+            f"| {row['ids']:,} | {row['seconds']:,.1f} | {row['rows_listed']:,} | {row['rows_read']:,} "
+            f"| {row['driver_mib']:,} MiB |\n"
+            for row in document["known"]
+        )
+        + "\n"
+        + _extrapolated(document)
+    )
+
+
+def extrapolated_s(rows: list[dict[str, float]], count: int, *, by: str) -> float:
+    """Seconds at `count`, on the line through the two largest measured, which lie under their numbers in `by`."""
+    few, many = sorted(rows, key=lambda row: row[by])[-2:]
+    each_s = (many["seconds"] - few["seconds"]) / (many[by] - few[by])
+    return many["seconds"] + max(0.0, each_s) * (count - many[by])
+
+
+def _stages(runs: list[dict[str, Any]]) -> str:
+    def cell(run: dict[str, Any], stage: str) -> str:
+        seconds = run["stages_s"][stage]
+        return f"{run['images'] / seconds:,.0f} ({seconds:,.1f} s)"
+
+    return "".join(
+        _row(stage, [cell(run, stage) for run in runs])
+        for stage in runs[-1]["stages_s"]
+        if all(run["stages_s"].get(stage) for run in runs)
+    )
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |\n"
+
+
+def _memory(few: dict[str, Any], many: dict[str, Any]) -> str:
+    ratio = many["driver_mib"] / few["driver_mib"]
+    return (
+        f"The driver takes {ratio:.2f} times as much at {many['images']:,} images as at {few['images']:,}; the goal is "
+        f"≤ {MEMORY_GOAL:g}{'' if ratio <= MEMORY_GOAL else ': missed'}.\n"
+    )
+
+
+def _extrapolated(document: dict[str, Any]) -> str:
+    """What was not measured, and says so."""
+    known_s = extrapolated_s(document["known"], EXTRAPOLATED, by="ids")
+    keys_s = extrapolated_s(document["listing"], EXTRAPOLATED, by="keys")
+    largest = document["runs"][-1]
+    hours = EXTRAPOLATED / largest["images"] * largest["stages_s"]["extract"] / 3600
+    return (
+        f"Not measured but extrapolated, on the lines through the two largest rows: {EXTRAPOLATED:,} keys are listed "
+        f"in {keys_s / 60:,.0f} minutes and {EXTRAPOLATED / 1000:,.0f} requests, and as many known ids are told in "
+        f"{known_s / 60:,.0f} minutes on this machine; to extract them the first time would take it {hours:,.0f} hours "
+        f"at the rate of the run of {largest['images']:,}.\n"
+    )

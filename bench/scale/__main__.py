@@ -1,0 +1,92 @@
+"""A run of a million photographs, a listing of ten million keys, and ten million known ids: `make bench-scale`.
+
+Takes about an hour on two cores, of which the million photographs take most. Draws bench/scale.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import job, machine, photos
+from bench.pages import publish
+from bench.scale import known_ids
+from launch import java, submit, targets
+
+ROOT = Path(__file__).parents[2]
+FEW = 10_000  # photographs, of the run that memory is held against
+KEYS = (1_000_000, 10_000_000)
+IDS = (1_000_000, 10_000_000)
+
+
+def main() -> None:
+    """Measure, and draw the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", nargs="?", type=int, default=1_000_000, help="photographs of the run")
+    images: int = parser.parse_args().images
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [run(Path(folder), count) for count in sorted({min(FEW, images), images})]
+    document = {
+        "machine": machine.describe(),
+        "image_size": job.IMAGE_SIZE,
+        "runs": runs,
+        "listing": [listing(keys) for keys in KEYS],
+        "known": [known(ids) for ids in IDS],
+    }
+    publish.save("scale", document)
+    sys.stdout.write(publish.page("scale").read_text())
+
+
+def run(folder: Path, images: int) -> dict[str, Any]:
+    """The job on `images` photographs, once."""
+    photographs = photos.link(folder / f"photographs-{images}", count=images)
+    ran = job.run(photographs, folder / f"output-{images}")
+    counts = ran.record["counts"]
+    if counts["extracted"] != images:
+        raise RuntimeError(f"{counts['extracted']} of {images} photographs have features: {counts}")
+    return {
+        "images": images,
+        "input_mb": round(sum(file.stat().st_size for file in photographs.glob("*/*")) / 1e6, 1),
+        "output_mb": round(sum(file.stat().st_size for file in _files(folder / f"output-{images}")) / 1e6, 1),
+        "output_files": len(_files(folder / f"output-{images}")),
+        "wall_s": round(ran.wall_s, 1),
+        "stages_s": ran.record["seconds"],
+        "driver_mib": round(ran.driver_mib),
+    }
+
+
+def listing(keys: int) -> dict[str, Any]:
+    """What bench/scale/listing.py prints."""
+    command = [sys.executable, "-m", "bench.scale.listing", str(keys)]
+    figures: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    return figures
+
+
+def known(ids: int) -> dict[str, Any]:
+    """What bench/scale/known_ids.py prints, and the peak memory of its driver."""
+    script = Path(known_ids.__file__)
+    with tempfile.TemporaryDirectory() as folder:
+        known_ids.make(folder, ids)
+        command = java.command(
+            [*submit.conf_arguments(targets.local([])), "--conf=spark.ui.enabled=true", "--conf=spark.ui.port=0",
+             str(script), folder, str(ids)],
+            memory="1g", archive=java.archive_path(ROOT / ".cache"),
+        )  # fmt: skip
+        environment = os.environ | java.environment() | {"PYTHONPATH": str(ROOT)}
+        watched = job.watch(command, script=script.name, environment=environment)
+    figures: dict[str, Any] = json.loads(watched.printed.splitlines()[-1])
+    return figures | {"driver_mib": round(watched.driver_mib)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+if __name__ == "__main__":
+    main()

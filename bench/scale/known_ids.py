@@ -1,0 +1,89 @@
+"""Finding what is known among many ids: made-up files of features, all of whose images are listed again, but one.
+
+Runs in Spark: `spark-submit known_ids.py FOLDER IDS`. Prints seconds and the rows that Spark read, of which those of
+what is known must not be more than there are.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.request
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from pipeline import known, results
+
+FILE_ROWS = 100_000
+CLASSES = 100
+KEY = "0" * 16
+LABELS = [f"{number:03d}" for number in range(CLASSES)]
+
+
+def make(folder: str, ids: int) -> None:
+    """A listing of `ids` images and one more, and files of features of all but that one, which are one number long."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(_write, folder, ids), range(0, ids + 1, FILE_ROWS)))
+
+
+def _write(folder: str, ids: int, start: int) -> None:
+    numbers = range(start, min(start + FILE_ROWS, ids + 1))
+    rows: dict[str, Any] = {
+        "path": [f"{number % CLASSES:03d}/{number:09d}.jpg" for number in numbers],
+        "label": [LABELS[number % CLASSES] for number in numbers],
+        "etag": [f"{number:032x}" for number in numbers],
+    }
+    size = pa.array([3_000] * len(numbers), pa.int64())
+    nothing = pa.nulls(len(numbers), pa.string())
+    listing = pa.table({**rows, "size": size, "error": nothing, "message": nothing})
+    number = start // FILE_ROWS
+    listed_rows = listing.select(results.LISTING_SCHEMA.names).cast(results.LISTING_SCHEMA)
+    results.write_table(f"{folder}/listing/{number:05d}.parquet", listed_rows)
+    index = pa.array([number % CLASSES for number in numbers], pa.int32())
+    features = pa.table({**rows, "label_index": index, "features": results.vectors(np.zeros((len(numbers), 1)))})
+    known_rows = features.select(results.FEATURES_SCHEMA.names).cast(results.FEATURES_SCHEMA)
+    if numbers[-1] == ids:
+        known_rows = known_rows.slice(0, len(numbers) - 1)
+    if len(known_rows):
+        results.write_table(f"{folder}/output/{results.FEATURES}/{KEY}-{number:05d}.parquet", known_rows)
+
+
+def rows_read(spark: SparkSession) -> int:
+    """What all stages so far have read of files, as Spark's own page tells."""
+    context = spark.sparkContext
+    url = f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages"
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - the session's own page
+        return sum(stage["inputRecords"] for stage in json.load(answer))
+
+
+def main(folder: str, ids: int) -> None:
+    """Look them up as the job does, and count what is left to do."""
+    spark = SparkSession.builder.getOrCreate()
+    published = results.parquet_files(f"{folder}/output/{results.FEATURES}")
+    started = time.monotonic()
+    cached = known.find(
+        spark,
+        f"{folder}/output",
+        LABELS,
+        listing=f"{folder}/listing",
+        published=published,
+        key=KEY,
+        prefix=f"{KEY}-new-",
+    )
+    left = cached.todo.count()
+    seconds = time.monotonic() - started
+    if cached.count != ids or left != 1:
+        raise RuntimeError(f"{cached.count} of {ids} ids are known, {left} are left to do, not 1")
+    figures = {"ids": ids, "seconds": round(seconds, 2), "rows_read": rows_read(spark), "rows_listed": ids + 1}
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
