@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from base import command_line, compose, paths
 from base.errors import EmrlabError, UsageError
-from lab import credentials, docker, doctor, releases, sbom, sizing
+from lab import credentials, docker, doctor, sbom
 from lab.up import up
 
 
@@ -19,8 +19,6 @@ def main(argv: Sequence[str]) -> int:
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))
-    except (releases.ReleaseError, sizing.SizingError) as error:
-        return command_line.fail(str(error), exit_code=2)
     except (EmrlabError, OSError) as error:
         return command_line.fail(error)
     except KeyboardInterrupt:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base import compose, paths
+from base import compose, paths, releases, sizing
 from base.compose import DockerError
-from lab import docker, releases, sizing
+from lab import docker
 
 PROJECT = paths.ROOT / "pyproject.toml"
 DISK_GIB = 10

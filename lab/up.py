@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from base import compose, env_files, paths
+from base import compose, env_files, paths, releases, sizing
 from base.compose import DockerError
 from base.errors import EmrlabError
-from lab import credentials, docker, doctor, releases, sizing
+from lab import credentials, docker, doctor
 
 CERTIFICATES = "docker/certificates/host.pem"  # what docker/base makes
 BUILD_TIMEOUT_S = 3600

@@ -12,7 +12,6 @@ from dataclasses import replace
 from base import command_line, paths
 from base.errors import EmrlabError
 from base.paths import CACHE
-from lab import sizing
 from launch import cluster, image_job, jars, java, package, submit, targets, transfer
 from launch.emr import command as emr
 from launch.image_job import ImageJob
@@ -32,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         parsed = _parser().parse_args(argv)
         return int(parsed.command(parsed))
-    except (UsageError, sizing.SizingError) as error:  # of the job's own settings
+    except UsageError as error:  # of the job's own settings
         return command_line.fail(str(error), exit_code=2)
     except (EmrlabError, OSError) as error:
         return command_line.fail(error)

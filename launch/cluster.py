@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from base import compose, env_files, paths
+from base import compose, env_files, paths, sizing
 from base.compose import DockerError, Service
 from base.errors import UsageError
+from base.sizing import Executors, Node
 from base.waiting import attempts
-from lab import sizing
-from lab.sizing import Executors, Node
 from launch.storage import Access, Key
 
 MASTER = "master"

@@ -10,14 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from base import releases
 from base.errors import UsageError
 from base.paths import ROOT
+from base.releases import Release
 from launch import jar_hashes, java
 
 WANTED = Path(__file__).parent / "s3a.xml"
@@ -36,7 +35,7 @@ def s3a_jars(cache: Path) -> list[Path]:
         JarsError: they cannot be fetched.
         JavaError: there is no Java to fetch them with.
     """
-    versions = _versions(java.release())
+    versions = _versions(releases.find())
     key = WANTED.read_bytes() + jar_hashes.LOCK.read_bytes() + " ".join(versions).encode()
     folder = cache / "jars" / sha256(key).hexdigest()[:12]
     if not folder.is_dir():
@@ -60,21 +59,19 @@ def lock() -> None:
         JarsError: they cannot be fetched.
         JavaError: there is no Java to fetch them with.
     """
-    table = tomllib.loads((ROOT / "releases.toml").read_text())
     hashes = dict[str, str]()
     with tempfile.TemporaryDirectory() as work:
-        for label, release in table.items():
-            for wanted in (WANTED, *IN_IMAGES) if label != "default" else ():
+        for label in releases.labels():
+            for wanted in (WANTED, *IN_IMAGES):
                 folder = Path(work) / label / wanted.stem
-                _fetch(folder, wanted, versions=_versions(release), cache=Path(work))
+                _fetch(folder, wanted, versions=_versions(releases.find(label)), cache=Path(work))
                 hashes |= jar_hashes.digests(folder.glob("*.jar"))
     jar_hashes.LOCK.write_text("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)))
 
 
-def _versions(release: Mapping[str, Any]) -> list[str]:
+def _versions(release: Release) -> list[str]:
     """Java's flags for the versions that the modules' files leave open."""
-    spark = release.get("spark_hadoop_cloud", release["spark"])
-    return [f"-Dhadoop={release['hadoop']}", f"-Dspark={spark}", f"-Dscala={release['scala']}"]
+    return [f"-Dhadoop={release.hadoop}", f"-Dspark={release.spark_hadoop_cloud}", f"-Dscala={release.scala}"]
 
 
 def _fetch(folder: Path, wanted: Path, *, versions: list[str], cache: Path) -> None:

@@ -13,12 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from base import releases
 from base.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -61,7 +60,7 @@ def find() -> Path:
     Raises:
         JavaError: there is none, or it is another version than the release's.
     """
-    wanted = int(release()["java"])
+    wanted = releases.find().java
     accepted = {wanted, 21}  # Spark 4 is tested on both
     fix = f"install it: apt-get install openjdk-{wanted}-jre-headless, or on macOS: brew install openjdk@{wanted}"
     home = os.environ.get("JAVA_HOME")
@@ -121,13 +120,6 @@ def environment() -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
     }
     return kept | own
-
-
-def release() -> dict[str, Any]:
-    """The default release's row of releases.toml."""
-    releases = tomllib.loads((HERE.parent / "releases.toml").read_text())
-    row: dict[str, Any] = releases[releases["default"]]
-    return row
 
 
 def spark_home() -> Path:

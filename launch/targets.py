@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lab import sizing
-from lab.sizing import Executors
+from base import sizing
+from base.sizing import Executors
 from pipeline.redaction import redacted
 
 S3A = Path(__file__).parent / "s3a.conf"

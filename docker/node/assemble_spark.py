@@ -97,8 +97,7 @@ def main(folder: str) -> None:
     strip_rocksdb(home)
     for jar in (home / "jars").glob("hadoop-*.jar"):
         jar.unlink()
-    versions = {name: release[name] for name in ("hadoop", "scala", "spark")}
-    versions["spark"] = release.get("spark_hadoop_cloud", release["spark"])
+    versions = {"hadoop": release["hadoop"], "scala": release["scala"], "spark": release["spark_hadoop_cloud"]}
     for modules in ("hadoop.xml", "s3a.xml"):
         add_jars(home, modules=HERE / modules, versions=versions)
     compileall.compile_dir(home / "python", quiet=1, workers=0)

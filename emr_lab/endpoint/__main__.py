@@ -10,13 +10,13 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
+from base import releases, sizing
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.server import serve
 from emr_lab.endpoint.state import EndpointState
 from emr_lab.endpoint.validation import Capabilities
 from emr_lab.protocol import api
-from lab import releases, sizing
 
 PORT = 5000
 STATE = Path("/var/lib/emr/state.json")

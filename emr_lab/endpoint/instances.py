@@ -8,9 +8,9 @@ from typing import Any
 
 from moto.emr.exceptions import ValidationException
 
+from base import sizing
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.records import Collection, Instance, new_id
-from lab import sizing
 
 REFUSED_MEMBERS = ("AutoScalingPolicy", "Configurations", "CustomAmiId")  # of a group or of a fleet's types
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
 
+from base import releases, sizing
 from emr_lab.endpoint import serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import begin
 from emr_lab.endpoint.records import DONE, Cluster
 from emr_lab.endpoint.state import EndpointState, cancel_pending, end
-from lab import releases, sizing
 
 ACCOUNT = "123456789012"  # the lab has one, whatever the key
 PAGE = 50

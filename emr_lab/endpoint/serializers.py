@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from base import releases, sizing
 from emr_lab.endpoint.records import Cluster, Collection, Instance, Step
 from emr_lab.endpoint.validation import RECORDED
-from lab import releases, sizing
 
 # A machine's state follows its cluster's.
 _MACHINE = {"STARTING": "PROVISIONING", "BOOTSTRAPPING": "BOOTSTRAPPING"}

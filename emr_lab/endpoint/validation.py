@@ -13,11 +13,11 @@ from typing import Any
 
 from moto.emr.exceptions import ValidationException
 
+from base import releases
 from emr_lab.endpoint import instances
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.records import Cluster, Step, new_id
 from emr_lab.protocol.classifications import ConfigurationError, properties
-from lab import releases
 
 # fmt: off
 # RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+from base.sizing import Node
 from emr_lab.protocol.classifications import SITES, Properties
-from lab.sizing import Node
 
 TEMPLATES = Path(__file__).parent / "hadoop"
 # What EMR leaves free beside an executor of its default size: m5.xlarge has 12288 MB for YARN, its executor 9486 MB and

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from base import sizing
 from emr_lab.node import configuration, daemons, processes, versions, wiping
 from emr_lab.node.daemons import Daemon
 from emr_lab.node.processes import Process
 from emr_lab.protocol import classifications
-from lab import sizing
 
 HADOOP_HOME = Path("/usr/lib/hadoop")
 FORMAT_TIMEOUT_S = 60.0

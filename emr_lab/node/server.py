@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from base import sizing
 from emr_lab.node import daemons, processes
 from emr_lab.node.controller import InstanceController, RequestError
 from emr_lab.protocol import api
 from emr_lab.protocol.classifications import ConfigurationError
-from lab import sizing
 
 BODY_BYTES = 1024 * 1024
 

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from base import command_line, paths
+from base import command_line, paths, releases, sizing
 from base.errors import UsageError
-from lab import sizing
 from launch import cluster as docker
 from launch.options import add_model_arguments
 from pipeline import signals
@@ -243,17 +242,16 @@ def _history(parsed: argparse.Namespace) -> int:
 
 def _run_spec(parsed: argparse.Namespace) -> RunSpec:
     from launch import image_job  # noqa: PLC0415
-    from launch.emr import release  # noqa: PLC0415
     from launch.emr.request import Cluster  # noqa: PLC0415
     from launch.emr.run_spec import RunSpec  # noqa: PLC0415
 
-    label = release.find(parsed.release)
-    if words := release.warning(label, date.today()):
-        sys.stderr.write(f"warning: {words}\n")
+    release = releases.find(parsed.release)
+    for line in releases.warnings(release, today=datetime.now(UTC).date()):
+        sys.stderr.write(f"warning: {line}\n")
     cluster = Cluster(
         bucket=_bucket(parsed),
         region=parsed.region,
-        release=label.label,
+        release=release.label,
         instance_type=parsed.instance_type,
         workers=parsed.workers,
         subnets=(parsed.subnet,) if parsed.subnet else (),
@@ -263,7 +261,7 @@ def _run_spec(parsed: argparse.Namespace) -> RunSpec:
     )
     return RunSpec(
         cluster=cluster,
-        release=label,
+        release=release,
         cluster_id=parsed.cluster,
         in_emr_lab=parsed.target == LAB,
         job=image_job.from_flags(parsed, live=False),

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from base import sizing
 from base.errors import UsageError
 from base.paths import ROOT
-from lab import sizing
 from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
 
 PRICES = Path(__file__).parent / "prices.toml"

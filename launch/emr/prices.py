@@ -10,7 +10,7 @@ import tomllib
 from datetime import date
 from typing import Any
 
-from lab import sizing
+from base import sizing
 from launch.emr import aws
 from launch.emr.aws import EmrError
 from launch.emr.cost import PRICES

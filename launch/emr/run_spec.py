@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from base.errors import UsageError
 from base.paths import CACHE
+from base.releases import Release
 from launch import transfer
 from launch.emr import request
-from launch.emr.release import Release
 from launch.emr.request import Cluster
 from launch.image_job import ImageJob
 

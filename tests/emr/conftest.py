@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import boto3
@@ -16,10 +15,9 @@ from moto.iam import models as iam_models
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
-from base import paths
+from base import paths, releases
 from launch.__main__ import main
 from launch.emr import follow, wheelhouse
-from launch.emr.release import Release
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
 from launch.image_job import ImageJob
@@ -28,7 +26,7 @@ from pipeline.settings import Settings
 from tests import pictures
 
 BUCKET, REGION, ACCOUNT = "photographs-of-mine", "eu-west-3", "123456789012"
-RELEASE = Release("emr-spark-8.1.0", "3.11", date(2029, 9, 7))
+RELEASE = releases.find("emr-spark-8.1.0")
 
 
 @pytest.fixture(autouse=True)

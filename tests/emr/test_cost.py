@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from base import sizing
 from bench import costs
-from lab import sizing
 from launch.emr import cost
 from launch.emr.cost import CostError, Rate
 from launch.emr.request import Cluster

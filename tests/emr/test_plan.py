@@ -140,7 +140,8 @@ def test_a_release_out_of_support_is_warned_about(launch, photos, monkeypatch):
     table = (ROOT / "releases.toml").read_text().replace("2029-09-07", "2020-09-07")
     path = photos.parent / "releases.toml"
     path.write_text(table)
-    monkeypatch.setattr("launch.emr.release.TABLE", path)
+    monkeypatch.setattr("base.releases.TABLE", path)
     code, _, error = launch("emr-plan", "--bucket", "mine", "--input", str(photos), "--output", "out/run")
     assert code == 0
-    assert error == ("warning: emr-spark-8.1.0 is out of standard support since 2020-09-07; Amazon may refuse it\n")
+    line = "emr-spark-8.1.0 is out of EMR's standard support since 2020-09-07; choose a newer RELEASE"
+    assert error == f"warning: {line}\n"

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from lab import sizing
+from base import sizing
 from launch.emr import cost, prices
 
 

@@ -1,7 +1,6 @@
 """The request: against botocore's model of EMR, and as JSON that a person can read in snapshots/."""
 
 import json
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
-from lab import sizing
+from base import releases, sizing
 from launch import submit, targets
 from launch.emr import request
 from launch.emr.request import Cluster, NodeArtifacts
@@ -103,10 +102,7 @@ def test_what_amazons_policy_and_emr_down_look_for_is_there(name):
     assert tags["emrlab-nodes"] == f"{CASES[name].workers} x {CASES[name].instance_type}"
 
 
-LABELS = [name for name, row in tomllib.loads((ROOT / "releases.toml").read_text()).items() if isinstance(row, dict)]
-
-
-@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("label", releases.labels())
 def test_each_release_gets_applications_that_it_has(label):
     wanted = ("Spark",) if label.startswith("emr-spark-8.") else ("Hadoop", "Spark")
     assert request.applications(label) == wanted

@@ -18,8 +18,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from base import env_files, paths
-from lab import docker, releases
+from base import env_files, paths, releases
+from lab import docker
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"

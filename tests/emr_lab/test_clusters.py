@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from lab import releases
+from base import releases
 from tests.emr_lab.conftest import BUCKET, LABEL, EmrLab, compose, spark_step, step, wait_for
 from tests.unit.fake_nodes import wait_until
 

@@ -3,18 +3,17 @@
 import json
 import os
 import re
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 
+from base import releases
 from tests import contract
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
-TABLE = tomllib.loads((commands.ROOT / "releases.toml").read_text())
-RELEASE = TABLE[os.environ.get("RELEASE") or TABLE["default"]]
+RELEASE = releases.find(os.environ.get("RELEASE"))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def test_the_same_results_by_the_same_package(undisturbed, here):
     assert there.run["asked"]["extraction"] == local.run["asked"]["extraction"]
     assert there.run["model"] == local.run["model"]
     assert there.run["cluster"]["master"].startswith("spark://")
-    assert there.run["versions"]["spark"] == RELEASE["spark"]
+    assert there.run["versions"]["spark"] == RELEASE.spark
 
 
 def test_each_node_has_what_the_release_says():
@@ -49,11 +48,11 @@ def test_each_node_has_what_the_release_says():
     with ThreadPoolExecutor() as pool:
         answers = dict(zip(commands.NODES, pool.map(ask, commands.NODES), strict=True))
     for node, (spark, hadoop, pythons) in answers.items():
-        assert f"version {RELEASE['spark']}\n" in spark, node
-        assert f"Using Scala version {RELEASE['scala']}." in spark, node
-        assert f", {RELEASE['java']}." in spark, f"{node} runs on another Java: {spark}"
-        assert f"Hadoop {RELEASE['hadoop']}\n" in hadoop, node
-        assert all(python.startswith(f"Python {RELEASE['python']}.") for python in pythons), (node, pythons)
+        assert f"version {RELEASE.spark}\n" in spark, node
+        assert f"Using Scala version {RELEASE.scala}." in spark, node
+        assert f", {RELEASE.java}." in spark, f"{node} runs on another Java: {spark}"
+        assert f"Hadoop {RELEASE.hadoop}\n" in hadoop, node
+        assert all(python.startswith(f"Python {RELEASE.python}.") for python in pythons), (node, pythons)
 
 
 def test_what_a_node_brings_for_the_job_is_the_lock(undisturbed):

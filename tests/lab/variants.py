@@ -10,18 +10,17 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping
 
+from base import releases
 from tests.lab import commands
 
 PARITY, SECURITY = "tests/lab/test_parity.py", "tests/lab/test_security.py"
 
 
-def releases() -> list[str]:
+def other_releases() -> list[str]:
     """The labels of releases.toml but its default."""
-    table = tomllib.loads((commands.ROOT / "releases.toml").read_text())
-    return [label for label in table if label not in {"default", table["default"]}]
+    return [label for label in releases.labels() if label != releases.find().label]
 
 
 def s3_servers() -> list[str]:
@@ -31,7 +30,7 @@ def s3_servers() -> list[str]:
 
 
 VARIANTS: Mapping[str, tuple[list[str], list[str]]] = {
-    "RELEASE": (releases(), [PARITY]),
+    "RELEASE": (other_releases(), [PARITY]),
     "S3_SERVER": (s3_servers(), [PARITY, SECURITY]),
 }
 

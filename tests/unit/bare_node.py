@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from base import sizing
 from emr_lab.node import processes
 from emr_lab.node import server as node_server
 from emr_lab.node.controller import InstanceController
 from emr_lab.protocol import api
-from lab import sizing
 
 S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"
 KEY = {"AWS_ACCESS_KEY_ID": "job-key", "AWS_SECRET_ACCESS_KEY": "job-secret-not-to-be-seen"}

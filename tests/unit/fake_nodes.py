@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 
+from base import releases, sizing
 from emr_lab.endpoint import server
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
@@ -26,7 +27,6 @@ from emr_lab.endpoint.validation import Capabilities
 from emr_lab.node import server as node_server
 from emr_lab.node.controller import InstanceController
 from emr_lab.protocol import api
-from lab import releases, sizing
 
 REGION = "eu-west-3"
 S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"

@@ -3,12 +3,12 @@
 import hashlib
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from string import Template
 
 import pytest
 
+from base import releases
 from launch import jar_hashes, jars, java
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,8 @@ def test_the_jars_are_fetched_once_in_the_releases_versions(ivy, tmp_path):
     assert [jar.name for jar in first] == ["hadoop-aws-3.4.2.jar", "s3-2.29.52.jar"]
     assert jars.s3a_jars(tmp_path) == first
     assert len(asked) == 1
-    assert {f"-D{name}={java.release()[name]}" for name in ("hadoop", "spark", "scala")} <= set(asked[0])
+    release = releases.find()
+    assert {f"-Dhadoop={release.hadoop}", f"-Dspark={release.spark}", f"-Dscala={release.scala}"} <= set(asked[0])
 
 
 def test_no_network_is_one_line_and_the_next_run_tries_again(ivy, tmp_path):
@@ -104,13 +105,9 @@ def test_a_jar_that_is_not_the_locked_one_is_refused_and_not_kept(ivy, lock, tmp
 def test_the_lock_has_what_every_release_asks_for():
     """Ivy itself is asked by `make lock`; here: each module that the files name, in each release's version."""
     locked = {line.split()[1] for line in (ROOT / "launch" / "jars.lock").read_text().splitlines()}
-    table = tomllib.loads((ROOT / "releases.toml").read_text())
-    for label, release in table.items():
-        if label == "default":
-            continue
-        versions = {"hadoop": release["hadoop"], "scala": release["scala"]}
-        versions["spark"] = release.get("spark_hadoop_cloud", release["spark"])
+    for release in map(releases.find, releases.labels()):
+        versions = {"hadoop": release.hadoop, "scala": release.scala, "spark": release.spark_hadoop_cloud}
         for wanted in (jars.WANTED, *jars.IN_IMAGES):
             text = Template(wanted.read_text()).substitute(versions)
             for name, revision in re.findall(r'name="([^"]+)" rev="([^"]+)"', text):
-                assert f"{name}-{revision}.jar" in locked, label
+                assert f"{name}-{revision}.jar" in locked, release.label

@@ -5,10 +5,10 @@ from datetime import date
 
 import pytest
 
-from base import compose, env_files, paths
+from base import compose, env_files, paths, releases, sizing
 from base.compose import DockerError
 from lab import __main__ as cli
-from lab import credentials, docker, releases, sizing, up
+from lab import credentials, docker, up
 from tests.unit.fake_docker import SERVICES, row, rows
 from tests.unit.test_doctor import machine
 
@@ -107,8 +107,8 @@ def test_an_empty_variable_is_the_default(machine, capsys, monkeypatch):
     [
         (
             ["up", "--release", "emr-8.1.0"],
-            "error: RELEASE=emr-8.1.0 is not known; choose one of emr-spark-8.1.0, emr-spark-8.0.0, emr-7.14.0, "
-            "emr-7.13.0\n",
+            "error: RELEASE=emr-8.1.0 is not in releases.toml; choose one of emr-spark-8.1.0, emr-spark-8.0.0, "
+            "emr-7.14.0, emr-7.13.0\n",
         ),
         (["up", "--instance-type", "moon.xlarge"], "error: INSTANCE_TYPE=moon.xlarge is not known; choose one of m5."),
         (["fly"], "error: argument COMMAND: invalid choice: 'fly'"),

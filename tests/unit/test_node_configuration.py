@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from base import sizing
 from emr_lab.node import configuration
-from lab import sizing
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lab import sizing
+from base import sizing
 from tests.unit.bare_node import Client, lives, pid_in, stray
 
 pytestmark = pytest.mark.timeout(60)

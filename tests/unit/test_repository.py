@@ -25,15 +25,14 @@ MAY_IMPORT = {
     "launch": {
         "base",
         "launch",
-        "lab.sizing",
         *(
             f"pipeline.{name}"
             for name in ("folder", "names", "patience", "redaction", "settings", "signals", "summary")
         ),
     },
     "lab": {"base", "lab"},
-    "emr_lab/endpoint": {"base", "emr_lab.endpoint", "emr_lab.protocol", "lab.releases", "lab.sizing"},
-    "emr_lab/node": {"base", "emr_lab.node", "emr_lab.protocol", "lab.sizing"},
+    "emr_lab/endpoint": {"base", "emr_lab.endpoint", "emr_lab.protocol"},
+    "emr_lab/node": {"base", "emr_lab.node", "emr_lab.protocol"},
     "emr_lab/protocol": {"emr_lab.protocol"},
 }
 

@@ -1,5 +1,6 @@
 """Workers, executors and YARN's arithmetic."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import sizing
-from lab.sizing import Executors, Host
+from base import sizing
+from base.sizing import Executors, Host
 
 ROOT = Path(__file__).parents[2]
 # yarn.nodemanager.resource.memory-mb as EMR's page on task configuration prints it, by a node's memory in GiB.
@@ -164,9 +165,10 @@ def test_memory_is_written_as_it_is_read(mb):
     assert sizing.memory_mb(sizing.memory_text(mb)) == mb
 
 
-def test_a_node_asks_by_the_file_alone(tmp_path):
-    """As in an image: no package around it, another working directory, no site packages."""
-    command = [sys.executable, "-I", "-S", str(ROOT / "lab" / "sizing.py")]
+def test_a_node_asks_with_what_it_has(tmp_path):
+    """As in an image: base/ and the standard library alone."""
+    command = [sys.executable, "-S", "-m", "base.sizing"]
+    shutil.copytree(ROOT / "base", tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__"))
     given = sizing.worker(M5, sizing.this_host())
     done = subprocess.run([*command, "m5.xlarge"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == f"SPARK_WORKER_CORES={given.vcpu}\nSPARK_WORKER_MEMORY={given.yarn_mb}m\n"

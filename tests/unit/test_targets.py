@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab import sizing
-from lab.sizing import Executors
+from base import sizing
+from base.sizing import Executors
 from launch import cluster, targets
 from launch.cluster import LabError, Nodes
 

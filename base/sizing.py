@@ -1,22 +1,24 @@
 """How big a worker is: what EMR gives an instance type, what this host can give, the executors that fit, YARN's check.
 
-In a node of the lab `python3 sizing.py INSTANCE_TYPE` prints, for the host below it, the two lines that a worker needs,
+In a node of the lab `python3 -m base.sizing INSTANCE_TYPE` prints, for the host below it, the two lines that a worker
+needs,
 
     SPARK_WORKER_CORES=1
     SPARK_WORKER_MEMORY=7488m
 
-with the reason on stderr where that is less than was asked; exit code 2 and one line where it cannot be. It needs
-nothing but the standard library.
+with the reason on stderr where that is less than was asked; exit code 2 and one line where it cannot be.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from base import command_line
+from base.errors import UsageError
 
 WORKERS = 2
 
@@ -54,7 +56,7 @@ _EXECUTOR_CORES = 4
 _STEP_MB = 256
 
 
-class SizingError(Exception):
+class SizingError(UsageError):
     """Something does not fit or is not known: one line with the numbers and the setting to change."""
 
 
@@ -237,15 +239,14 @@ def memory_text(size_mb: int) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Print a worker's variables for this host; exit code 0, or 2 where it cannot be."""
-    parser = argparse.ArgumentParser(prog="sizing.py", description="What a worker gets on this host.")
+    parser = command_line.Parser(prog="python3 -m base.sizing", description="What a worker gets on this host.")
     parser.add_argument("instance_type", help="like m5.xlarge")
     try:
         asked = instance(parser.parse_args(argv).instance_type)
         host = this_host()
         given = worker(asked, host)
-    except SizingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    except UsageError as error:
+        return command_line.fail(error)
     if given != asked:
         sys.stderr.write(f"{words(asked, given, host)}\n")
     sys.stdout.write(f"SPARK_WORKER_CORES={given.vcpu}\nSPARK_WORKER_MEMORY={given.yarn_mb}m\n")
