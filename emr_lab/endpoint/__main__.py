@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from base import releases, sizing
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
-from emr_lab.endpoint.records import ClusterStore
+from emr_lab.endpoint.records import ClusterStore, StateError
 from emr_lab.endpoint.server import serve
 from emr_lab.endpoint.state import EndpointState
 from emr_lab.endpoint.validation import Capabilities
@@ -27,11 +27,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def restored_state(*, path: Path = STATE, credentials: Path = api.CREDENTIALS) -> EndpointState:
-    """What the container's variables and files describe.
+    """Return the state that the container's variables and files describe.
 
     Raises:
         ReleaseError, SizingError: RELEASE or INSTANCE_TYPE is not known.
-        OSError, ValueError, KeyError: the keys or the state cannot be read.
+        OSError, ValueError, KeyError: the keys cannot be read.
+        StateError: the clusters cannot be read.
     """
     label = os.environ.get("RELEASE", "default")
     token, key = api.token(credentials), api.read_key(credentials)
@@ -67,7 +68,7 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     try:
         state = restored_state()
-    except (releases.ReleaseError, sizing.SizingError, OSError, ValueError, KeyError) as error:
+    except (releases.ReleaseError, sizing.SizingError, StateError, OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"error: the EMR lab's endpoint cannot start: {error}\n")
         return 1
     server = serve(state, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container

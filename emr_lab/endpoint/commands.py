@@ -1,4 +1,4 @@
-"""What is run on the nodes for a step or a bootstrap action, and what is said about its end."""
+"""The commands that run on the nodes for steps and bootstrap actions, and what EMR reports when they end."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _FETCH = (
 )
 _TRACEBACK = "Traceback (most recent call last):"
 # Py4J puts a Java exception on a line of its own, after ": ".
-_TELLING = re.compile(r"^\s*(?:Caused by: |: )?(?:error: .+|[\w.$]*(?:Error|Exception)\b.*)$", re.IGNORECASE)
+_ERROR_LINE = re.compile(r"^\s*(?:Caused by: |: )?(?:error: .+|[\w.$]*(?:Error|Exception)\b.*)$", re.IGNORECASE)
 
 
 class CommandError(Exception):
     """The command is not on the nodes: one line, as a shell says it."""
 
 
-def script(uri: str, args: list[str]) -> list[str]:
-    """The command that runs a script in S3."""
+def script_command(uri: str, args: list[str]) -> list[str]:
+    """Return the command that runs a script in S3."""
     return ["bash", "-c", _FETCH, "fetch", uri, *args]
 
 
-def of_step(step: Step, cluster: Cluster) -> list[str]:
-    """The command of a step.
+def step_command(step: Step, cluster: Cluster) -> list[str]:
+    """Return the command of a step.
 
     Raises:
         CommandError: it is an application's that the cluster has not got.
@@ -38,8 +38,9 @@ def of_step(step: Step, cluster: Cluster) -> list[str]:
     run = step.request["HadoopJarStep"]
     args = [str(arg) for arg in run.get("Args", [])]
     if run["Jar"] != COMMAND_RUNNER:
-        return script(args[0], args[1:])
-    if args[0].startswith(("spark", "pyspark")) and "spark" not in map(str.lower, serializers.applications(cluster)):
+        return script_command(args[0], args[1:])
+    has_spark = "spark" in map(str.lower, serializers.application_names(cluster))
+    if args[0].startswith(("spark", "pyspark")) and not has_spark:
         raise CommandError(
             f'Cannot run program "{args[0]}": error=2, No such file or directory; '
             "the cluster's Applications do not have Spark"
@@ -47,37 +48,38 @@ def of_step(step: Step, cluster: Cluster) -> list[str]:
     return args
 
 
-def tag(step: Step) -> str:
-    """By which a step's YARN applications are found again; YARN has tags in small letters."""
+def yarn_tag(step: Step) -> str:
+    """Return the tag of a step's YARN applications; YARN has tags in small letters."""
     return step.id.lower()
 
 
 def environment(step: Step) -> dict[str, str]:
-    """What a step finds in its environment besides the node's own; Spark gives the tag to its YARN application."""
-    return {"EMR_STEP_ID": step.id, "SPARK_SUBMIT_OPTS": f"-Dspark.yarn.tags={tag(step)}"}
+    """Return the variables that a step gets besides the node's own; Spark gives the tag to its YARN application."""
+    return {"EMR_STEP_ID": step.id, "SPARK_SUBMIT_OPTS": f"-Dspark.yarn.tags={yarn_tag(step)}"}
 
 
-def failure(code: int, *, stdout: str, stderr: str, log: str | None) -> dict[str, str]:
-    """FailureDetails of a step: the last line that tells a cause, and where the log is.
+def failure_details(code: int, *, stdout: str, stderr: str, log: str | None) -> dict[str, str]:
+    """Return a step's FailureDetails: the last line that names an error, and where the log is.
 
     In client mode Spark gives a Python driver's stderr out as stdout; that of Java and of a shell stays where it is.
     """
-    told = stdout if _TRACEBACK in stdout else stderr
-    telling = [line.strip().removeprefix(": ") for line in told.splitlines() if _TELLING.match(line)]
-    message = telling[-1][:500] if telling else f"The step's process ended with exit code {code}."
+    log_text = stdout if _TRACEBACK in stdout else stderr
+    error_lines = [line.strip().removeprefix(": ") for line in log_text.splitlines() if _ERROR_LINE.match(line)]
+    message = error_lines[-1][:500] if error_lines else f"The step's process ended with exit code {code}."
     details = {"Reason": "Unknown Error.", "Message": message}
-    return details if log is None else {**details, "LogFile": f"{log}/{'stdout' if told is stdout else 'stderr'}.gz"}
+    stream = "stdout" if log_text is stdout else "stderr"
+    return details if log is None else {**details, "LogFile": f"{log}/{stream}.gz"}
 
 
 def controller_log(step: Step, argv: list[str], *, code: int | None = None, now_s: float = 0.0) -> bytes:
-    """A step's `controller`: what was started, and with `code` how it ended at `now_s`."""
+    """Return a step's log `controller`: what was started, and with `code` how it ended at `now_s`."""
     started_s = step.started_s or now_s
     lines = [f"{_stamp(started_s)} INFO startExec '{shlex.join(argv)}'"]
     if code is not None:
-        seconds, done = round(now_s - started_s), "succeeded" if code == 0 else "failed"
+        seconds, outcome = round(now_s - started_s), "succeeded" if code == 0 else "failed"
         lines += [
             f"{_stamp(now_s)} INFO total process run time: {seconds} seconds",
-            f"{_stamp(now_s)} INFO Step {done} with exitCode {code} and took {seconds} seconds",
+            f"{_stamp(now_s)} INFO Step {outcome} with exitCode {code} and took {seconds} seconds",
         ]
     return "".join(f"{line}\n" for line in lines).encode()
 

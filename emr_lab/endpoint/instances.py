@@ -15,8 +15,12 @@ from emr_lab.endpoint.records import Collection, Instance, new_id
 REFUSED_MEMBERS = ("AutoScalingPolicy", "Configurations", "CustomAmiId")  # of a group or of a fleet's types
 
 
-def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
-    """The instance groups or fleets that `Instances` of RunJobFlow asks for, of the instance type `ours` but MASTER.
+def parse(instances: Mapping[str, Any], ours: str) -> list[Collection]:
+    """Return the instance groups or fleets that `Instances` of RunJobFlow asks for.
+
+    Args:
+        instances: the member `Instances`.
+        ours: the instance type of the core nodes; MASTER may have another.
 
     Raises:
         ValidationException: there is not one primary node, or a type is not known.
@@ -27,8 +31,8 @@ def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
         raise ValidationException("Instance groups and instance fleets are mutually exclusive.")
     if not groups and not fleets:
         groups = _groups_of_types(instances)
-    found = [_fleet(each, ours) for each in fleets] if fleets else [_group(each) for each in groups or []]
-    for each in found:
+    collections = [_fleet(each, ours) for each in fleets] if fleets else [_group(each) for each in groups or []]
+    for each in collections:
         if each.instance_type not in sizing.INSTANCE_TYPES:
             raise ValidationException(
                 f"Instance type '{each.instance_type}' is not supported. "
@@ -39,16 +43,16 @@ def collections(instances: Mapping[str, Any], ours: str) -> list[Collection]:
                 f"Instance type '{each.instance_type}' is not supported: the lab's core nodes are {ours}. "
                 f"Start them as INSTANCE_TYPE={each.instance_type}, or ask for {ours}."
             )
-    roles = [each.role for each in found]
+    roles = [each.role for each in collections]
     if roles.count("MASTER") != 1 or roles.count("CORE") > 1:
         raise ValidationException("The cluster needs one MASTER and at most one CORE instance group or fleet.")
-    if next(each for each in found if each.role == "MASTER").count != 1:
+    if next(each for each in collections if each.role == "MASTER").count != 1:
         raise NotOfferedError("a cluster of the lab has one primary node; ask for one in MASTER")
-    return found
+    return collections
 
 
 def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[Instance]:
-    """A node of the lab for each machine of the groups or fleets; `cores` are the core nodes' names.
+    """Give each machine of the groups or fleets a node of the lab; `cores` are the core nodes' names.
 
     Raises:
         ValidationException: there are too many machines, or only the primary node.
@@ -73,7 +77,7 @@ def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[In
 
 
 def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
+    """Return the groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
     count, kind = instances.get("InstanceCount", 1), instances.get("MasterInstanceType")
     if not kind:
         raise ValidationException("Instances must have InstanceGroups, InstanceFleets or MasterInstanceType.")
@@ -99,7 +103,7 @@ def _group(request: Mapping[str, Any]) -> Collection:
 
 
 def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
-    """A fleet as if all of its capacity came in the lab's instance type, or else its first."""
+    """Return a fleet as if all of its capacity came in the lab's instance type, or else its first."""
     types = request.get("InstanceTypeConfigs") or []
     if not types:
         raise ValidationException(f"The instance fleet {request['InstanceFleetType']} has no InstanceTypeConfigs.")

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from emr_lab.endpoint import commands, logs
-from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, everywhere
+from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, on_each
 from emr_lab.endpoint.records import Cluster
 from emr_lab.endpoint.state import ClosedError, EndingError, EndpointState, cancel_pending, check, end
 from emr_lab.endpoint.steps import StepRunner
 
-LOST_S = 60.0  # how long a node may be silent
-NODES_S = 5.0  # between two looks at the nodes and at YARN's applications
+NODE_SILENCE_S = 60.0  # after which a node is lost
+NODE_INTERVAL_S = 5.0  # between two looks at the nodes and at YARN's applications
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class ClusterLifecycle:
         self.bucket = logs.LogBucket(state.s3, cluster.logs)
         self.node_logs = logs.NodeLogShipper(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
         self.steps = StepRunner(state, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
-        self.looked_s = time.monotonic() - NODES_S  # when all nodes had answered
+        self.looked_s = time.monotonic() - NODE_INTERVAL_S  # when all nodes had answered
 
     def run(self) -> None:
-        """Live; what goes wrong on the nodes ends the cluster with its reason."""
+        """Lead the cluster through its states; what goes wrong on the nodes ends it with its reason."""
         try:
             self._live()
             self._end()
@@ -93,8 +93,7 @@ class ClusterLifecycle:
 
     def _provision(self) -> None:
         configurations = self.cluster.request.get("Configurations", [])
-        body = {"cluster": self.cluster.id, "configurations": configurations}
-        everywhere(list(self.nodes), "/reset", body)
+        on_each(self.nodes, lambda node: node.reset(self.cluster.id, configurations))
         for node in self.nodes:
             self._check_versions(node)
         with self.state.change():
@@ -102,16 +101,17 @@ class ClusterLifecycle:
             self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
 
     def _check_versions(self, node: NodeClient) -> None:
-        release, found = self.state.capabilities.release, node.ask("/versions", timeout_s=60)
+        release, versions = self.state.capabilities.release, node.versions()
         for name in ("spark", "hadoop", "scala", "python", "java"):
-            wanted = str(getattr(release, name))
-            if not str(found[name]).startswith(wanted):
-                raise NodeError(f"{node.name} has {name} {found[name]}, {release.label} has {wanted}; build it anew")
+            expected = str(getattr(release, name))
+            if not versions[name].startswith(expected):
+                installed = f"{node.name} has {name} {versions[name]}"
+                raise NodeError(f"{installed}, {release.label} has {expected}; build it anew")
 
     def _bootstrap(self) -> None:
         for number, action in enumerate(self.cluster.request.get("BootstrapActions", []), start=1):
             request = action["ScriptBootstrapAction"]
-            argv = commands.script(request["Path"], [str(arg) for arg in request.get("Args", [])])
+            argv = commands.script_command(request["Path"], [str(arg) for arg in request.get("Args", [])])
             folder = f"{logs.BOOTSTRAP_ACTIONS}{number}"
             started = {node: node.start(argv, env={}, logs=folder) for node in self.nodes}
             streams = [
@@ -137,7 +137,7 @@ class ClusterLifecycle:
                 raise EndingError
 
     def _bootstrap_failure(self, number: int, failed: list[NodeClient]) -> str:
-        """EMR's words."""
+        """Return the reason in EMR's words."""
         names = [self.nodes[node].ec2 for node in failed if node is not self.primary]
         if self.primary in failed:
             where = f"the master instance ({self.nodes[self.primary].ec2})"
@@ -148,7 +148,7 @@ class ClusterLifecycle:
         return f"On {where}, bootstrap action {number} returned a non-zero return code"
 
     def _start_daemons(self) -> None:
-        everywhere(list(self.nodes), "/daemons", {"action": "start"})
+        on_each(self.nodes, NodeClient.start_daemons)
         with self.state.change():
             check(self.cluster)
             self.cluster.ready_s = self.state.clock()
@@ -157,12 +157,12 @@ class ClusterLifecycle:
     def _look(self) -> None:
         """One look at all that may have changed."""
         try:
-            if time.monotonic() - self.looked_s >= NODES_S:
+            if time.monotonic() - self.looked_s >= NODE_INTERVAL_S:
                 self._look_at_nodes()
                 self.looked_s = time.monotonic()
             self.steps.look()
         except LostError:
-            if time.monotonic() - self.looked_s > NODES_S + LOST_S:
+            if time.monotonic() - self.looked_s > NODE_INTERVAL_S + NODE_SILENCE_S:
                 raise
             return
         self.steps.start()
@@ -175,7 +175,7 @@ class ClusterLifecycle:
 
     def _look_at_nodes(self) -> None:
         for node in self.nodes:
-            if node.ask("/")["cluster"] != self.cluster.id:
+            if node.cluster() != self.cluster.id:
                 message = f"{node.name} was started anew and has lost the cluster"
                 self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")
                 raise EndingError
@@ -236,9 +236,9 @@ class ClusterLifecycle:
         self.steps.stop()
         if self._has_nodes():
             self.node_logs.push()
-            for path, body in (("/daemons", {"action": "stop"}), ("/reset", {"cluster": None, "configurations": []})):
+            for change in (NodeClient.stop_daemons, lambda node: node.reset(None)):
                 try:
-                    everywhere(list(self.nodes), path, body)
+                    on_each(self.nodes, change)
                 except NodeError as error:
                     _LOG.warning("the nodes of %s are not left in order: %s", cluster.id, error)
         with self.state.change():

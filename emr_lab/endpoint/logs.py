@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class LogBucket:
-    """Where the logs of a cluster go; nowhere when it has no LogUri. What S3 refuses is said once, as a warning."""
+    """The place in S3 for a cluster's logs; without a LogUri there is none. What S3 refuses is logged once."""
 
     def __init__(self, s3: Any, uri: str | None) -> None:
         self.uri = uri
@@ -49,7 +49,7 @@ class LogBucket:
 
 
 class IncrementalLog:
-    """A log that grows: what is new is fetched and compressed, and the whole is written again."""
+    """A log on its way to S3: what is new is fetched and compressed, and the whole is written again."""
 
     def __init__(self, bucket: LogBucket, name: str, read: Callable[[int], bytes]) -> None:
         self._bucket, self._name, self._read = bucket, name, read
@@ -73,10 +73,10 @@ class IncrementalLog:
 
 
 def of_process(bucket: LogBucket, folder: str, node: NodeClient, process: str) -> list[IncrementalLog]:
-    """What a process on a node says: its stdout and its stderr."""
+    """Return the logs of a process on a node: its stdout and its stderr."""
 
     def reader(stream: str) -> Callable[[int], bytes]:
-        return lambda offset: node.read(f"/processes/{process}/{stream}?offset={offset}")
+        return lambda offset: node.output(process, stream, offset=offset)
 
     return [IncrementalLog(bucket, f"{folder}/{stream}", reader(stream)) for stream in ("stdout", "stderr")]
 
@@ -86,7 +86,7 @@ class NodeLogShipper:
 
     def __init__(self, bucket: LogBucket, instances: Mapping[NodeClient, str]) -> None:
         self._bucket, self._instances = bucket, instances
-        self._sizes: dict[tuple[str, str], int] = {}
+        self._sizes_bytes: dict[tuple[str, str], int] = {}
 
     def push(self) -> None:
         """Bring those that are new or have grown; a node that does not answer is left out."""
@@ -94,18 +94,18 @@ class NodeLogShipper:
             return
         for node, instance in self._instances.items():
             try:
-                for found in node.ask("/logs"):
-                    self._push(node, instance, str(found["name"]), int(found["bytes"]))
+                for name, size_bytes in node.log_sizes().items():
+                    self._push(node, instance, name, size_bytes)
             except NodeError as error:
                 _LOG.warning("the logs of %s are not complete: %s", node.name, error)
 
-    def _push(self, node: NodeClient, instance: str, name: str, size: int) -> None:
-        if name.startswith(OF_PROCESSES) or self._sizes.get((node.name, name)) == size:
+    def _push(self, node: NodeClient, instance: str, name: str, size_bytes: int) -> None:
+        if name.startswith(OF_PROCESSES) or self._sizes_bytes.get((node.name, name)) == size_bytes:
             return
-        content = node.read(f"/logs/{name}")
+        content = node.log(name)
         of_container = name.startswith(CONTAINERS)
         place = (
             f"containers/{name.removeprefix(CONTAINERS)}" if of_container else f"node/{instance}/applications/{name}"
         )
         self._bucket.put(place, gzip.compress(content, mtime=0))
-        self._sizes[node.name, name] = size
+        self._sizes_bytes[node.name, name] = size_bytes

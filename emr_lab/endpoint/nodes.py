@@ -1,4 +1,4 @@
-"""The lab's nodes, seen from the endpoint: their instance controllers, and the primary's ResourceManager."""
+"""Clients of the nodes: of their instance controllers, and of the primary's ResourceManager."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -17,6 +17,7 @@ from emr_lab.protocol import api
 ANSWER_TIMEOUT_S = 20.0
 # A reset and a start of the daemons have deadlines of their own, which are shorter.
 CHANGE_TIMEOUT_S = 300.0
+VERSIONS_TIMEOUT_S = 60.0
 ALIVE_STATES = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
@@ -34,26 +35,73 @@ class UnknownError(NodeError):
 
 @dataclass(frozen=True)
 class NodeClient:
-    """A node of the lab: its name, its instance controller's address, and the token that it wants."""
+    """A node of the lab: its name, its instance controller's address, and the token that it asks for.
+
+    Raises, in every method:
+        NodeError: the node refuses (UnknownError: it has no such process or log), or does not answer (LostError).
+    """
 
     name: str
     url: str
-    token: str
+    token: str = field(repr=False)
 
-    def ask(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
-        """GET, or POST of `body`, and the answer's JSON.
+    def cluster(self) -> str | None:
+        """Return the id of the cluster that the node belongs to."""
+        cluster_id = self._ask("/")["cluster"]
+        return None if cluster_id is None else str(cluster_id)
 
-        Raises:
-            NodeError: the node refuses (UnknownError: HTTP 404), or does not answer (LostError).
-        """
-        content = self.read(path, body, timeout_s=timeout_s)
+    def reset(self, cluster: str | None, configurations: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Make the node as new, for the cluster of this id or for none, with RunJobFlow's Configurations."""
+        body = {"cluster": cluster, "configurations": list(configurations)}
+        self._ask("/reset", body, timeout_s=CHANGE_TIMEOUT_S)
+
+    def start_daemons(self) -> None:
+        """Start YARN's and HDFS's daemons, and wait until they are up."""
+        self._ask("/daemons", {"action": "start"}, timeout_s=CHANGE_TIMEOUT_S)
+
+    def stop_daemons(self) -> None:
+        """End YARN's and HDFS's daemons."""
+        self._ask("/daemons", {"action": "stop"}, timeout_s=CHANGE_TIMEOUT_S)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of spark, hadoop, scala, python and java on the node."""
+        return {name: str(version) for name, version in self._ask("/versions", timeout_s=VERSIONS_TIMEOUT_S).items()}
+
+    def start(self, argv: list[str], *, env: dict[str, str], logs: str) -> str:
+        """Start a process whose output goes to `<logs>/stdout` and `<logs>/stderr`; return its id."""
+        process = {"argv": argv, "env": env, "cwd": None, "stdout": f"{logs}/stdout", "stderr": f"{logs}/stderr"}
+        return str(self._ask("/processes", process)["id"])
+
+    def exit_code(self, process: str) -> int | None:
+        """Return a process's exit code, None while it runs."""
+        code = self._ask(f"/processes/{process}")["exit"]
+        return None if code is None else int(code)
+
+    def kill(self, process: str) -> None:
+        """Send TERM to the process and its children, and KILL after ten seconds."""
+        self._ask(f"/processes/{process}/kill", {})
+
+    def output(self, process: str, stream: str, *, offset: int) -> bytes:
+        """Return what a process wrote to `stdout` or `stderr`, from byte `offset` on."""
+        return self._read(f"/processes/{process}/{stream}?offset={offset}")
+
+    def log_sizes(self) -> dict[str, int]:
+        """Return the size in bytes of each log, by its name below /var/log."""
+        return {str(log["name"]): int(log["bytes"]) for log in self._ask("/logs")}
+
+    def log(self, name: str) -> bytes:
+        """Return the log of this name."""
+        return self._read(f"/logs/{name}")
+
+    def _ask(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+        """GET, or POST of `body`; return the answer's JSON."""
+        content = self._read(path, body, timeout_s=timeout_s)
         try:
             return json.loads(content or b"null")
         except ValueError as error:
             raise NodeError(f"{self.name} answers {path} with no JSON") from error
 
-    def read(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
-        """As `ask`, the answer's bytes."""
+    def _read(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
         content = None if body is None else json.dumps(body).encode()
         headers = {api.TOKEN_HEADER: self.token, "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}{urllib.parse.quote(path, safe='/?=&')}", content, headers)  # noqa: S310 - the lab's own nodes
@@ -62,50 +110,24 @@ class NodeClient:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             kind = UnknownError if error.code == 404 else NodeError
-            raise kind(f"{self.name}: {_said(error)}") from error
+            raise kind(f"{self.name}: {_cause(error)}") from error
         except (OSError, HTTPException) as error:
             raise LostError(f"{self.name} does not answer: {getattr(error, 'reason', error)}") from error
 
-    def start(self, argv: list[str], *, env: dict[str, str], logs: str) -> str:
-        """Start a process whose output goes to `<logs>/stdout` and `<logs>/stderr`; returns its id.
 
-        Raises:
-            NodeError: it cannot be started.
-        """
-        asked = {"argv": argv, "env": env, "cwd": None, "stdout": f"{logs}/stdout", "stderr": f"{logs}/stderr"}
-        return str(self.ask("/processes", asked)["id"])
-
-    def exit_code(self, process: str) -> int | None:
-        """Of a process, or None while it runs.
-
-        Raises:
-            NodeError: the node does not know it, or does not answer.
-        """
-        code = self.ask(f"/processes/{process}")["exit"]
-        return None if code is None else int(code)
-
-    def kill(self, process: str) -> None:
-        """TERM for the process and its children, KILL after ten seconds.
-
-        Raises:
-            NodeError: the node does not know it, or does not answer.
-        """
-        self.ask(f"/processes/{process}/kill", {})
-
-
-def everywhere(nodes: list[NodeClient], path: str, body: Any) -> None:
-    """POST `body` to all nodes at once, and wait for their answers.
+def on_each(nodes: Collection[NodeClient], change: Callable[[NodeClient], None]) -> None:
+    """Do the same on all nodes at once, and wait for the last.
 
     Raises:
         NodeError: the first refusal.
     """
     with ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(lambda node: node.ask(path, body, timeout_s=CHANGE_TIMEOUT_S), nodes))
+        list(pool.map(change, nodes))
 
 
 @dataclass(frozen=True)
 class YarnClient:
-    """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it wants.
+    """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it asks for.
 
     https://hadoop.apache.org/docs/r3.4.2/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html
     """
@@ -114,14 +136,14 @@ class YarnClient:
     token: str = field(repr=False)
 
     def alive(self, tag: str | None = None) -> Iterator[str]:
-        """The ids of the applications that have not ended: all, or those with a tag.
+        """Yield the ids of the applications that have not ended: all, or those with a tag.
 
         Raises:
             LostError: it does not answer.
         """
         only = f"&applicationTags={tag}" if tag else ""
-        found = self._ask(f"/ws/v1/cluster/apps?states={ALIVE_STATES}{only}")
-        for application in (found.get("apps") or {}).get("app", ()):
+        answer = self._ask(f"/ws/v1/cluster/apps?states={ALIVE_STATES}{only}")
+        for application in (answer.get("apps") or {}).get("app", ()):
             yield str(application["id"])
 
     def kill(self, application: str) -> None:
@@ -144,8 +166,8 @@ class YarnClient:
             raise LostError(f"the ResourceManager does not answer: {error}") from error
 
 
-def _said(error: urllib.error.HTTPError) -> str:
-    """The controller's own words, in one line."""
+def _cause(error: urllib.error.HTTPError) -> str:
+    """Return what the instance controller says, in one line."""
     content = error.read()
     try:
         text = str(json.loads(content)["error"])

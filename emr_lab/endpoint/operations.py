@@ -72,7 +72,7 @@ class Emr:
         """One cluster."""
         with self.state.lock:
             cluster = self._cluster(request["ClusterId"])
-            return {"Cluster": serializers.cluster(cluster, self.state.capabilities.release)}
+            return {"Cluster": serializers.describe_cluster(cluster, self.state.capabilities.release)}
 
     def list_clusters(self, request: Members) -> dict[str, Any]:
         """Clusters by their states and the time of their creation, newest first."""
@@ -80,7 +80,7 @@ class Emr:
         states = request.get("ClusterStates")
         with self.state.lock:
             summaries = [
-                serializers.summary(each)
+                serializers.cluster_summary(each)
                 for each in reversed(self.state.store.clusters.values())
                 if each.region == self.region
                 and after <= each.created_s <= before
@@ -168,7 +168,7 @@ class Emr:
             step = self._cluster(request["ClusterId"]).step(request["StepId"])
             if step is None:
                 raise InvalidRequestException(f"Step id '{request['StepId']}' is not valid.")
-            return {"Step": serializers.step(step)}
+            return {"Step": serializers.describe_step(step)}
 
     def list_steps(self, request: Members) -> dict[str, Any]:
         """Steps by their ids and states, newest first."""
@@ -177,7 +177,7 @@ class Emr:
             raise InvalidRequestException(f"At most {MOST_STEP_IDS} step ids, not {len(ids)}.")
         with self.state.lock:
             steps = [
-                serializers.step(each)
+                serializers.describe_step(each)
                 for each in reversed(self._cluster(request["ClusterId"]).steps)
                 if (not ids or each.id in ids) and (not states or each.state in states)
             ]
@@ -192,7 +192,7 @@ class Emr:
             cluster = self._cluster(request["ClusterId"])
             role_of = {each.id: each.role for each in cluster.collections}
             instances = [
-                serializers.instance(each, cluster)
+                serializers.describe_instance(each, cluster)
                 for each in cluster.instances
                 if (not collections or each.collection in collections)
                 and (not roles or role_of[each.collection] in roles)
@@ -205,21 +205,21 @@ class Emr:
         """A cluster's groups; one with fleets is refused."""
         with self.state.lock:
             cluster = self._collected(request["ClusterId"], uniform=True)
-            groups = [serializers.instance_group(each, cluster) for each in cluster.collections]
+            groups = [serializers.describe_instance_group(each, cluster) for each in cluster.collections]
         return _page("InstanceGroups", groups, request)
 
     def list_instance_fleets(self, request: Members) -> dict[str, Any]:
         """A cluster's fleets; one with groups is refused."""
         with self.state.lock:
             cluster = self._collected(request["ClusterId"], uniform=False)
-            fleets = [serializers.instance_fleet(each, cluster) for each in cluster.collections]
+            fleets = [serializers.describe_instance_fleet(each, cluster) for each in cluster.collections]
         return _page("InstanceFleets", fleets, request)
 
     def list_bootstrap_actions(self, request: Members) -> dict[str, Any]:
         """A cluster's bootstrap actions, in their order."""
         with self.state.lock:
             actions = self._cluster(request["ClusterId"]).request.get("BootstrapActions", [])
-            return _page("BootstrapActions", [serializers.bootstrap_action(each) for each in actions], request)
+            return _page("BootstrapActions", [serializers.describe_bootstrap_action(each) for each in actions], request)
 
     def list_release_labels(self, _: Members) -> dict[str, Any]:
         """The one release that the nodes are."""

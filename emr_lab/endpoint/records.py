@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from base.errors import EmrlabError
+
 # EMR forgets clusters two months after their end.
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-clusters.html
 KEPT_S = 60 * 24 * 3600
@@ -134,6 +136,10 @@ class Cluster:
         return [step for step in self.steps if step.state not in DONE]
 
 
+class StateError(EmrlabError):
+    """The file of the clusters cannot be used."""
+
+
 class ClusterStore:
     """The clusters by their ids, oldest first, and the file that they are kept in."""
 
@@ -146,21 +152,19 @@ class ClusterStore:
         """Read the file, where there is one; clusters that ended two months ago are forgotten.
 
         Raises:
-            OSError, ValueError: it cannot be read.
+            OSError: it cannot be read.
+            StateError: it is damaged, or of another version.
         """
         if not self.path.exists():
             return
-        for record in json.loads(self.path.read_text())["clusters"]:
-            cluster = Cluster(
-                **{
-                    **record,
-                    "collections": [Collection(**each) for each in record["collections"]],
-                    "instances": [Instance(**each) for each in record["instances"]],
-                    "steps": [Step(**each) for each in record["steps"]],
-                }
-            )
-            if cluster.ended_s is None or now_s - cluster.ended_s < KEPT_S:
-                self.clusters[cluster.id] = cluster
+        try:
+            clusters = [_cluster(record) for record in json.loads(self.path.read_bytes())["clusters"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"{self.path} is damaged or of another version ({' '.join(str(error).split())[:200]}); "
+                "remove the volume emr-state, which forgets the clusters"
+            ) from error
+        self.clusters = {each.id: each for each in clusters if each.ended_s is None or now_s - each.ended_s < KEPT_S}
 
     def save(self) -> None:
         """Replace the file by what is known now, if that is something new.
@@ -178,6 +182,17 @@ class ClusterStore:
             os.fsync(file.fileno())
         half.replace(self.path)
         self._saved = content
+
+
+def _cluster(record: dict[str, Any]) -> Cluster:
+    return Cluster(
+        **{
+            **record,
+            "collections": [Collection(**each) for each in record["collections"]],
+            "instances": [Instance(**each) for each in record["instances"]],
+            "steps": [Step(**each) for each in record["steps"]],
+        }
+    )
 
 
 def new_id(prefix: str) -> str:

@@ -32,7 +32,7 @@ class SignatureError(RefusalError):
     """The request is not signed by whom the lab knows."""
 
 
-class _Theirs(SigV4Auth):  # type: ignore[misc]
+class _SignerOfHeaders(SigV4Auth):  # type: ignore[misc]
     """botocore's signer, over the headers that the client says it signed."""
 
     def __init__(self, secret: str, region: str, signed: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ class _Theirs(SigV4Auth):  # type: ignore[misc]
 
 
 def check(request: Any, body: bytes, keys: Mapping[str, str], *, now: datetime) -> str:
-    """The region that the request is signed for.
+    """Check the signature of a request, and return the region that it is signed for.
 
     Args:
         request: werkzeug's.
@@ -80,12 +80,13 @@ def check(request: Any, body: bytes, keys: Mapping[str, str], *, now: datetime) 
         raise SignatureError(
             "UnrecognizedClientException", "The security token included in the request is invalid: the lab's is in .env"
         )
-    signer = _Theirs(keys[key_id], region, names)
+    signer = _SignerOfHeaders(keys[key_id], region, names)
     query = request.query_string.decode("latin-1")
-    theirs = AWSRequest(method=request.method, url=f"http://lab{request.path}?{query}", data=body)
-    theirs.context.update(headers=headers, timestamp=timestamp)
-    wanted = signer.signature(signer.string_to_sign(theirs, signer.canonical_request(theirs)), theirs)
-    if not hmac.compare_digest(wanted.encode(), parts["Signature"].encode()):
+    signed_request = AWSRequest(method=request.method, url=f"http://lab{request.path}?{query}", data=body)
+    signed_request.context.update(headers=headers, timestamp=timestamp)
+    canonical = signer.canonical_request(signed_request)
+    expected = signer.signature(signer.string_to_sign(signed_request, canonical), signed_request)
+    if not hmac.compare_digest(expected.encode(), parts["Signature"].encode()):
         raise SignatureError(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
@@ -99,41 +100,41 @@ def _parts(header: str) -> dict[str, str]:
     if not header:
         raise SignatureError("MissingAuthenticationTokenException", "Missing Authentication Token")
     algorithm, _, rest = header.partition(" ")
-    found = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
-    missing = [name for name in _PARTS if not found.get(name)]
+    parts = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
+    missing = [name for name in _PARTS if not parts.get(name)]
     if algorithm != _ALGORITHM or missing:
         lacks = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         raise SignatureError(
             "IncompleteSignatureException", lacks or f"Unsupported AWS 'algorithm': the lab takes {_ALGORITHM}."
         )
-    return found
+    return parts
 
 
 def _scope(credential: str) -> list[str]:
-    found = credential.rsplit("/", 4)  # a name of the lab's own choice may have a slash
-    if len(found) != 5:
+    elements = credential.rsplit("/", 4)  # a name of the lab's own choice may have a slash
+    if len(elements) != 5:
         raise SignatureError(
             "IncompleteSignatureException",
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.",
         )
-    return found
+    return elements
 
 
 def _timestamp(headers: Mapping[str, str]) -> str:
     """When it was signed, as 20261122T101112Z."""
-    given = headers.get("X-Amz-Date", "")
-    if not given and "Date" in headers:
+    timestamp = headers.get("X-Amz-Date", "")
+    if not timestamp and "Date" in headers:
         try:
             return parsedate_to_datetime(headers["Date"]).astimezone(UTC).strftime(SIGV4_TIMESTAMP)
         except (ValueError, OverflowError):
-            given = headers["Date"]
-    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", given):
+            timestamp = headers["Date"]
+    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", timestamp):
         raise SignatureError(
             "IncompleteSignatureException",
-            f"Date must be in ISO-8601 'basic format'. Got '{given[:40]}'. "
+            f"Date must be in ISO-8601 'basic format'. Got '{timestamp[:40]}'. "
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
         )
-    return given
+    return timestamp
 
 
 def _check_time(timestamp: str, now: datetime) -> None:

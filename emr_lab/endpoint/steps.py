@@ -12,9 +12,9 @@ from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, UnknownErro
 from emr_lab.endpoint.records import Cluster, Step
 from emr_lab.endpoint.state import EndpointState, cancel_pending, check, end
 
-PUSH_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
-CONTAINERS_S = 10.0  # the same of its containers' logs
-KILL_S = 30.0  # until a killed process must be gone; its node waits ten
+LOG_INTERVAL_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
+CONTAINER_LOG_INTERVAL_S = 10.0  # the same of its containers' logs
+KILL_TIMEOUT_S = 30.0  # until a killed process must be gone; its node waits ten
 
 
 @dataclass
@@ -53,7 +53,7 @@ class StepRunner:
                 if step.process is None:
                     self._done(step, 1, stderr="error: the lab's endpoint stopped while it started the step")
                 else:
-                    argv = commands.of_step(step, self.cluster)
+                    argv = commands.step_command(step, self.cluster)
                     self.running.append(RunningStep(step, argv, self._streams(step, step.process)))
 
     def look(self) -> None:
@@ -84,7 +84,7 @@ class StepRunner:
 
     def stop(self) -> None:
         """Kill all, bring their last logs, and call them cancelled."""
-        deadline = time.monotonic() + KILL_S
+        deadline = time.monotonic() + KILL_TIMEOUT_S
         for running in self.running:
             with suppress(NodeError):
                 self._kill(running.step)
@@ -131,11 +131,11 @@ class StepRunner:
 
     def _push(self, running: RunningStep) -> None:
         now = time.monotonic()
-        if now - running.pushed_s > PUSH_S:
+        if now - running.pushed_s > LOG_INTERVAL_S:
             running.pushed_s = now
             for stream in running.streams:
                 stream.push()
-        if now - self.containers_s > CONTAINERS_S:
+        if now - self.containers_s > CONTAINER_LOG_INTERVAL_S:
             self.containers_s = now
             self.node_logs.push()
 
@@ -150,7 +150,7 @@ class StepRunner:
             step.state, step.message = "CANCELLED", "Cancelled by user"
             return
         log = f"{self.cluster.logs}/steps/{step.id}" if self.cluster.logs else None
-        step.state, step.failure = "FAILED", commands.failure(code, stdout=stdout, stderr=stderr, log=log)
+        step.state, step.failure = "FAILED", commands.failure_details(code, stdout=stdout, stderr=stderr, log=log)
         # https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
         if self.cluster.concurrency > 1 or step.action_on_failure == "CONTINUE":
             return
@@ -161,7 +161,7 @@ class StepRunner:
     def _kill(self, step: Step) -> None:
         """End the step's process and the YARN applications that it started."""
         with suppress(LostError):
-            for application in self.state.yarn.alive(commands.tag(step)):
+            for application in self.state.yarn.alive(commands.yarn_tag(step)):
                 self.state.yarn.kill(application)
         if step.process:
             with suppress(UnknownError):
@@ -169,7 +169,7 @@ class StepRunner:
 
     def _start_step(self, step: Step) -> None:
         try:
-            argv = commands.of_step(step, self.cluster)
+            argv = commands.step_command(step, self.cluster)
             process = self.primary.start(argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}")
         except LostError:
             with self.state.change():

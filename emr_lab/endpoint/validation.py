@@ -1,4 +1,4 @@
-"""What EMR takes and what it refuses: a request becomes a cluster or steps, or an error with EMR's code.
+"""Turns a request into a cluster or steps, or refuses it with EMR's code.
 
 The lab's own limits are refused as NotImplemented, or where EMR has limits of that kind, as EMR refuses them. What
 would have no effect here (roles, subnets, disks, spot) is recorded and shown again.
@@ -47,7 +47,7 @@ INSTALLED = frozenset({"Hadoop", "Spark"})
 
 # Programs that EMR's command-runner starts and the lab's nodes do not have.
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html
-NOT_HERE = frozenset({
+MISSING_PROGRAMS = frozenset({
     "hadoop-streaming", "hive-script", "pig-script", "s3-dist-cp", "hive", "beeline", "pig", "mapred", "flink",
     "flink-yarn-session", "hbase", "sqoop", "presto-cli", "trino-cli", "oozie",
 })
@@ -76,7 +76,7 @@ class Capabilities:
 def cluster(
     request: Mapping[str, Any], capabilities: Capabilities, *, region: str, account: str, now_s: float
 ) -> Cluster:
-    """The cluster that RunJobFlow's members ask for, with its steps.
+    """Return the cluster that RunJobFlow's members ask for, with its steps.
 
     Raises:
         ValidationException: EMR would not take it, or it is more than the lab's nodes.
@@ -94,9 +94,9 @@ def cluster(
     _check_bootstrap_actions(request.get("BootstrapActions", []))
     if (uri := request.get("LogUri")) and not re.fullmatch(r"s3[an]?://[^/]+(/.*)?", uri):
         raise ValidationException(f"The LogUri {uri} is not valid; it must be s3://BUCKET/….")
-    collections = instances.collections(request["Instances"], capabilities.instance_type)
+    collections = instances.parse(request["Instances"], capabilities.instance_type)
     policy = request.get("AutoTerminationPolicy")
-    made = Cluster(
+    new_cluster = Cluster(
         id=new_id("j"),
         region=region,
         account=account,
@@ -111,12 +111,12 @@ def cluster(
         concurrency=concurrency(request.get("StepConcurrencyLevel", 1)),
         idle_timeout_s=None if policy is None else idle_timeout_s(policy),
     )
-    made.steps = steps(request.get("Steps", []), made, now_s=now_s)
-    return made
+    new_cluster.steps = steps(request.get("Steps", []), new_cluster, now_s=now_s)
+    return new_cluster
 
 
 def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: float) -> list[Step]:
-    """The steps that a request asks for, to be added to `cluster`.
+    """Return the steps that a request asks for, to be added to `cluster`.
 
     Raises:
         ValidationException: EMR would not take them.
@@ -132,7 +132,7 @@ def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: flo
 
 
 def concurrency(level: int) -> int:
-    """StepConcurrencyLevel.
+    """Return a StepConcurrencyLevel that EMR takes.
 
     Raises:
         ValidationException: it is not 1 to 256.
@@ -143,7 +143,7 @@ def concurrency(level: int) -> int:
 
 
 def idle_timeout_s(policy: Mapping[str, Any]) -> int:
-    """Of an AutoTerminationPolicy.
+    """Return the idle time of an AutoTerminationPolicy.
 
     Raises:
         ValidationException: it is too short or too long.
@@ -154,33 +154,33 @@ def idle_timeout_s(policy: Mapping[str, Any]) -> int:
     return timeout_s
 
 
-def tags(given: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Tags by their keys.
+def tags(requests: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the tags by their keys.
 
     Raises:
         ValidationException: more than EMR takes, a key that is empty or too long, or a value that is too long.
     """
-    found = {tag.get("Key", ""): tag.get("Value", "") for tag in given}
-    if len(found) > MOST_TAGS:
-        raise ValidationException(f"A cluster has at most {MOST_TAGS} tags, not {len(found)}.")
-    for key, value in found.items():
+    tags_by_key = {tag.get("Key", ""): tag.get("Value", "") for tag in requests}
+    if len(tags_by_key) > MOST_TAGS:
+        raise ValidationException(f"A cluster has at most {MOST_TAGS} tags, not {len(tags_by_key)}.")
+    for key, value in tags_by_key.items():
         if not 1 <= len(key) <= LONGEST_TAG_KEY or len(value) > LONGEST_TAG_VALUE:
             raise ValidationException(
                 f"The tag '{key[:LONGEST_TAG_KEY]}' is not valid: a key has 1 to {LONGEST_TAG_KEY} characters, "
                 f"a value {LONGEST_TAG_VALUE} at most."
             )
-    return found
+    return tags_by_key
 
 
 def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
     label = str(request.get("ReleaseLabel", ""))
     try:
-        found = releases.find(label) if label else None
+        release = releases.find(label) if label else None
     except releases.ReleaseError as error:
         raise ValidationException(f"The supplied release label is invalid: {label}. {error}") from error
-    if found is None:
+    if release is None:
         raise ValidationException("Must specify a release label: ReleaseLabel is missing.")
-    if found != ours:
+    if release != ours:
         raise ValidationException(
             f"The supplied release label is not that of the lab's nodes: {label}. They are {ours.label}; "
             f"start them as RELEASE={label}, or ask for {ours.label}."
@@ -191,11 +191,11 @@ def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -
     offered = next(names for line, names in OFFERED.items() if label.startswith(f"{line}."))
     by_name = {name.lower(): name for name in offered}
     for application in applications:
-        asked = str(application.get("Name", ""))
-        name = by_name.get(asked.lower())
+        requested = str(application.get("Name", ""))
+        name = by_name.get(requested.lower())
         if name is None:
             raise ValidationException(
-                f"The supplied application is not valid for release label {label}: {asked}. "
+                f"The supplied application is not valid for release label {label}: {requested}. "
                 f"It offers {', '.join(sorted(offered))}."
             )
         if name not in INSTALLED:
@@ -233,7 +233,7 @@ def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
         raise NotOfferedError(f"the lab runs {COMMAND_RUNNER} and script-runner.jar, not {jar}")
     if not args:
         raise ValidationException(f"The step '{name}' has no Args: nothing to run.")
-    if jar == COMMAND_RUNNER and args[0] in NOT_HERE:
+    if jar == COMMAND_RUNNER and args[0] in MISSING_PROGRAMS:
         raise NotOfferedError(f"{args[0]} is not on the lab's nodes; they have spark-submit, and what Spark brings")
     if jar != COMMAND_RUNNER and not args[0].startswith("s3://"):
         raise NotOfferedError(f"script-runner.jar takes scripts in S3 here, not {args[0]}")

@@ -202,8 +202,8 @@ def wait_until(is_so: Callable[[], bool], found: Callable[[], str], timeout_s: f
 def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     """The lab, below the folder `root`, for one test."""
     monkeypatch.setattr(sizing, "this_host", lambda: sizing.Host(cpus=16, memory_mb=65536))
-    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODES_S", 0.05)
-    monkeypatch.setattr("emr_lab.endpoint.steps.PUSH_S", 0.05)
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_INTERVAL_S", 0.05)
+    monkeypatch.setattr("emr_lab.endpoint.steps.LOG_INTERVAL_S", 0.05)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     (root / "bin").mkdir()

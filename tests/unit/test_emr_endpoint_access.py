@@ -309,7 +309,7 @@ def test_a_text_with_action_in_it_is_a_text(lab: Fake):
 
 
 def test_what_the_endpoint_did_not_expect_is_an_error_of_emrs_with_the_cause_in_its_log(lab: Fake, monkeypatch, caplog):
-    monkeypatch.setattr("emr_lab.endpoint.serializers.summary", lambda _: 1 // 0)
+    monkeypatch.setattr("emr_lab.endpoint.serializers.cluster_summary", lambda _: 1 // 0)
     lab.start()
     with pytest.raises(ClientError) as failed:
         boto3.client("emr", region_name="eu-west-3", config=Config(retries={"total_max_attempts": 1})).list_clusters()

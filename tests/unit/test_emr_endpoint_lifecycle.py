@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emr_lab.endpoint.records import ClusterStore, StateError
 from tests.unit.fake_nodes import LABEL, Fake, action, step, wait_until
 
 
@@ -167,7 +168,9 @@ def test_idle_cluster_ends(lab: Fake):
 def test_idle_cluster_is_asked_for_its_applications_before_it_ends(lab: Fake, monkeypatch):
     cluster = lab.start(keep=True, AutoTerminationPolicy={"IdleTimeout": 600})
     wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
-    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODES_S", 3600)  # no other look at the nodes comes in between
+    monkeypatch.setattr(
+        "emr_lab.endpoint.lifecycle.NODE_INTERVAL_S", 3600
+    )  # no other look at the nodes comes in between
     lab.applications["application_1"] = "somebody's"
     lab.clock.passed_s += 700
     wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is None, lambda: lab.state(cluster))
@@ -217,6 +220,18 @@ def test_restart_after_the_step_has_failed_meanwhile(lab: Fake):
     assert lab.reason(cluster)["Code"] == "STEP_FAILURE"
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"clusters": [{}]}', '{"clusters": [{"id": "j-1"}]}', '{"clusters": 7}', "\xff"]
+)
+def test_a_state_that_cannot_be_read_is_told_in_one_line_and_kept(tmp_path, content):
+    path = tmp_path / "state.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StateError, match=r"state\.json .*remove the volume emr-state") as refused:
+        ClusterStore(path).load(now_s=0)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == content.encode("latin-1")
+
+
 def test_restart_while_bootstrapping(lab: Fake):
     cluster = lab.start(BootstrapActions=[action("long", lab.put("long.sh", "sleep 600"))])
     lab.wait(cluster, "BOOTSTRAPPING")
@@ -238,7 +253,7 @@ def test_restart_of_a_node_ends_the_cluster(lab: Fake):
 
 
 def test_lost_node_ends_the_cluster(lab: Fake, monkeypatch):
-    monkeypatch.setattr("emr_lab.endpoint.lifecycle.LOST_S", 0.2)
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_SILENCE_S", 0.2)
     cluster = lab.start(keep=True)
     lab.wait(cluster, "WAITING")
     lab.servers["core-1"].shutdown()
