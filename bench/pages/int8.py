@@ -57,9 +57,10 @@ def _with_decoding(row: dict[str, float]) -> float:
 
 REASONS = """LiteRT computes both by XNNPACK, which chooses its kernels by the processor. The installed library holds,
 by its disassembly, products of 8-bit integers by VNNI (`vpdpbusd`) and by AMX (`tdpbssd`) for matrix products, which
-pointwise convolutions are; for depthwise ones it multiplies integers widened to 32 bits (`vpmulld`), as many in a
-register as float32 has. So int8 gains where pointwise convolutions take the time and where the processor has one of the
-first two; without them both kinds are widened, and int8 gains what smaller numbers save in memory.
+pointwise convolutions are. For depthwise ones it widens each integer to 32 bits (`vpmulld`): no more of them fit into a
+register than of float32's numbers, and the widening comes on top. So int8 gains where pointwise convolutions take the
+time and where the processor has one of the first two; the faster those are, the more of what is left is depthwise,
+which bounds the gain.
 
 The same model is therefore so many times as fast on one machine and otherwise on another, for three reasons: the
 instructions; what stands beside the model and stays as it is, decoding and Spark's start, whose share is the larger the

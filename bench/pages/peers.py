@@ -58,8 +58,8 @@ def render(document: dict[str, Any]) -> str:
         f"{measured}\n{table(document)}\n"
         "Daft and Ray Data run emrlab's own decoding and LiteRT runtime: there the engines differ alone. Their "
         f"features are emrlab's to {document['parity']:g} of their scale, and so are the notebook's. "
-        f"{_own(document)}One thread a process everywhere, as many processes as cores. All of it is "
-        "in [peers.json](peers.json), too.\n"
+        f"{_own(document)}As many processes as cores, each with one thread but those of the notebook's Keras. All of "
+        "it is in [peers.json](peers.json), too.\n"
     )
 
 

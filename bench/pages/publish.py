@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import costs
-from bench.pages import int8, peers, scale, speed
+from bench.pages import int8, lab, peers, scale, speed
 
 FOLDER = Path(__file__).parents[1]
 README = FOLDER.parent / "README.md"
@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers": peers.render,
     "int8": int8.render,
     "scale": scale.render,
+    "lab": lab.render,
 }
 
 

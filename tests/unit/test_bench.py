@@ -9,7 +9,7 @@ import pytest
 
 from bench import int8, job, photos, turns
 from bench.pages import int8 as int8_page
-from bench.pages import peers, publish, scale, speed
+from bench.pages import lab, peers, publish, scale, speed
 from bench.peers import parity
 
 MACHINE = {"date": "2026-01-02", "processor": "A Processor", "cores": 2, "architecture": "x86_64",
@@ -158,3 +158,13 @@ def test_the_page_of_scale_tells_what_it_extrapolates():
     assert "1.20 times as much at 1,000,000 images as at 10,000; the goal is ≤ 1.1: missed." in page
     assert scale.extrapolated_s(known, 100_000_000, by="ids") == pytest.approx(1060)
     assert "in 17 minutes and 100,000 requests" in page
+
+
+def test_the_labs_page_has_no_row_of_what_was_not_measured_to_its_end():
+    of_lab = {"extract_s": 40.0, "wall_s": None}
+    pairs = [{"local": {"extract_s": 50.0, "wall_s": 60.0}, "lab": of_lab}]
+    document = {"machine": MACHINE, "image_size": 100, "images": 2000, "pairs": pairs}
+    assert "| extraction | 50 images/s | 40 images/s | 1.25 | ≥ 0.85 |" in lab.render(document)
+    assert "whole run" not in lab.render(document)
+    of_lab["wall_s"] = 80.0
+    assert "| the whole run | 25 images/s | 33 images/s | 0.75 |  |" in lab.render(document)
