@@ -74,9 +74,9 @@ def _versions(release: Release) -> list[str]:
     return [f"-Dhadoop={release.hadoop}", f"-Dspark={release.spark_hadoop_cloud}", f"-Dscala={release.scala}"]
 
 
-def _fetch(folder: Path, wanted: Path, *, versions: list[str], cache: Path) -> None:
+def _fetch(folder: Path, ivy_file: Path, *, versions: list[str], cache: Path) -> None:
     (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
-    command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(wanted), "-warn"]
+    command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(ivy_file), "-warn"]
     places = ["-cache", str(cache / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision](-[classifier]).[ext]"]
     try:
         ran = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
@@ -85,8 +85,10 @@ def _fetch(folder: Path, wanted: Path, *, versions: list[str], cache: Path) -> N
             f"the jars for s3:// did not arrive from Maven Central in {TIMEOUT_S} s; check the network, run again"
         ) from error
     if ran.returncode or not list(folder.glob("hadoop-*.jar")):
-        said = (ran.stdout + ran.stderr).splitlines()
-        cause = next((line.strip() for line in said if "not found" in line or "Exception" in line), "no word from Ivy")
+        output = (ran.stdout + ran.stderr).splitlines()
+        cause = next(
+            (line.strip() for line in output if "not found" in line or "Exception" in line), "Ivy says nothing"
+        )
         raise JarsError(
             f"the jars for s3:// cannot be fetched from Maven Central: {cause}; check the network, run again"
         )

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from launch import lite0, quantize
+from launch import lite0, parity, quantize
 from launch.lite0 import ModelError
+from launch.parity import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -37,10 +36,6 @@ __all__ = ["BuiltModel", "ModelError", "build"]
 APPLICATIONS = {"efficientnetb0": "EfficientNetB0", "vgg16": "VGG16"}
 INT8 = "lite0-int8"
 NAMES = ("lite0", INT8, *APPLICATIONS)
-PARITY_LIMIT = 1e-3
-# An int8 model's features are others than its source's; pointing elsewhere than this they would be of no use.
-INT8_COSINE = 0.9
-PARITY_IMAGES = 16
 DOWNLOAD_STALL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -79,16 +74,16 @@ def build(model: str, *, weights: Path | None, image_size: int, cache: Path, ima
     """
     source = _locate_source(model, weights=weights)
     name = re.sub(r"[^\w.-]+", "-", Path(model).stem)
-    path = cache / f"{name}-{image_size}-{_hash_build(model, source=source, image_size=image_size)[:12]}.tflite"
+    path = cache / f"{name}-{image_size}-{build_hash(model, source=source, image_size=image_size)[:12]}.tflite"
     if built := _find_cached(path):
         return built
     logger.info("building %s for %d x %d pixels; it is kept in %s", name, image_size, image_size, cache)
-    pictures = _read_pictures(images, image_size=image_size)
+    pictures = parity.read_pictures(images, image_size=image_size)
     with _silence_tensorflow():
-        net = _load_source(model, source=source, image_size=image_size)
+        net = load_source(model, source=source, image_size=image_size)
         content = _convert(net, name=name, integers=model == INT8)
-        parity = _compare(net, content, pictures=pictures, name=name, integers=model == INT8)
-    built = BuiltModel(path=path, features=int(net.outputs[0].shape[-1]), parity=parity, reused=False)
+        measured = parity.compare(net, content, pictures=pictures, name=name, integers=model == INT8)
+    built = BuiltModel(path=path, features=int(net.outputs[0].shape[-1]), parity=measured, reused=False)
     _save(built, content)
     return built
 
@@ -111,7 +106,7 @@ def _locate_source(model: str, *, weights: Path | None) -> Path | None:
     return source
 
 
-def _hash_build(model: str, *, source: Path | None, image_size: int) -> str:
+def build_hash(model: str, *, source: Path | None, image_size: int) -> str:
     """Hash all that decides the file's bytes, without importing any of it."""
     digest = hashlib.sha256(
         f"{'.keras' if model.endswith('.keras') else model} {image_size} {_tensorflow_version()}".encode()
@@ -165,27 +160,6 @@ def _save(built: BuiltModel, content: bytes) -> None:
         raise ModelError(f"cannot write {built.path}: {error.strerror}; free space or give another folder") from error
 
 
-def _read_pictures(images: Sequence[Path], *, image_size: int) -> NDArray[np.uint8]:
-    """Decode up to 16 pictures from all over the list: uint8 RGB [n, S, S, 3]."""
-    step = max(1, len(images) // PARITY_IMAGES)
-    pictures: list[NDArray[np.uint8]] = []
-    for path in (path for start in range(step) for path in images[start::step]):
-        try:
-            with Image.open(path) as picture:
-                pictures.append(np.asarray(picture.convert("RGB").resize((image_size, image_size))))
-        except (OSError, ValueError, TypeError, IndexError, SyntaxError, NotImplementedError) as error:
-            logger.debug("passing over %s: %s", path, error)
-        except Image.DecompressionBombError as error:
-            logger.debug("passing over %s: %s", path, error)
-        if len(pictures) == PARITY_IMAGES:
-            break
-    if not pictures:
-        raise ModelError(
-            f"none of {len(images)} pictures decodes, and a model is only built against real ones: give some"
-        )
-    return np.stack(pictures)
-
-
 @contextmanager
 def _silence_tensorflow() -> Iterator[None]:
     """Send to nowhere what TensorFlow prints, from C++ to descriptor 2 too; its failures still arrive as exceptions."""
@@ -202,7 +176,7 @@ def _silence_tensorflow() -> Iterator[None]:
             os.close(descriptor)
 
 
-def _load_source(model: str, *, source: Path | None, image_size: int) -> keras.Model:
+def load_source(model: str, *, source: Path | None, image_size: int) -> keras.Model:
     """Build the source model: uint8 RGB [batch, S, S, 3] in, features [batch, d] out."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that the converter reads
     import keras  # noqa: PLC0415
@@ -229,7 +203,7 @@ def _load_application(model: str, *, weights: Path | None, image_size: int) -> k
         try:
             net.load_weights(weights)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"--weights {weights} does not fit {model} without its top: {_brief(error)}") from error
+            raise ModelError(f"--weights {weights} does not fit {model} without its top: {one_line(error)}") from error
         if model == "efficientnetb0":
             _mend_normalization(net)
     image = keras.Input(shape, dtype="uint8", name="image")
@@ -246,7 +220,7 @@ def _download(application: Any, *, model: str, shape: tuple[int, int, int]) -> k
         return application(include_top=False, pooling="avg", weights="imagenet", input_shape=shape)
     except Exception as error:  # Keras wraps every network error in a bare Exception
         fix = "check the connection, or give the file with --weights FILE"
-        raise ModelError(f"the download of {model}'s ImageNet weights failed: {_brief(error)}; {fix}") from error
+        raise ModelError(f"the download of {model}'s ImageNet weights failed: {one_line(error)}; {fix}") from error
     finally:
         socket.setdefaulttimeout(stall_s)
 
@@ -270,7 +244,7 @@ def _load_users_model(path: Path, *, image_size: int) -> keras.Model:
     try:
         net = keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        raise ModelError(f"cannot load {path}: {_brief(error)}; save it with Keras 3, without custom code") from error
+        raise ModelError(f"cannot load {path}: {one_line(error)}; save it with Keras 3, without custom code") from error
     inputs, outputs = ([tuple(t.shape) for t in getattr(net, side, None) or []] for side in ("inputs", "outputs"))
     if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][0] is not None or inputs[0][3] != 3:
         raise ModelError(f"{path} takes {inputs}: it must take one RGB input of shape (None, size, size, 3)")
@@ -283,7 +257,7 @@ def _load_users_model(path: Path, *, image_size: int) -> keras.Model:
     try:
         features = net(keras.ops.cast(image, "float32"), training=False)
     except (ValueError, TypeError) as error:
-        raise ModelError(f"{path} does not run at --image-size {image_size}: {_brief(error)}") from error
+        raise ModelError(f"{path} does not run at --image-size {image_size}: {one_line(error)}") from error
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(features)
     return keras.Model(image, keras.ops.cast(features, "float32"))
@@ -299,52 +273,4 @@ def _convert(net: keras.Model, *, name: str, integers: bool) -> bytes:
         # Never from_concrete_functions: in TensorFlow 2.21 it loses the weights without a word.
         return bytes(tf.lite.TFLiteConverter.from_keras_model(net).convert())
     except (ConverterError, tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(f"{name} cannot be converted to LiteRT: {_brief(error)}; use plain Keras layers") from error
-
-
-def _compare(net: keras.Model, content: bytes, *, pictures: NDArray[np.uint8], name: str, integers: bool) -> float:
-    """Run LiteRT and Keras on the same pictures; return the difference as `BuiltModel.parity` defines it."""
-    wanted = np.asarray(net.predict(pictures, batch_size=PARITY_IMAGES, verbose=0))
-    scale = float(np.max(np.abs(wanted)))
-    if not np.isfinite(scale) or scale == 0:
-        raise ModelError(f"{name}'s features have the maximum {scale}: they must be finite and not all 0; check it")
-    try:
-        found = np.stack([_run(content, pictures, batch=batch) for batch in (1, len(pictures))])
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{name}'s LiteRT file does not run: {_brief(error)}; use plain Keras layers") from error
-    parity = float(np.max(np.abs(found - wanted))) / scale
-    if integers:
-        lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(wanted, axis=-1)
-        cosine = float(np.min(np.sum(found * wanted, axis=-1) / lengths))
-        if not cosine >= INT8_COSINE:
-            raise ModelError(
-                f"{name}'s features point elsewhere than lite0's, cosine {cosine:.2f}, below {INT8_COSINE}: not kept; "
-                "take lite0"
-            )
-        return parity
-    if not parity <= PARITY_LIMIT:  # not `>`: NaN must fail too
-        raise ModelError(
-            f"{name} in LiteRT is off by {parity:.1e} of its features' scale, above {PARITY_LIMIT}: not kept"
-        )
-    return parity
-
-
-def _run(content: bytes, pictures: NDArray[np.uint8], *, batch: int) -> NDArray[np.float32]:
-    """Run a LiteRT file as the job does, on one thread: uint8 [n, S, S, 3] in, float32 [n, d] out."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    index = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(index, (batch, *pictures.shape[1:]))
-    interpreter.allocate_tensors()
-    features = []
-    for start in range(0, len(pictures), batch):
-        interpreter.set_tensor(index, pictures[start : start + batch])
-        interpreter.invoke()
-        features.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    return np.concatenate(features)
-
-
-def _brief(error: Exception) -> str:
-    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras sets its messages in bold
-    return " ".join(text.split())[:200] or type(error).__name__
+        raise ModelError(f"{name} cannot be converted to LiteRT: {one_line(error)}; use plain Keras layers") from error

@@ -191,11 +191,12 @@ def put(path: Path, uri: str, access: Access) -> None:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         try:
-            found = patiently(lambda: obstore.get(opened, name))  # the headers alone: what is not read is not fetched
-            there = (found.meta["size"], found.attributes.get("sha256"))
+            # The headers alone: what is not read is not fetched.
+            stored = patiently(lambda: obstore.get(opened, name))
+            content = (stored.meta["size"], stored.attributes.get("sha256"))
         except FileNotFoundError:
-            there = None
-        if there != (path.stat().st_size, digest):
+            content = None
+        if content != (path.stat().st_size, digest):
             _put(opened, name, path, sha256=digest)
     except (BaseError, OSError) as error:
         raise StorageError(f"{path} cannot be sent to {uri}: {explain(error)}") from error
@@ -243,12 +244,12 @@ def _open(uri: str, access: Access) -> S3Store:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
 
     def key() -> S3Credential:
-        found = access.key()
+        current = access.key()
         return {
-            "access_key_id": found.key_id,
-            "secret_access_key": found.secret,
-            "token": found.token,
-            "expires_at": found.expires,
+            "access_key_id": current.key_id,
+            "secret_access_key": current.secret,
+            "token": current.token,
+            "expires_at": current.expires,
         }
 
     place: dict[str, Any] = {"aws_endpoint_url_s3": access.address} if access.address else {}
@@ -309,10 +310,10 @@ def _is_in(name: str, names: Set[str]) -> bool:
 def _read_sent(root: S3Store, record: str) -> dict[str, list[str]]:
     """ETag there and our own of the objects for which they differ, by name."""
     try:
-        found = json.loads(patiently(lambda: bytes(obstore.get(root, record).bytes())))
+        sent = json.loads(patiently(lambda: bytes(obstore.get(root, record).bytes())))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return sent if isinstance(sent, dict) else {}
 
 
 def _write_sent(root: S3Store, record: str, sent: Mapping[str, list[str]]) -> None:

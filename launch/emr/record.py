@@ -27,8 +27,8 @@ def made(iam: Any) -> frozenset[str]:
     Raises:
         ClientError, BotoCoreError: AWS refuses.
     """
-    found = or_none(lambda: iam.get_role(RoleName=SERVICE_ROLE), "NoSuchEntity")
-    tags = found["Role"].get("Tags", ()) if found else ()
+    role = or_none(lambda: iam.get_role(RoleName=SERVICE_ROLE), "NoSuchEntity")
+    tags = role["Role"].get("Tags", ()) if role else ()
     return frozenset(tag["Key"] for tag in tags if tag["Key"].startswith(PREFIX))
 
 

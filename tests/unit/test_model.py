@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from launch import model
+from launch import model, parity
 from launch.model import BuiltModel, ModelError, build
 from tests import pictures
 
@@ -46,7 +46,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def pixels(images: list[Path]) -> NDArray[Any]:
-    return model._read_pictures(images, image_size=SIZE)
+    return parity.read_pictures(images, image_size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def users_model(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(path: Path, batch: NDArray[np.uint8]) -> NDArray[Any]:
-    return model._run(path.read_bytes(), batch, batch=len(batch))
+    return parity.run(path.read_bytes(), batch, batch=len(batch))
 
 
 def test_only_pictures_that_decode_are_compared(pixels: NDArray[np.uint8]) -> None:
@@ -80,7 +80,7 @@ def test_only_pictures_that_decode_are_compared(pixels: NDArray[np.uint8]) -> No
 
 def test_a_built_file_takes_rgb_bytes_in_any_batch(lite0: BuiltModel, pixels: NDArray[np.uint8]) -> None:
     assert (lite0.features, lite0.reused) == (1280, False)
-    assert 0 <= lite0.parity <= model.PARITY_LIMIT
+    assert 0 <= lite0.parity <= parity.PARITY_LIMIT
     assert lite0.path.name.startswith(f"lite0-{SIZE}-")
     together = run(lite0.path, pixels)
     assert together.shape == (5, 1280)
@@ -102,11 +102,11 @@ def test_integers_give_other_features_that_point_the_same_way(
     assert ours.dtype == np.float32
     cosine = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() > 0.95
-    assert built.parity > model.PARITY_LIMIT
+    assert built.parity > parity.PARITY_LIMIT
 
-    content, honest = built.path.read_bytes(), model._run
+    content, honest = built.path.read_bytes(), parity.run
     monkeypatch.setattr("launch.quantize.convert", lambda *_, **__: content)
-    monkeypatch.setattr(model, "_run", lambda *args, **options: honest(*args, **options)[:, ::-1])
+    monkeypatch.setattr(parity, "run", lambda *args, **options: honest(*args, **options)[:, ::-1])
     with pytest.raises(ModelError, match=r"^lite0-int8's features point elsewhere than lite0's, cosine 0\.\d\d, below"):
         once(cache / "elsewhere")
     assert not (cache / "elsewhere").exists()
@@ -116,8 +116,8 @@ def test_integers_give_other_features_that_point_the_same_way(
 def test_a_file_that_disagrees_with_its_source_is_not_kept(
     users_model: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    honest = model._run
-    monkeypatch.setattr(model, "_run", lambda *args, **options: honest(*args, **options) * wrong)
+    honest = parity.run
+    monkeypatch.setattr(parity, "run", lambda *args, **options: honest(*args, **options) * wrong)
     with pytest.raises(ModelError, match=r"^my-model in LiteRT is off by (1\.0e-02|nan) of "):
         build(str(users_model), weights=None, image_size=SIZE, cache=tmp_path, images=images)
     assert list(tmp_path.iterdir()) == []
@@ -161,7 +161,7 @@ def test_what_decides_the_file_decides_its_name(
     users_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digest(source: Path = users_model, image_size: int = SIZE) -> str:
-        return model._hash_build(str(source), source=source, image_size=image_size)
+        return model.build_hash(str(source), source=source, image_size=image_size)
 
     moved, changed = tmp_path / "moved.keras", tmp_path / "changed.keras"
     moved.write_bytes(users_model.read_bytes())
@@ -217,7 +217,7 @@ def test_vgg16_with_a_weights_file(keras: Any, images: list[Path], tmp_path: Pat
     bare.save_weights(tmp_path / "v.weights.h5")
     built = build("vgg16", weights=tmp_path / "v.weights.h5", image_size=32, cache=tmp_path, images=images)
     assert built.features == 512
-    pixels = model._read_pictures(images, image_size=32)
+    pixels = parity.read_pictures(images, image_size=32)
     wanted = bare.predict(keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)), verbose=0)
     assert np.abs(run(built.path, pixels) - wanted).max() < 1e-4 * wanted.max()
 
@@ -232,7 +232,7 @@ def test_efficientnetb0_from_a_file_equals_the_download(
     path = tmp_path / "b.weights.h5"
     bare.save_weights(path)
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(path))
-    nets = [model._load_source("efficientnetb0", source=source, image_size=SIZE) for source in (path, None)]
+    nets = [model.load_source("efficientnetb0", source=source, image_size=SIZE) for source in (path, None)]
     from_file, from_download = (np.asarray(net(pixels)) for net in nets)
     assert from_file.shape == (5, 1280)
     assert np.abs(from_file - from_download).max() < 1e-5 * np.abs(from_download).max()
