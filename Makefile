@@ -5,6 +5,9 @@
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+# Of the nodes, whatever machine this is: Python 3.11 on Linux with glibc 2.34, the same set for both processors.
+JOB_LOCK := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--constraint requirements.lock pyproject.toml --python-platform
 # The lab itself needs Docker and the standard library of any Python from 3.11 on.
 LAB := $(or $(PYTHON),python3) -m lab
 TARGET ?= lab
@@ -143,8 +146,10 @@ sample: setup ## draw data/sample anew
 pictures: setup ## draw docs/*.svg anew from compose.yaml
 	@$(PYTHON_VENV) docs/draw.py
 
-lock: setup ## resolve the locks anew: requirements.lock from pyproject.toml, the others from their *.in, the jars' hashes
+lock: setup ## resolve the locks anew: requirements.lock and job.lock from pyproject.toml, the others from their *.in, the jars' hashes
 	@$(LOCK) pyproject.toml --group laptop --group test --output-file requirements.lock
+	@$(JOB_LOCK) x86_64-manylinux_2_34 --output-file job.lock
+	@$(JOB_LOCK) aarch64-manylinux_2_34 | cmp - job.lock
 	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
 	@$(PYTHON_VENV) -m launch.jars
 

@@ -1,7 +1,7 @@
 """The package for nodes: wheels of what the job imports, fetched on any laptop, in one tar, the same bytes each time.
 
-What a node gets is read out of requirements.lock: the pins that pyproject.toml's `dependencies` lead to, with their
-hashes, for Linux on the instance's processor. A node installs them without an index (bootstrap.sh).
+What a node gets is job.lock: what pyproject.toml's `dependencies` lead to on a node, in the versions of
+requirements.lock, with hashes. A node installs them without an index (bootstrap.sh).
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.markers import Marker
-
 from base.errors import EmrlabError
 from base.paths import ROOT
 
-LOCK = ROOT / "requirements.lock"
+LOCK = ROOT / "job.lock"
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
 # What of the packages is not Python alone, and so may find no library on a node.
 IMPORTED = ("ai_edge_litert.interpreter", "matplotlib.figure", "numpy", "obstore.store", "PIL.Image", "pyarrow.parquet")
@@ -59,7 +57,7 @@ def build(cache: Path, *, machine: str, python: str) -> Wheelhouse:
         WheelhouseError: they cannot be fetched.
         OSError: the cache cannot be written.
     """
-    wanted = requirements(LOCK.read_text(), machine=machine, python=python)
+    wanted = LOCK.read_text()
     if found := find(cache, machine=machine, python=python):
         return found
     folder = _folder(cache, wanted, machine=machine, python=python)
@@ -80,44 +78,12 @@ def build(cache: Path, *, machine: str, python: str) -> Wheelhouse:
 
 def find(cache: Path, *, machine: str, python: str) -> Wheelhouse | None:
     """The wheelhouse that was built for the lock as it is, or None; nothing is fetched."""
-    wanted = requirements(LOCK.read_text(), machine=machine, python=python)
+    wanted = LOCK.read_text()
     for path in _folder(cache, wanted, machine=machine, python=python).glob("wheelhouse-*.tar"):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.stem.endswith(sha256[:12]):  # else it is damaged
             return Wheelhouse(path, sha256)
     return None
-
-
-def requirements(lock: str, *, machine: str, python: str) -> str:
-    """The lock's pins, with their hashes, that the project's own dependencies lead to on such a node."""
-    pins = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]
-    node = {
-        "implementation_name": "cpython",
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "platform_system": "Linux",
-        "python_full_version": f"{python}.0",
-        "python_version": python,
-        "sys_platform": "linux",
-    }
-    asked_by = dict[str, set[str]]()
-    lines = dict[str, str]()
-    for pin in pins:
-        head, *rest = pin.splitlines()
-        name = head.split("==")[0]
-        asked_by.setdefault(name, set()).update(
-            line.removeprefix("# via").lstrip("# ").strip() for line in map(str.strip, rest) if line.startswith("#")
-        )
-        marker = head.rstrip("\\ ").partition(" ; ")[2]
-        if not marker or Marker(marker).evaluate(node):
-            hashes = [line.strip().rstrip("\\ ") for line in rest if "--hash=" in line]
-            lines[name] = " ".join([head.rstrip("\\ ").partition(" ; ")[0], *hashes])
-    reached, before = {"emrlab (pyproject.toml)"}, 0
-    while len(reached) > before:
-        before = len(reached)
-        reached |= {name for name in lines if asked_by[name] & reached}
-    return "".join(f"{lines[name]}\n" for name in sorted(reached & lines.keys()))
 
 
 def _folder(cache: Path, wanted: str, *, machine: str, python: str) -> Path:
