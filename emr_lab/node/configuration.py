@@ -22,13 +22,13 @@ _OVERHEAD_FACTOR = 0.1875
 _SMALLEST_OVERHEAD_MB = 384
 _DRIVER_MB = 2048
 # Hadoop's default: the share of the memory that application masters may take.
-_MASTERS = 0.1
+_MASTER_SHARE = 0.1
 
 
 def write(
-    given: Mapping[str, Properties],
+    properties: Mapping[str, Properties],
     *,
-    asked: Node,
+    on_emr: Node,
     node: Node,
     s3a: Path,
     environment: Mapping[str, str],
@@ -37,8 +37,8 @@ def write(
     """Write `hadoop/` and `spark/` below `folder`.
 
     Args:
-        given: what `properties` made of the cluster's Configurations.
-        asked: a core node as EMR has it.
+        properties: the cluster's Configurations by classification.
+        on_emr: a core node as EMR has it.
         node: a core node as it is on this host.
         s3a: launch/s3a.conf.
         environment: AWS_ENDPOINT_URL_S3 and AWS_REGION of the S3 server.
@@ -50,6 +50,8 @@ def write(
     defaults = _settings(s3a) | s3_server(environment)
     # S3A's own list of places ends with the metadata service, where a node's key is.
     del defaults["spark.hadoop.fs.s3a.aws.credentials.provider"]
+    # Application masters do not shrink with the nodes: as many run at once as on nodes of the size asked for.
+    master_share = _MASTER_SHARE * on_emr.yarn_mb / node.yarn_mb
     computed = {
         "core-site": {
             key.removeprefix("spark.hadoop."): value
@@ -61,27 +63,24 @@ def write(
             "yarn.nodemanager.resource.cpu-vcores": str(node.vcpu),
             "yarn.scheduler.maximum-allocation-mb": str(node.yarn_mb),
         },
-        # Application masters do not shrink with the nodes: as many run at once as on nodes of the size asked for.
-        "capacity-scheduler": {
-            "yarn.scheduler.capacity.maximum-am-resource-percent": f"{_MASTERS * asked.yarn_mb / node.yarn_mb:.3f}"
-        },
+        "capacity-scheduler": {"yarn.scheduler.capacity.maximum-am-resource-percent": f"{master_share:.3f}"},
     }
     hadoop, spark = folder / "hadoop", folder / "spark"
     for part in (hadoop, spark):
         part.mkdir(parents=True, exist_ok=True)
     for name in SITES:
-        tree = _site(TEMPLATES / f"{name}.xml") | computed.get(name, {}) | given[name]
+        tree = _site(TEMPLATES / f"{name}.xml") | computed.get(name, {}) | properties[name]
         (hadoop / f"{name}.xml").write_bytes(_xml(tree))
     for name in ("hadoop-policy.xml", "log4j.properties"):
         (hadoop / name).write_bytes((TEMPLATES / name).read_bytes())
-    settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | given["spark-defaults"]
+    settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | properties["spark-defaults"]
     (spark / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in given["spark-env"].items())
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in properties["spark-env"].items())
     (spark / "spark-env.sh").write_text((TEMPLATES / "spark-env.sh").read_text() + exports)
 
 
 def executor(node: Node) -> Properties:
-    """What EMR sets for a node of this size: an executor that takes a node but for 1 GiB, and all its cores."""
+    """Return what EMR sets for a node of this size: an executor that takes a node but for 1 GiB, and all its cores."""
     container_mb = node.yarn_mb - _FREE_MB
     heap_mb = min(math.ceil(container_mb / (1 + _OVERHEAD_FACTOR)), container_mb - _SMALLEST_OVERHEAD_MB)
     return {
@@ -92,7 +91,7 @@ def executor(node: Node) -> Properties:
 
 
 def s3_server(environment: Mapping[str, str]) -> Properties:
-    """Where S3 is: S3A reads no variable for it."""
+    """Return S3A's settings of where S3 is: it reads no variable for it."""
     endpoint = environment["AWS_ENDPOINT_URL_S3"]
     return {
         "spark.hadoop.fs.s3a.endpoint": endpoint,
@@ -104,16 +103,16 @@ def s3_server(environment: Mapping[str, str]) -> Properties:
 
 
 def _settings(file: Path) -> Properties:
-    """A file in the form of spark-defaults.conf."""
+    """Read a file in the form of spark-defaults.conf."""
     lines = [line.strip() for line in file.read_text().splitlines()]
     pairs = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
     return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
 
 
 def _site(file: Path) -> Properties:
-    """A file in the form of core-site.xml."""
-    found = ElementTree.parse(file).getroot().iter("property")  # noqa: S314 - our own files
-    return {entry.findtext("name", ""): entry.findtext("value", "").strip() for entry in found}
+    """Read a file in the form of core-site.xml."""
+    entries = ElementTree.parse(file).getroot().iter("property")  # noqa: S314 - our own files
+    return {entry.findtext("name", ""): entry.findtext("value", "").strip() for entry in entries}
 
 
 def _xml(tree: Properties) -> bytes:

@@ -24,7 +24,7 @@ _OWN = frozenset({"AWS_REGION", "INSTANCE_TYPE", "NODE"})
 
 
 class RequestError(Exception):
-    """What was asked cannot be done: the HTTP status, and one line with the cause."""
+    """A request that cannot be done: the HTTP status, and one line with the cause."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class InstanceController:
     environment: Mapping[str, str]
     credentials: Path
     cluster: str | None = None
-    _given: dict[str, classifications.Properties] = field(default_factory=lambda: classifications.properties([]))
+    _properties: dict[str, classifications.Properties] = field(default_factory=lambda: classifications.properties([]))
     _processes: dict[str, Process] = field(default_factory=dict)
     _daemons: dict[Daemon, Process] = field(default_factory=dict)
     # One change at a time; questions are answered meanwhile.
@@ -69,34 +69,34 @@ class InstanceController:
         return self.data / "conf"
 
     def state(self) -> dict[str, Any]:
-        """Name, cluster, and how many processes run."""
+        """Return the node's name, its cluster, and how many processes run."""
         running = sum(process.exit_code is None for process in list(self._processes.values()))
         return {"node": self.name, "cluster": self.cluster, "processes": running}
 
     def reset(self, cluster: str | None, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Make the node as new, for `cluster`; what it can give to YARN, in words."""
-        given = classifications.properties(configurations)
-        asked, host = sizing.instance(self.environment["INSTANCE_TYPE"]), sizing.this_host()
-        size = sizing.worker(asked, host)
+        """Make the node as new, for the cluster of this id; return what it can give to YARN."""
+        properties = classifications.properties(configurations)
+        on_emr, host = sizing.instance(self.environment["INSTANCE_TYPE"]), sizing.this_host()
+        size = sizing.worker(on_emr, host)
         with self._change:
             processes.end_all([*self._processes.values(), *self._daemons.values()])
-            self._processes, self._daemons, self._given, self.cluster = {}, {}, given, None
+            self._processes, self._daemons, self._properties, self.cluster = {}, {}, properties, None
             for folder in (self.data, *self.shared):
                 wiping.wipe(folder)
             for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
                 (self.data / name).mkdir(parents=True)
             configuration.write(
-                given, asked=asked, node=size, s3a=self.s3a, environment=self.environment, folder=self.conf
+                properties, on_emr=on_emr, node=size, s3a=self.s3a, environment=self.environment, folder=self.conf
             )
             self.cluster = cluster
-        return {"cluster": cluster, "size": sizing.words(asked, size, host), "yarn_mb": size.yarn_mb}
+        return {"cluster": cluster, "size": sizing.words(on_emr, size, host), "yarn_mb": size.yarn_mb}
 
     def start_daemons(self) -> None:
         """Start those of this node that do not run, and wait until they are up."""
         with self._change:
             if not (self.conf / "hadoop").exists():
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has no configuration; reset it first")
-            exported = self._given["hadoop-env"] | self._given["yarn-env"]
+            exported = self._properties["hadoop-env"] | self._properties["yarn-env"]
             conf, environment = self.conf / "hadoop", self._environment(exported)
             for daemon in daemons.of(self.name):
                 if daemon == daemons.NAMENODE and not (self.data / "namenode").exists():
@@ -118,9 +118,9 @@ class InstanceController:
             processes.end(self._daemons.values())
             self._daemons = {}
 
-    def start(self, asked: Mapping[str, Any]) -> str:
-        """Start a process as the endpoint describes it; its id."""
-        argv, env = asked.get("argv"), asked.get("env") or {}
+    def start(self, request: Mapping[str, Any]) -> str:
+        """Start a process as the endpoint describes it; return its id."""
+        argv, env = request.get("argv"), request.get("env") or {}
         if not isinstance(argv, list) or not argv or not all(isinstance(argument, str) for argument in argv):
             raise RequestError(HTTPStatus.BAD_REQUEST, "argv is to be a list of texts, the program first")
         if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
@@ -129,39 +129,39 @@ class InstanceController:
             raise RequestError(HTTPStatus.CONFLICT, f"{self.name} belongs to no cluster; reset it first")
         process_id = f"p-{os.urandom(6).hex()}"
         files = {
-            name: self._log(asked.get(name) or f"processes/{process_id}/{name}", must_exist=False)
+            name: self._log(request.get(name) or f"processes/{process_id}/{name}", must_exist=False)
             for name in ("stdout", "stderr")
         }
         with self._change:
             self._processes[process_id] = processes.start(
                 argv,
                 env=self._environment(env),
-                cwd=Path(asked.get("cwd") or self.data / "home"),
+                cwd=Path(request.get("cwd") or self.data / "home"),
                 stdout=files["stdout"],
                 stderr=files["stderr"],
             )
         return process_id
 
     def process(self, process_id: str) -> Process:
-        """The process with this id."""
+        """Return the process with this id."""
         if process_id not in self._processes:
             raise RequestError(HTTPStatus.NOT_FOUND, f"{self.name} has no process {process_id}")
         return self._processes[process_id]
 
     def log_sizes(self) -> dict[str, int]:
-        """Bytes of each file below /var/log, by its name there."""
-        found = {}
+        """Return the bytes of each file below /var/log, by its name there."""
+        sizes_bytes = {}
         for path in sorted(self.logs.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                found[path.relative_to(self.logs).as_posix()] = path.stat().st_size
-        return found
+                sizes_bytes[path.relative_to(self.logs).as_posix()] = path.stat().st_size
+        return sizes_bytes
 
     def log(self, name: str) -> Path:
-        """The log of this name."""
+        """Return the path of the log of this name."""
         return self._log(name, must_exist=True)
 
     def versions(self) -> dict[str, str]:
-        """Of spark, hadoop, scala, python and java, as these programs tell them."""
+        """Return the versions of spark, hadoop, scala, python and java, as these programs tell them."""
         return versions.installed(self._environment({}), hadoop=HADOOP_HOME)
 
     def _format(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -172,7 +172,7 @@ class InstanceController:
             raise daemons.DaemonError(f"namenode -format failed: {' '.join(ran.stderr.split())[-300:]}")
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """A process's: the container's, and `more`. The key is metadata.py's to give."""
+        """Return a process's environment: the container's, and `more`. The key is metadata.py's to give."""
         container = {name: value for name, value in self.environment.items() if name not in _OWN}
         folders = {"HOME": str(self.data / "home"), "TMPDIR": str(self.data / "tmp")}
         return {**container, **folders, "USER": "hadoop", **more}

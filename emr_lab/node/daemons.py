@@ -64,7 +64,7 @@ def _datanode(_: str) -> bool:
 
 def _nodemanager(node: str) -> bool:
     nodes = (_ask(f"{PRIMARY}:{api.YARN_PROXY_PORT}/ws/v1/cluster/nodes?states=RUNNING")["nodes"] or {}).get("node", ())
-    return any(found["nodeHostName"] == node for found in nodes)
+    return any(each["nodeHostName"] == node for each in nodes)
 
 
 _ACTORS = "BPServiceActorInfo"
@@ -95,12 +95,12 @@ NODEMANAGER = Daemon(
 
 
 def of(node: str) -> tuple[Daemon, ...]:
-    """The daemons of the node of this name, the slowest first."""
+    """Return the daemons of the node of this name, the slowest first."""
     return (RESOURCEMANAGER, NAMENODE) if node == "primary" else (NODEMANAGER, DATANODE)
 
 
 def command(daemon: Daemon, *, conf: Path, home: Path, environment: Mapping[str, str]) -> list[str]:
-    """Its command line.
+    """Return a daemon's command line.
 
     Args:
         daemon: which.
@@ -138,7 +138,7 @@ def wait(started: Mapping[Daemon, Process], *, node: str, deadline_s: float = DE
 
 
 def last_line(log: Path) -> str:
-    """The last line with a word in it, cut to 300 characters."""
+    """Return the last line with a word in it, cut to 300 characters."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((" ".join(line.split())[:300] for line in reversed(lines) if line.strip()), "it has said nothing")
 
@@ -151,7 +151,7 @@ def _up(daemon: Daemon, node: str) -> bool:
 
 
 def _bean(port: int, service: str, name: str) -> Any:
-    """One of the figures of a daemon on this node."""
+    """Return one of the figures of a daemon on this node."""
     return _ask(f"127.0.0.1:{port}/jmx?qry=Hadoop:service={service},name={name}")["beans"][0]
 
 
@@ -162,5 +162,5 @@ def _ask(address: str) -> Any:
 
 
 def format_namenode(*, conf: Path, home: Path) -> Sequence[str]:
-    """The command that makes an empty HDFS."""
+    """Return the command that makes an empty HDFS."""
     return [*command(NAMENODE, conf=conf, home=home, environment={}), "-format", "-nonInteractive"]

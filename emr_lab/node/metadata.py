@@ -25,7 +25,7 @@ _ROLES = "/latest/meta-data/iam/security-credentials"
 
 
 def server(key: Callable[[], Mapping[str, str]], *, port: int = PORT) -> ThreadingHTTPServer:
-    """The service, ready to serve; `key` gives AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    """Return the service, ready to serve; `key` gives AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
     session = secrets.token_urlsafe()
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ def server(key: Callable[[], Mapping[str, str]], *, port: int = PORT) -> Threadi
 
 
 def _credentials(key: Mapping[str, str]) -> str:
-    """As EC2 words it. The lab's key does not end, and so has no session token."""
+    """Return the answer in EC2's form. The lab's key does not end, and so has no session token."""
     now = datetime.now(UTC)
     return json.dumps(
         {

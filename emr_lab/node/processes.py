@@ -32,13 +32,13 @@ class Process:
         pid: of the process, and of its group.
         stdout: the file of its output.
         stderr: see `stdout`.
-        kept: its keeper, which lives as long as anything that came of it.
+        keeper: the process that started it, which lives as long as anything that came of it.
     """
 
     pid: int
     stdout: Path
     stderr: Path
-    kept: subprocess.Popen[bytes]
+    keeper: subprocess.Popen[bytes]
     _report: int
     _code: int | None = None
     _asking: threading.Lock = field(default_factory=threading.Lock)
@@ -51,7 +51,7 @@ class Process:
                 # Nothing is told where the keeper was killed, and the process became somebody else's.
                 self._code = int(_line(self._report) or -signal.SIGKILL)
                 os.close(self._report)
-            self.kept.poll()
+            self.keeper.poll()
             return self._code
 
 
@@ -68,36 +68,36 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: Pat
     Raises:
         ProcessError: there is no such program or folder, or no more room.
     """
-    report, told = os.pipe()
+    report, report_end = os.pipe()
     try:
         for path in (stdout, stderr):
             path.parent.mkdir(parents=True, exist_ok=True)
         with stdout.open("ab") as out, stderr.open("ab") as err:
-            kept = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(told), *argv],
+            keeper_process = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, str(report_end), *argv],
                 env=dict(env),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=[told],
+                pass_fds=[report_end],
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
         os.close(report)
         raise ProcessError(f"{argv[0]} cannot be started: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        os.close(told)
+        os.close(report_end)
     pid = int(_line(report) or 0)
     if pid <= 0:
         os.close(report)
-        kept.wait()
+        keeper_process.wait()
         raise ProcessError(f"{argv[0]} cannot be started: {os.strerror(-pid) if pid else 'its keeper has ended'}")
-    return Process(pid=pid, stdout=stdout, stderr=stderr, kept=kept, _report=report)
+    return Process(pid=pid, stdout=stdout, stderr=stderr, keeper=keeper_process, _report=report)
 
 
 def end(processes: Iterable[Process]) -> None:
-    """TERM for the processes and whatever came of them, KILL for what is there after ten seconds; then it is gone."""
+    """Send TERM to the processes and whatever came of them, KILL to what is left after ten seconds; then it is gone."""
     _end(list(processes), strays=False)
 
 
@@ -110,8 +110,8 @@ def end_all(processes: Iterable[Process]) -> None:
 
 
 def _end(processes: Sequence[Process], *, strays: bool) -> None:
-    keepers = [process.kept for process in processes]
-    _signal(_below(keepers, strays=strays), signal.SIGTERM)
+    keepers = [process.keeper for process in processes]
+    _signal(_descendants(keepers, strays=strays), signal.SIGTERM)
     end_of_grace = time.monotonic() + GRACE_S
     # A keeper has ended when the kernel knows of no child of it: what a look at /proc may miss, that does not.
     while any(each.poll() is None for each in keepers) or (strays and _orphans(keepers)):
@@ -121,47 +121,47 @@ def _end(processes: Sequence[Process], *, strays: bool) -> None:
 
 
 def _kill(keepers: Sequence[subprocess.Popen[bytes]], *, strays: bool) -> None:
-    """KILL, after all have been stopped: who is stopped starts no more of its kind meanwhile."""
+    """Send KILL after all have been stopped: who is stopped starts no more of its kind meanwhile."""
     stopped = set[int]()
-    while more := set(_below(keepers, strays=strays)) - stopped:
+    while more := set(_descendants(keepers, strays=strays)) - stopped:
         _signal(more, signal.SIGSTOP)
         stopped |= more
     _signal(stopped, signal.SIGKILL)
 
 
-def _below(keepers: Sequence[subprocess.Popen[bytes]], *, strays: bool) -> list[int]:
-    """All that came of the processes, as /proc shows it at this moment; with `strays` the orphans as well."""
+def _descendants(keepers: Sequence[subprocess.Popen[bytes]], *, strays: bool) -> list[int]:
+    """Return all that came of the processes, as /proc shows it at this moment; with `strays` the orphans as well."""
     children = _children()
     waiting = [child for each in keepers if each.poll() is None for child in children.get(each.pid, ())]
     if strays:
         waiting += _orphans(keepers)
-    found = []
+    descendants = []
     while waiting:
-        found.append(waiting.pop())
-        waiting += children.get(found[-1], ())
-    return found
+        descendants.append(waiting.pop())
+        waiting += children.get(descendants[-1], ())
+    return descendants
 
 
 def _orphans(keepers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """The living children of this process that are none of the `keepers`."""
-    found = set(_children().get(os.getpid(), ())) - {each.pid for each in keepers}
-    for pid in list(found):
+    """Return the living children of this process that are none of the `keepers`."""
+    orphans = set(_children().get(os.getpid(), ())) - {each.pid for each in keepers}
+    for pid in list(orphans):
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                found.discard(pid)
-    return list(found)
+                orphans.discard(pid)
+    return list(orphans)
 
 
 def _children() -> dict[int, list[int]]:
-    """Every process by its parent."""
-    found: dict[int, list[int]] = {}
+    """Return the ids of all processes by those of their parents."""
+    children: dict[int, list[int]] = {}
     # Not by a pattern with a file in it: that looks for the file itself, and fails where a process has just ended.
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # 12 (a name (with anything in it)) S 1 …
             parent = int((folder / "stat").read_bytes().rpartition(b")")[2].split()[1])
-            found.setdefault(parent, []).append(int(folder.name))
-    return found
+            children.setdefault(parent, []).append(int(folder.name))
+    return children
 
 
 def _signal(pids: Iterable[int], number: int) -> None:
@@ -171,8 +171,8 @@ def _signal(pids: Iterable[int], number: int) -> None:
 
 
 def _line(descriptor: int) -> bytes:
-    """The next line; empty where the other end was closed without one."""
-    found = b""
+    """Read the next line; empty where the other end was closed without one."""
+    line = b""
     while (byte := os.read(descriptor, 1)) not in {b"", b"\n"}:
-        found += byte
-    return found
+        line += byte
+    return line

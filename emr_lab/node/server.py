@@ -24,7 +24,7 @@ BODY_BYTES = 1024 * 1024
 
 
 def server(node: InstanceController, *, address: str, port: int) -> ThreadingHTTPServer:
-    """The controller of `node`, ready to serve."""
+    """Return the server of `node`, ready to serve."""
     secret = api.token(node.credentials)
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,17 +72,17 @@ def _get(node: InstanceController, path: str, _: BaseHTTPRequestHandler) -> Any:
         return [{"name": name, "bytes": size} for name, size in node.log_sizes().items()]
     if path.startswith("/logs/"):
         return node.log(path.removeprefix("/logs/"))
-    if found := re.fullmatch(r"/processes/([^/]+)", path):
-        process = node.process(found[1])
+    if match := re.fullmatch(r"/processes/([^/]+)", path):
+        process = node.process(match[1])
         code = process.exit_code  # before the sizes: what it wrote last is counted
         sizes = {
             f"{name}_bytes": file.stat().st_size
             for name, file in (("stdout", process.stdout), ("stderr", process.stderr))
         }
         return {"exit": code, "pid": process.pid, **sizes}
-    if found := re.fullmatch(r"/processes/([^/]+)/(stdout|stderr)", path):
-        process = node.process(found[1])
-        return process.stdout if found[2] == "stdout" else process.stderr
+    if match := re.fullmatch(r"/processes/([^/]+)/(stdout|stderr)", path):
+        process = node.process(match[1])
+        return process.stdout if match[2] == "stdout" else process.stderr
     raise _unknown(path)
 
 
@@ -98,8 +98,8 @@ def _post(node: InstanceController, path: str, request: BaseHTTPRequestHandler) 
         return {}
     if path == "/processes":
         return {"id": node.start(body)}
-    if found := re.fullmatch(r"/processes/([^/]+)/kill", path):
-        process = node.process(found[1])
+    if match := re.fullmatch(r"/processes/([^/]+)/kill", path):
+        process = node.process(match[1])
         processes.end([process])
         return {"exit": process.exit_code}
     raise _unknown(path)
@@ -129,14 +129,14 @@ def _send(request: BaseHTTPRequestHandler, answer: Any, *, status: HTTPStatus = 
 
 
 def _send_file(request: BaseHTTPRequestHandler, path: Path) -> None:
-    """The file from ?offset=N on, as long as it is now: it may be growing."""
-    asked = parse_qs(urlsplit(request.path).query).get("offset", ["0"])[0]
-    if not asked.isdecimal():
-        _send(request, {"error": f"offset {asked!r} is no number of bytes"}, status=HTTPStatus.BAD_REQUEST)
+    """Send the file from ?offset=N on, as long as it is now: it may be growing."""
+    offset = parse_qs(urlsplit(request.path).query).get("offset", ["0"])[0]
+    if not offset.isdecimal():
+        _send(request, {"error": f"offset {offset!r} is no number of bytes"}, status=HTTPStatus.BAD_REQUEST)
         return
     with path.open("rb") as file:
-        left = max(0, os.fstat(file.fileno()).st_size - int(asked))
-        file.seek(int(asked))
+        left = max(0, os.fstat(file.fileno()).st_size - int(offset))
+        file.seek(int(offset))
         _head(request, HTTPStatus.OK, kind="application/octet-stream", length=left)
         _copy(file, request.wfile, left)
 

@@ -1,4 +1,4 @@
-"""Which versions are on a node, asked of the programs themselves."""
+"""The versions on a node, as the programs themselves print them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _PATTERNS = {
 
 
 def installed(environment: Mapping[str, str], *, hadoop: Path) -> dict[str, str]:
-    """The versions of spark, scala, hadoop (the daemons' jars in `hadoop`), python and java; empty for none told.
+    """Return the versions of spark, scala, hadoop, python and java; "" where a program prints none.
+
+    Args:
+        environment: of the programs.
+        hadoop: the folder with the daemons' `jars/`.
 
     Raises:
         OSError, subprocess.TimeoutExpired: a program is not there, or does not answer.
@@ -32,7 +36,7 @@ def installed(environment: Mapping[str, str], *, hadoop: Path) -> dict[str, str]
         "java": ["java", "-version"],
     }
 
-    def say(command: Sequence[str]) -> str:
+    def printed(command: Sequence[str]) -> str:
         ran = subprocess.run(
             command,
             env=environment,
@@ -45,6 +49,6 @@ def installed(environment: Mapping[str, str], *, hadoop: Path) -> dict[str, str]
         return ran.stdout
 
     with ThreadPoolExecutor() as pool:
-        said = dict(zip(programs, pool.map(say, programs.values()), strict=True))
-    found = {name: re.search(pattern, said[program]) for name, (program, pattern) in _PATTERNS.items()}
-    return {name: match[1] if match else "" for name, match in found.items()}
+        output = dict(zip(programs, pool.map(printed, programs.values()), strict=True))
+    matches = {name: re.search(pattern, output[program]) for name, (program, pattern) in _PATTERNS.items()}
+    return {name: match[1] if match else "" for name, match in matches.items()}

@@ -31,7 +31,7 @@ _PASSED_BACK = ("Cache-Control", "Content-Length", "Content-Type", "Location")
 def server(
     token: str, *, address: str, port: int = api.YARN_PROXY_PORT, behind: int = RESOURCE_MANAGER_PORT
 ) -> ThreadingHTTPServer:
-    """The proxy, ready to serve; the ResourceManager is at port `behind` of the loopback."""
+    """Return the proxy, ready to serve; the ResourceManager is at port `behind` of the loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -29,7 +29,7 @@ CREDENTIALS = Path("/run/credentials/env")
 
 
 def read_key(credentials: Path = CREDENTIALS) -> dict[str, str]:
-    """The key of the job's user, as AWS_ variables.
+    """Read the key of the job's user, as AWS_ variables.
 
     Raises:
         OSError: the container `secrets` has not written it.
@@ -38,7 +38,7 @@ def read_key(credentials: Path = CREDENTIALS) -> dict[str, str]:
 
 
 def token(credentials: Path = CREDENTIALS) -> str:
-    """What the endpoint shows and the nodes ask for: who has the nodes' key may command them.
+    """Return what the endpoint shows and the nodes ask for: who has the nodes' key may command them.
 
     Raises:
         OSError: see `read_key`.

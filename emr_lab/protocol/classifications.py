@@ -15,18 +15,20 @@ CLASSIFICATIONS = (*SITES, "spark-defaults", *ENVIRONMENTS)
 
 Properties = dict[str, str]
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 
 class ConfigurationError(Exception):
     """A Configuration that cannot be applied: one line with what is wrong."""
 
 
 def properties(configurations: Sequence[Mapping[str, Any]]) -> dict[str, Properties]:
-    """RunJobFlow's `Configurations` by classification; of an environment, the variables below its `export`.
+    """Return RunJobFlow's `Configurations` by classification; of an environment, the variables below its `export`.
 
     Raises:
         ConfigurationError: a classification is unknown here, or what it holds is not of its kind.
     """
-    found: dict[str, Properties] = {name: {} for name in CLASSIFICATIONS}
+    by_classification: dict[str, Properties] = {name: {} for name in CLASSIFICATIONS}
     for configuration in configurations:
         name = configuration.get("Classification")
         if name not in CLASSIFICATIONS:
@@ -36,20 +38,22 @@ def properties(configurations: Sequence[Mapping[str, Any]]) -> dict[str, Propert
             if own or any(inner.get("Classification") != "export" for inner in nested):
                 raise ConfigurationError(f"Classification {name}: its variables stand in a nested `export`")
             for inner in nested:
-                found[name] |= _texts(inner)
-            wrong = [variable for variable in found[name] if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable)]
-            if wrong:
-                raise ConfigurationError(f"Classification {name}: {wrong[0]!r} is no name of a variable")
+                by_classification[name] |= _texts(inner)
+            misnamed = [each for each in by_classification[name] if not _VARIABLE.fullmatch(each)]
+            if misnamed:
+                raise ConfigurationError(f"Classification {name}: {misnamed[0]!r} is no name of a variable")
         elif nested:
             raise ConfigurationError(f"Classification {name}: has no nested Configurations")
         else:
-            found[name] |= own
-    return found
+            by_classification[name] |= own
+    return by_classification
 
 
 def _texts(configuration: Mapping[str, Any]) -> Properties:
-    found = configuration.get("Properties") or {}
-    wrong = [key for key, value in found.items() if not isinstance(value, str) or "\n" in f"{key}{value}"]
-    if wrong:
-        raise ConfigurationError(f"Classification {configuration.get('Classification')}: {wrong[0]} is no line of text")
-    return dict(found)
+    properties = configuration.get("Properties") or {}
+    wrong_keys = [key for key, value in properties.items() if not isinstance(value, str) or "\n" in f"{key}{value}"]
+    if wrong_keys:
+        raise ConfigurationError(
+            f"Classification {configuration.get('Classification')}: {wrong_keys[0]} is no line of text"
+        )
+    return dict(properties)

@@ -25,7 +25,7 @@ PROGRAMS = {
 *-version) echo 'openjdk version "17.0.21" 2026-10-20' >&2 ;;
 *VersionInfo) echo 'Hadoop 3.4.2' ;;
 *Broken) echo 'INFO starting' >&2; echo 'FATAL: no port is free' >&2; echo >&2; exit 3 ;;
-*Daemon) echo "$@" >"$DATA/started"; exec sleep 600 ;;
+*Daemon) echo "$@" >"$DATA/started"; echo $$ >>"$DATA/pids"; exec sleep 600 ;;
 esac""",
 }
 

@@ -25,6 +25,12 @@ def up(monkeypatch):
     return known
 
 
+def pids(node):
+    """The processes of all daemons that were started since the last reset."""
+    file = node.data / "pids"
+    return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+
+
 def test_daemons_are_started_once_waited_for_and_stopped(client, node, up):
     heaps = {"YARN_NODEMANAGER_HEAPSIZE": "300", "HADOOP_DATANODE_HEAPSIZE": "300"}
     export = {"Classification": "export", "Properties": heaps}
@@ -32,19 +38,19 @@ def test_daemons_are_started_once_waited_for_and_stopped(client, node, up):
     up.add("datanode")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(client.ask, "/daemons", {"action": "start"})
-        wait_for(lambda: len(node._daemons), lambda count: count == 2)
+        wait_for(lambda: pids(node), lambda started: len(started) == 2)
         time.sleep(0.2)
         assert not answer.done()
         assert client.ask("/")["cluster"] == "j-1"  # it answers meanwhile
         up.add("nodemanager")
         assert answer.result(timeout=10) == {}
-    pids = [process.pid for process in node._daemons.values()]
-    assert all(map(lives, pids))
+    daemon_pids = pids(node)
+    assert all(map(lives, daemon_pids))
     assert "-Xmx300m" in (node.data / "started").read_text().split()
     assert client.ask("/daemons", {"action": "start"}) == {}
-    assert [process.pid for process in node._daemons.values()] == pids
+    assert pids(node) == daemon_pids
     assert client.ask("/daemons", {"action": "stop"}) == {}
-    assert not any(map(lives, pids))
+    assert not any(map(lives, daemon_pids))
     assert "hadoop-yarn/hadoop-yarn-nodemanager-core-1.log" in [log["name"] for log in client.ask("/logs")]
 
 

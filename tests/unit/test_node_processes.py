@@ -68,7 +68,7 @@ def test_one_that_starts_its_like_without_end_is_ended(client, node):
     pid_in(client, process)
     client.ended(process)
     client.ask(f"/processes/{process}/kill", {})
-    assert node.process(process).kept.poll() == 0
+    assert node.process(process).keeper.poll() == 0
 
 
 def test_what_came_of_a_process_whose_keeper_was_killed_ends_with_the_rest(tmp_path):
