@@ -20,7 +20,7 @@ from base import command_line, paths
 from base.errors import EmrlabError, UsageError
 from data import fetch, unpack
 from data.unpack import Contents
-from launch import cluster, storage
+from launch import docker_lab, storage
 from launch.emr import aws
 from launch.storage import Access
 from pipeline import settings, signals
@@ -139,7 +139,7 @@ def _compare(contents: Contents, known: DataSet | None) -> None:
 def _access(parsed: argparse.Namespace) -> Access:
     """The S3 that is meant, seen before anything is fetched."""
     if parsed.target in {"lab", "emr-lab"}:
-        return cluster.access(cluster.find())
+        return docker_lab.access(docker_lab.find())
     aws.key()
     return Access(key=aws.key, region=parsed.region, address=aws.endpoint("s3"))
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from base import command_line, paths
 from base.errors import EmrlabError
 from base.paths import CACHE
-from launch import cluster, image_job, jars, java, package, submit, targets, transfer
+from launch import docker_lab, image_job, jars, java, package, submit, targets, transfer
 from launch.emr import command as emr
 from launch.image_job import ImageJob
 from launch.options import add_model_arguments
@@ -93,17 +93,17 @@ def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bo
     """What can be wrong is looked at before a model is built or an image sent."""
     settings = job.settings
     if explain:
-        shape = cluster.executors(cluster.paper(), conf_overrides)
+        shape = docker_lab.executors(docker_lab.paper(), conf_overrides)
         sys.stdout.write(targets.explain(targets.lab(shape, conf_overrides, verbose=settings.verbose)))
         return 0
     transfer.check(settings)
-    lab = cluster.find()
-    access = cluster.access(lab)
-    shape = cluster.executors(lab.nodes, conf_overrides)
-    cluster.check(shape, lab.nodes)
+    lab = docker_lab.find()
+    access = docker_lab.access(lab)
+    shape = docker_lab.executors(lab.nodes, conf_overrides)
+    docker_lab.check(shape, lab.nodes)
     built = image_job.build_model(job).path
-    artifacts = transfer.send(settings, package.build(CACHE), built, bucket=cluster.BUCKET, access=access)
-    cluster.wait_for_cores(shape, lab)
+    artifacts = transfer.send(settings, package.build(CACHE), built, bucket=docker_lab.BUCKET, access=access)
+    docker_lab.wait_for_cores(shape, lab)
     conf = targets.lab(shape, conf_overrides, verbose=settings.verbose)
     code = submit.run_lab(submit.arguments(artifacts.archive, artifacts.main, job_args=artifacts.job_args, conf=conf))
     if code == 0:

@@ -11,12 +11,12 @@ from pathlib import Path
 from threading import Thread
 
 from base import compose, paths
-from launch import attend, cluster, java
+from launch import docker_lab, java, signal_relay
 from launch.targets import Setting
 from pipeline import signals
 from pipeline.settings import REASON
 
-ATTEND = Path(attend.__file__).read_text()
+RELAY = Path(signal_relay.__file__).read_text()
 STOP_S = 15.0
 # For the driver, which shares this machine's cores with the workers; see java.environment.
 ONE_THREAD = "OPENBLAS_NUM_THREADS=1"
@@ -50,7 +50,7 @@ def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verb
     """Run the job on this machine's own Spark and wait for its end. Returns its exit code.
 
     Ctrl-C, SIGTERM and SIGHUP end it, a second Ctrl-C at once: 130, 143, 129. However else this process ends, the job
-    ends too: the attendant's stdin does.
+    ends too: the relay's stdin does.
 
     Raises:
         JavaError: there is no Java that Spark runs on.
@@ -59,13 +59,13 @@ def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verb
     archive = java.archive_path(cache)
     command = java.command(args, memory=memory, archive=archive if archive.exists() else None, verbose=verbose)
     # -I and -S: what it needs is the standard library, and it is there 20 ms earlier.
-    return _run([sys.executable, "-I", "-S", "-c", ATTEND, *command], env=java.environment())
+    return _run([sys.executable, "-I", "-S", "-c", RELAY, *command], env=java.environment())
 
 
 def run_lab(args: Sequence[str]) -> int:
     """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`."""
-    attended = ["env", ONE_THREAD, "python3", "-c", ATTEND, "spark-submit", *args]
-    return _run(compose.exec_command(cluster.MASTER, attended), cwd=paths.ROOT, stderr=subprocess.PIPE)
+    relayed = ["env", ONE_THREAD, "python3", "-c", RELAY, "spark-submit", *args]
+    return _run(compose.exec_command(docker_lab.MASTER, relayed), cwd=paths.ROOT, stderr=subprocess.PIPE)
 
 
 def _run(

@@ -14,7 +14,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from base import env_files, paths
 from base.errors import EmrlabError, UsageError
-from launch import cluster
+from launch import docker_lab
 from launch.storage import Key
 
 # What boto3 raises: for what AWS answers, and for what never reached it.
@@ -187,7 +187,7 @@ def use_lab() -> None:
     """
     for service, (container, port) in LAB.items():
         if not endpoint(service):
-            os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = cluster.address(container, port, start="make emr-up")
+            os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = docker_lab.address(container, port, start="make emr-up")
     if "AWS_ACCESS_KEY_ID" not in os.environ:
         variables = env_files.read(paths.ENV_FILE)
         keys = {f"AWS_{name[5:]}": value for name, value in variables.items() if name.startswith("DATA_")}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from base import command_line, paths, releases, sizing
 from base.errors import UsageError
-from launch import cluster as docker
+from launch import docker_lab
 from launch.options import add_model_arguments
 from pipeline import signals
 from pipeline.settings import add_arguments
@@ -257,7 +257,7 @@ def _run_spec(parsed: argparse.Namespace) -> RunSpec:
         subnets=(parsed.subnet,) if parsed.subnet else (),
         spot=parsed.spot,
         keep=parsed.keep,
-        node=docker.emr_lab_node(parsed.instance_type) if parsed.target == LAB else None,
+        node=docker_lab.emr_lab_node(parsed.instance_type) if parsed.target == LAB else None,
     )
     return RunSpec(
         cluster=cluster,
@@ -274,7 +274,7 @@ def _bucket(parsed: argparse.Namespace) -> str:
     if parsed.bucket:
         return str(parsed.bucket)
     if parsed.target == LAB:
-        return docker.BUCKET
+        return docker_lab.BUCKET
     raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
 
 

@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from launch.cluster import LabError, ask_docker
+from launch.docker_lab import LabError, ask_docker
 from launch.emr import aws
 from launch.emr.aws import EmrError
 from pipeline.names import escape

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base import sizing
-from launch import cluster as docker
+from launch import docker_lab
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
 from launch.emr.wheelhouse import IMPORTED, architecture
 
@@ -142,7 +142,7 @@ def executors(cluster: Cluster, conf_overrides: Mapping[str, str]) -> sizing.Exe
         LabError: an override's value is no number.
     """
     node = cluster.node or sizing.instance(cluster.instance_type)
-    shape = docker.executors(docker.Nodes(cluster.workers, node), conf_overrides)
+    shape = docker_lab.executors(docker_lab.Nodes(cluster.workers, node), conf_overrides)
     sizing.check(shape, node, workers=cluster.workers)
     return shape
 

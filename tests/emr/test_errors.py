@@ -17,7 +17,7 @@ from botocore.exceptions import (
 
 from base import compose, paths
 from base.errors import UsageError
-from launch import cluster
+from launch import docker_lab
 from launch.emr import aws, run_spec
 from launch.emr.preflight import preflight
 from tests.emr.conftest import ACCOUNT, BUCKET
@@ -301,7 +301,7 @@ def test_the_lab_is_found_by_the_environment_or_by_docker(monkeypatch, tmp_path)
     monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", "")  # so that what is set below is undone
     monkeypatch.setattr(compose, "services", list)
-    with pytest.raises(cluster.LabError, match="the lab's emr does not run; run: make emr-up"):
+    with pytest.raises(docker_lab.LabError, match="the lab's emr does not run; run: make emr-up"):
         aws.use_lab()
     endpoint = compose.Service(name="emr", state="running", published={5000: 5050})
     monkeypatch.setattr(compose, "services", lambda: [endpoint])

@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 
 from base.compose import exec_command
-from launch import cluster, transfer
+from launch import docker_lab, transfer
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"
@@ -96,10 +96,10 @@ def s3_client(key_id: str, secret: str) -> Any:
     """A client with this key."""
     return boto3.client(
         "s3",
-        endpoint_url=cluster.find().s3,
+        endpoint_url=docker_lab.find().s3,
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
-        region_name=cluster.REGION,
+        region_name=docker_lab.REGION,
         config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}, max_pool_connections=16),
     )
 
@@ -165,12 +165,12 @@ def application_page() -> str:
 
 def active_applications() -> list[Any]:
     """What the Spark master has running."""
-    found: list[Any] = json.loads(ask(cluster.find().master, "/json/"))["activeapps"]
+    found: list[Any] = json.loads(ask(docker_lab.find().master, "/json/"))["activeapps"]
     return found
 
 
 def driver_processes() -> list[str]:
-    """Command lines of the job's processes on the master: the attendant, SparkSubmit, the driver's Python."""
+    """Command lines of the job's processes on the master: the signal relay, SparkSubmit, the driver's Python."""
     look = "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f 2>/dev/null | cut -c-200; echo; done"
     lines = execute("master", "sh", "-c", look).splitlines()
     return [line for line in lines if "SparkSubmit" in line or "main.py" in line]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import docker
-from launch import cluster
+from launch import docker_lab
 from pipeline import store
 from tests import networks, pictures
 from tests.lab import commands
@@ -64,8 +64,8 @@ def lab(request) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def results_of_the_lab(lab, monkeypatch) -> None:
     """What tests/contract.py reads is in the lab, by the laptop's key. A container that starts may get another port."""
-    found = cluster.find()
-    access = cluster.access(found)
+    found = docker_lab.find()
+    access = docker_lab.access(found)
     for name, value in {
         "AWS_ENDPOINT_URL_S3": found.s3,
         "AWS_ACCESS_KEY_ID": access.key().key_id,

@@ -6,7 +6,7 @@ import pytest
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
-from launch import cluster
+from launch import docker_lab
 from tests import contract
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
@@ -59,9 +59,9 @@ def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended, tmp_
 @pytest.fixture
 def quota():
     """Set how many bytes an object in the bucket may have before the server says that it is full; 0 is no limit."""
-    keys, address = commands.keys(), cluster.find().s3.removeprefix("http://")
+    keys, address = commands.keys(), docker_lab.find().s3.removeprefix("http://")
     root = StaticProvider(keys["MINIO_ROOT_USER"], keys["MINIO_ROOT_PASSWORD"])
-    admin = MinioAdmin(endpoint=address, credentials=root, region=cluster.REGION, secure=False)
+    admin = MinioAdmin(endpoint=address, credentials=root, region=docker_lab.REGION, secure=False)
 
     def call(limit_b):
         if limit_b:
@@ -114,6 +114,6 @@ def test_a_restart_of_the_server_loses_nothing(undisturbed):
 
 def _workers():
     try:
-        return cluster.find().nodes.count
-    except cluster.LabError:
+        return docker_lab.find().nodes.count
+    except docker_lab.LabError:
         return 0

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from launch import cluster
+from launch import docker_lab
 from tests import contract
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
@@ -12,7 +12,7 @@ from tests.lab.conftest import LISTED, REJECTED
 
 def finished():
     """Finished applications, as the history server shows them."""
-    address = cluster.find().pages["history"]
+    address = docker_lab.find().pages["history"]
     found = json.loads(commands.ask(address, "/api/v1/applications") or "[]")
     return {each["id"] for each in found if each["name"] == "emrlab" and each["attempts"][0]["completed"]}
 
@@ -39,7 +39,9 @@ def test_finished_jobs_and_all_objects_outlive_the_lab(undisturbed, photos, mode
 
 def test_a_page_of_the_history_server_tells_the_reasons_of_the_settings(undisturbed):
     application = sorted(commands.wait_until(finished, "application in the history server"))[0]
-    said = json.loads(commands.ask(cluster.find().pages["history"], f"/api/v1/applications/{application}/environment"))
+    said = json.loads(
+        commands.ask(docker_lab.find().pages["history"], f"/api/v1/applications/{application}/environment")
+    )
     properties = dict(said["sparkProperties"])
     assert properties["spark.executor.memory"]
     assert properties["spark.reason.spark.executor.memory"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from base.compose import exec_command
-from launch import attend, cluster
+from launch import docker_lab, signal_relay
 from tests import contract, pictures
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
@@ -95,13 +95,13 @@ def test_a_wrong_prefix_is_one_line_and_exit_code_two(model, tmp_path, source, w
 
 
 def test_a_shape_that_does_not_fit_is_refused_before_anything_is_submitted(photos, model, tmp_path):
-    seen = commands.ask(cluster.find().master, "/json/").count('"id" : "app-')
+    seen = commands.ask(docker_lab.find().master, "/json/").count('"id" : "app-')
     done = commands.run(str(photos), str(tmp_path / "x"), *model, "--conf", "spark.executor.memory=40g")
     assert done.returncode == 2
     assert done.stderr.startswith("error: spark.executor.memory 40960 MB + spark.executor.memoryOverhead ")
     assert "above YARN's limit of" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert commands.ask(cluster.find().master, "/json/").count('"id" : "app-') == seen
+    assert commands.ask(docker_lab.find().master, "/json/").count('"id" : "app-') == seen
 
 
 def test_ctrl_c_ends_the_job_and_the_next_run_goes_on(begun, undisturbed, photos, model, tmp_path):
@@ -138,15 +138,15 @@ def somebodys_application(lab):
     """An application that has all cores of the lab until the test ends."""
     script = "import time\nfrom pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate()\ntime.sleep(3600)\n"
     commands.execute("master", "sh", "-c", "cat > /tmp/holds_cores.py", stdin=script)
-    attended = ["python3", "-c", Path(attend.__file__).read_text(), "spark-submit", "/tmp/holds_cores.py"]  # noqa: S108
+    relayed = ["python3", "-c", Path(signal_relay.__file__).read_text(), "spark-submit", "/tmp/holds_cores.py"]  # noqa: S108
     holder = subprocess.Popen(
-        exec_command("master", attended),
+        exec_command("master", relayed),
         cwd=commands.ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    nodes = cluster.find().nodes
+    nodes = docker_lab.find().nodes
     cores = nodes.count * nodes.each.vcpu
     commands.wait_until(
         lambda: any(each["cores"] == cores for each in commands.active_applications()), "application with all cores"

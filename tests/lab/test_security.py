@@ -14,7 +14,7 @@ from minio.credentials.providers import StaticProvider
 from base.compose import exec_command
 from lab import docker
 from lab.bucket import MADE
-from launch import cluster
+from launch import docker_lab
 from tests import contract
 from tests.lab import commands
 
@@ -24,7 +24,7 @@ OTHER = "another"
 @pytest.fixture(scope="module")
 def other_bucket(lab):
     root = commands.s3("ROOT")
-    root.create_bucket(Bucket=OTHER, CreateBucketConfiguration={"LocationConstraint": cluster.REGION})
+    root.create_bucket(Bucket=OTHER, CreateBucketConfiguration={"LocationConstraint": docker_lab.REGION})
     root.put_object(Bucket=OTHER, Key="images/Kiwi/0.jpg", Body=b"x")
     yield
     root = commands.s3("ROOT")
@@ -80,13 +80,13 @@ def add_user(name, secret):
             "--secret",
             password,
             "--region",
-            cluster.REGION,
+            docker_lab.REGION,
             "--endpoint-url",
             "http://127.0.0.1:9000",
         ]
         commands.execute("minio", *admin, "create-user", "--access", name, "--secret", secret, "--role", "user")
     else:
-        address, key = cluster.find().s3.removeprefix("http://"), StaticProvider(root, password)
+        address, key = docker_lab.find().s3.removeprefix("http://"), StaticProvider(root, password)
         MinioAdmin(endpoint=address, credentials=key, secure=False).user_add(name, secret)
 
 
@@ -256,9 +256,9 @@ def jobs():
 
 def test_pages_are_looked_at_and_end_nothing(job):
     (application,) = commands.active_applications()
-    worker = json.loads(commands.ask(cluster.find().master, "/json/"))["workers"][0]
+    worker = json.loads(commands.ask(docker_lab.find().master, "/json/"))["workers"][0]
     pages = {
-        cluster.find().master: (
+        docker_lab.find().master: (
             f"/app/kill/?id={application['id']}&terminate=true",
             f"/workers/kill/?host={worker['host']}",
         ),
@@ -271,10 +271,10 @@ def test_pages_are_looked_at_and_end_nothing(job):
                 connection.request(method, path, headers={"Content-Length": "0"})
                 connection.getresponse().read()
                 connection.close()
-        assert "kill" not in commands.ask(page, "/" if page == cluster.find().master else "/jobs/")
+        assert "kill" not in commands.ask(page, "/" if page == docker_lab.find().master else "/jobs/")
     assert [each["id"] for each in commands.active_applications()] == [application["id"]]
     assert all('"RUNNING"' in jobs() for _ in range(20))
-    states = [each["state"] for each in json.loads(commands.ask(cluster.find().master, "/json/"))["workers"]]
+    states = [each["state"] for each in json.loads(commands.ask(docker_lab.find().master, "/json/"))["workers"]]
     assert states == ["ALIVE", "ALIVE"]
 
 

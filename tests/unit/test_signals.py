@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from pyspark import SparkContext
 
-from launch import attend
+from launch import signal_relay
 from pipeline import interrupt, signals
 from tests import pictures
 
@@ -188,18 +188,18 @@ def test_what_was_started_to_outlive_the_terminal_does():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_an_attendant_passes_on_that_it_is_to_end(number):
-    source = Path(attend.__file__).read_text()
+def test_an_relay_passes_on_that_it_is_to_end(number):
+    source = Path(signal_relay.__file__).read_text()
     job = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); print(0, flush=True); signal.pause()"
     )
     command = [sys.executable, "-c", source, sys.executable, "-c", job]
-    attendant = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert attendant.stdout is not None
-    attendant.stdout.readline()
-    attendant.send_signal(number)
-    assert attendant.wait(timeout=30) == 130
-    attendant.communicate()
+    relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert relay.stdout is not None
+    relay.stdout.readline()
+    relay.send_signal(number)
+    assert relay.wait(timeout=30) == 130
+    relay.communicate()
 
 
 # What `launch run --target lab` comes to, at a Docker that runs what it is told on this machine.

@@ -4,8 +4,8 @@ import pytest
 
 from base import sizing
 from base.sizing import Executors
-from launch import cluster, targets
-from launch.cluster import LabError, Nodes
+from launch import docker_lab, targets
+from launch.docker_lab import LabError, Nodes
 
 M5 = Nodes(2, sizing.instance("m5.xlarge"))
 SHAPE = Executors(cores=4, heap_mb=4096, overhead_mb=6144, instances=2)
@@ -29,7 +29,7 @@ def test_every_setting_has_a_reason(settings):
 
 
 def test_the_lab_has_the_executors_that_emr_has():
-    found = values(targets.lab(cluster.executors(M5, {})))
+    found = values(targets.lab(docker_lab.executors(M5, {})))
     assert found["spark.executor.cores"] == "4"
     assert found["spark.executor.memory"] == "4g"
     assert found["spark.executor.memoryOverhead"] == "6g"
@@ -91,7 +91,7 @@ def test_what_is_given_overrides_and_says_so(table):
 
 def test_the_cores_follow_what_is_given():
     given = {"spark.executor.cores": "2", "spark.executor.instances": "3"}
-    shape = cluster.executors(M5, given)
+    shape = docker_lab.executors(M5, given)
     found = values(targets.lab(shape, given))
     assert found["spark.cores.max"] == "6"
     assert found["spark.sql.shuffle.partitions"] == "6"
@@ -115,7 +115,7 @@ def test_the_cores_follow_what_is_given():
 )
 def test_a_shape_that_would_wait_for_ever_is_refused(given, words):
     with pytest.raises((LabError, sizing.SizingError)) as caught:
-        cluster.check(cluster.executors(M5, given), M5)
+        docker_lab.check(docker_lab.executors(M5, given), M5)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -123,4 +123,4 @@ def test_a_shape_that_would_wait_for_ever_is_refused(given, words):
 def test_the_usual_shape_of_every_instance_type_fits():
     for node in sizing.INSTANCE_TYPES.values():
         nodes = Nodes(2, node)
-        cluster.check(cluster.executors(nodes, {}), nodes)
+        docker_lab.check(docker_lab.executors(nodes, {}), nodes)

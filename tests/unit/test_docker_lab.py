@@ -8,8 +8,8 @@ import pytest
 
 from base import compose, paths
 from launch import __main__ as cli
-from launch import cluster
-from launch.cluster import LabError
+from launch import docker_lab
+from launch.docker_lab import LabError
 from tests import pictures
 
 WORKER = {"state": "ALIVE", "cores": 2, "coresused": 0, "memory": 7488}
@@ -51,8 +51,8 @@ def docker(monkeypatch, tmp_path):
     """Put a `docker` on PATH that answers `compose ps` with rows, or fails."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(cluster, "ANSWER_S", 0.2)
-    monkeypatch.setattr(cluster, "POLL_S", 0.02)
+    monkeypatch.setattr(docker_lab, "ANSWER_S", 0.2)
+    monkeypatch.setattr(docker_lab, "POLL_S", 0.02)
     monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     (tmp_path / ".env").write_text("# keys\nDATA_ACCESS_KEY_ID=id\nDATA_SECRET_ACCESS_KEY=a=b\n")
 
@@ -81,7 +81,7 @@ def running(docker, master):
 
 def message():
     with pytest.raises(LabError) as caught:
-        cluster.find()
+        docker_lab.find()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -89,13 +89,13 @@ def message():
 @pytest.mark.parametrize("lines", [True, False], ids=["an object a line", "one array"])
 def test_a_lab_that_is_up(running, docker, master, lines):
     docker(*running, lines=lines)
-    found = cluster.find()
+    found = docker_lab.find()
     assert found.s3 == "http://127.0.0.1:1"
     assert found.pages == {
         "Spark": f"http://127.0.0.1:{master}", "storage": "http://127.0.0.1:2", "history": "http://127.0.0.1:5",
     }  # fmt: skip
     assert (found.nodes.count, found.nodes.each.vcpu, found.nodes.each.yarn_mb) == (2, 2, 7488)
-    access = cluster.access(found)
+    access = docker_lab.access(found)
     assert (access.key().key_id, access.key().secret, access.address) == ("id", "a=b", found.s3)
 
 
@@ -132,25 +132,25 @@ def test_no_worker_alive(running, page):
 
 
 def test_no_key(running, tmp_path):
-    lab = cluster.find()
+    lab = docker_lab.find()
     (tmp_path / ".env").write_text("")
     with pytest.raises(LabError, match=r"\.env has no DATA_ACCESS_KEY_ID; run: make up"):
-        cluster.access(lab)
+        docker_lab.access(lab)
     (tmp_path / ".env").unlink()
     with pytest.raises(LabError, match=r"\.env has no DATA_ACCESS_KEY_ID; run: make up"):
-        cluster.access(lab)
+        docker_lab.access(lab)
 
 
 def test_a_run_that_is_ending_is_waited_for_and_one_that_goes_on_is_named(running, page, monkeypatch):
-    lab = cluster.find()
-    shape = cluster.executors(lab.nodes, {})
+    lab = docker_lab.find()
+    shape = docker_lab.executors(lab.nodes, {})
     page["workers"][0]["coresused"] = 2
-    monkeypatch.setattr(cluster, "FREE_S", 0.1)
+    monkeypatch.setattr(docker_lab, "FREE_S", 0.1)
     with pytest.raises(LabError, match=r"2 cores of the lab are free and this run asks for 4: .* wait for its end"):
-        cluster.wait_for_cores(shape, lab)
-    monkeypatch.setattr(cluster, "FREE_S", 30)
+        docker_lab.wait_for_cores(shape, lab)
+    monkeypatch.setattr(docker_lab, "FREE_S", 30)
     threading.Timer(0.1, page["workers"][0].update, kwargs={"coresused": 0}).start()
-    cluster.wait_for_cores(shape, lab)
+    docker_lab.wait_for_cores(shape, lab)
 
 
 @pytest.mark.parametrize(

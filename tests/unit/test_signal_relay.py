@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from launch import attend
+from launch import signal_relay
 
 pytestmark = pytest.mark.timeout(60)
 
-SOURCE = Path(attend.__file__).read_text()
+SOURCE = Path(signal_relay.__file__).read_text()
 # A job as ours is: deaf at first, then ending well at Ctrl-C; its child, as the JVM, stays deaf.
 JOB = """
 import signal, subprocess, sys, time
@@ -33,7 +33,7 @@ DEAF = "import signal, time; print(0, flush=True); time.sleep(600)"
 
 @pytest.fixture
 def start():
-    """Start a job with an attendant; a pipe each for its stdin and stdout."""
+    """Start a job below the relay; a pipe each for its stdin and stdout."""
     started = []
 
     def call(*command, source=SOURCE):
