@@ -161,5 +161,5 @@ def _sha256(text: str) -> str:
 
 
 if __name__ == "__main__":
-    signals.heed()
+    signals.install_handlers()
     sys.exit(main(sys.argv[1:]))

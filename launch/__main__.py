@@ -126,5 +126,5 @@ def _setup(_: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signals.heed()
+    signals.install_handlers()
     sys.exit(main(sys.argv[1:]))

@@ -10,17 +10,17 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline import classify, exhibits, predict, reduce, report, results, spreadsheet, store, sums
-from pipeline.exhibits import Rejections
+from pipeline import classify, predict, reduce, report, report_data, results, spark_models, spreadsheet, store
+from pipeline.accounting import Rejections
 from pipeline.predict import Places
 from pipeline.reduce import Reduction
 from pipeline.settings import RunError, Settings
 from pipeline.split import Splitter
-from pipeline.sums import Sums
+from pipeline.sums import Sums, keep, measure
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class FeatureSet:
     """The features of a run.
 
     Attributes:
@@ -38,13 +38,13 @@ class Data:
     slots: int
 
 
-def reduce_features(spark: SparkSession, data: Data, settings: Settings, *, work: str) -> tuple[Sums, Reduction]:
+def reduce_features(spark: SparkSession, data: FeatureSet, settings: Settings, *, work: str) -> tuple[Sums, Reduction]:
     """Sum up the features, fit scaler and PCA.
 
     Raises:
         UsageError: there is nothing to fit.
     """
-    found = sums.measure(
+    measured = measure(
         spark,
         data.files,
         splitter=data.splitter,
@@ -54,16 +54,16 @@ def reduce_features(spark: SparkSession, data: Data, settings: Settings, *, work
         target=f"{work}/sums",
         slots=data.slots,
     )
-    reduction = reduce.fit(found.sums.all, components=settings.components, variance=settings.variance)
-    sums.keep(found, f"{work}/{results.SUMS}")
+    reduction = reduce.fit(measured.sums.all, components=settings.components, variance=settings.variance)
+    keep(measured, f"{work}/{results.SUMS}")
     cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
     variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
     store.write_json(f"{work}/{results.VARIANCE}", variance)
-    return found.sums, reduction
+    return measured.sums, reduction
 
 
 def classify_images(
-    spark: SparkSession, data: Data, settings: Settings, *, work: str, found: Sums, reduction: Reduction
+    spark: SparkSession, data: FeatureSet, settings: Settings, *, work: str, sums: Sums, reduction: Reduction
 ) -> classify.Scores:
     """Fit, project, predict, score; every image must come out again in each of the three tables.
 
@@ -75,29 +75,31 @@ def classify_images(
         store.spark_path(f"{work}/{name}") for name in (results.SCALER, results.PCA, results.CLASSIFIER)
     )
     project = partial(predict.project, spark, data.files, reduction, splitter=data.splitter, slots=data.slots)
-    is_trained, is_logistic = len(found.classes.index) > 1, settings.classifier == "logistic"
+    is_trained, is_logistic = len(sums.classes.index) > 1, settings.classifier == "logistic"
     fitted: classify.Fitted | None = None
     # What Spark ML writes is a handful of jobs that leave the slots idle: the others' work goes on meanwhile.
     beside = ThreadPoolExecutor(2)
     try:
-        saved = [beside.submit(reduce.save, spark, reduction, scaler=scaler, pca=pca)]
+        saved = [beside.submit(spark_models.save_reduction, spark, reduction, scaler=scaler, pca=pca)]
         if is_trained and is_logistic:
+            from pipeline import logistic  # noqa: PLC0415 - it brings pyspark.ml, pandas and SciPy, which lda does without
+
             project(None, places=Places(reduced, None))
-            fitted = classify.fit_logistic(
+            fitted = logistic.fit(
                 spark,
                 data.labels,
                 reduced=reduced,
                 components=reduction.components.shape[1],
-                train_images=found.train.count,
+                train_images=sums.train.count,
             )
-            saved.append(beside.submit(classify.save, spark, fitted.classifier, model))
+            saved.append(beside.submit(spark_models.save_classifier, spark, fitted.classifier, model))
             tally = predict.predict(
                 spark, fitted.classifier, reduced=reduced, predictions=predictions, slots=data.slots
             )
         else:
-            fitted = classify.fit_discriminant(found, reduction, data.labels) if is_trained else None
+            fitted = classify.fit_discriminant(sums, reduction, data.labels) if is_trained else None
             if fitted:
-                saved.append(beside.submit(classify.save, spark, fitted.classifier, model))
+                saved.append(beside.submit(spark_models.save_classifier, spark, fitted.classifier, model))
             tally = project(fitted.classifier if fitted else None, places=Places(reduced, predictions))
         for one in saved:
             one.result()
@@ -113,9 +115,9 @@ def classify_images(
         ),
         results.PREDICTIONS_CSV: spreadsheet.write_csv(predictions, f"{work}/{results.PREDICTIONS_CSV}"),
     }
-    for name, there in rows.items():
-        if there != data.images:
-            raise RunError(f"{name} has {there} rows for {data.images} images; run again")
+    for name, count in rows.items():
+        if count != data.images:
+            raise RunError(f"{name} has {count} rows for {data.images} images; run again")
     return scores
 
 
@@ -130,7 +132,7 @@ def write_report(
     rejections: Rejections,
 ) -> None:
     """The page on a run, to its workspace."""
-    content = exhibits.gather(
+    content = report_data.gather(
         spark, settings, work=work, record=record, scores=scores, reduction=reduction, rejections=rejections
     )
     store.write(f"{work}/{results.REPORT}", report.render(content).encode())

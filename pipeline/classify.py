@@ -1,4 +1,4 @@
-"""The classifier of the reduced images, by sums or by Spark ML, and how good it is."""
+"""The classifier of the reduced images, out of the sums of the features, and how good a classifier is."""
 
 from __future__ import annotations
 
@@ -8,28 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
-from pyspark.ml.common import _py2java
-from pyspark.ml.functions import array_to_vector
-from pyspark.ml.linalg import DenseMatrix, DenseVector
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from pipeline import discriminant, results, store
+from pipeline import discriminant
 from pipeline.confusion import Confusion
 from pipeline.discriminant import ClassSums, Sample
 from pipeline.predict import Classifier, Tally
 from pipeline.reduce import Reduction
 from pipeline.sums import Sums
 
-# A little ridge: principal components are many and a class may have a handful of images; without it the weights of
-# separable classes grow without end. Without standardising, which would blow the last components, mostly noise, up to
-# the size of the first.
-REGULARISATION = 0.01
-MAX_ITERATIONS = 100
-# Numbers in a task of the fit. Every iteration is a job: of a hundred jobs on little data the tasks cost more than the
-# sums do (2 s of 7 for 2,016 images).
-TASK_VALUES = 2_000_000
 DENSE_CLASSES = 200  # 40,000 cells, a quarter of a megabyte in metrics.json
 
 
@@ -89,7 +75,7 @@ class Scores:
         if confusion is not None and confusion.total:
             scores, support = confusion.scores(), confusion.support
             measured["accuracy"] = float(confusion.hits.sum() / confusion.total)
-            measured["macro_f1"] = float(scores["f1"][support + confusion.predicted > 0].mean())
+            measured["macro_f1"] = float(scores["f1"][support + confusion.predicted_counts > 0].mean())
             measured["cells"] = confusion.cells()
             if confusion.classes <= DENSE_CLASSES:
                 measured["confusion"] = confusion.matrix().tolist()
@@ -121,10 +107,10 @@ def score(tally: Tally, labels: Sequence[str], chosen: Mapping[str, Any] | None)
     ]
     tested_images, confusion, log_loss = sum(test), None, None
     if chosen is None:
-        found = ", ".join(label for label, trained in zip(labels, train, strict=True) if trained) or "none"
-        notes.insert(0, f"no classifier: it needs training images of two classes, and there is {found}")
+        trained_labels = ", ".join(label for label, trained in zip(labels, train, strict=True) if trained) or "none"
+        notes.insert(0, f"no classifier: it needs training images of two classes, and there is {trained_labels}")
     else:
-        confusion = Confusion.of(len(labels), ((*pair, images) for pair, images in tally.said.items()))
+        confusion = Confusion.of(len(labels), ((*pair, images) for pair, images in tally.predicted.items()))
         if tested_images:
             log_loss = tally.log_loss / tested_images
         else:
@@ -167,55 +153,6 @@ def fit_discriminant(sums: Sums, reduction: Reduction, labels: Sequence[str]) ->
     between = means[classes.index] - (sums.train.mean - reduction.mean) @ matrix
     within = matrix.T @ sums.train.scatter @ matrix - (between.T * classes.counts) @ between
     rows = reduction.project(sums.drawn.rows).astype(np.float64)
-    found = discriminant.fit(ClassSums(counts, means, within), Sample(rows, sums.drawn.classes, sums.drawn.lots))
-    chosen = {"kind": "lda", "shrinkage": found.shrinkage, "temperature": found.temperature}
-    return Fitted(Classifier(labels, found.coefficients, found.intercepts), chosen)
-
-
-def fit_logistic(
-    spark: SparkSession, labels: Sequence[str], *, reduced: str, components: int, train_images: int
-) -> Fitted:
-    """Spark ML's logistic regression of the reduced images, of which two classes have some for training.
-
-    Args:
-        spark: the session.
-        labels: the classes, in the order of label_index.
-        reduced: location of the reduced images.
-        components: how many each has.
-        train_images: how many of them train.
-    """
-    rows = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(store.spark_path(reduced))
-    vectors = rows.where("split = 'train'").select(
-        array_to_vector(F.col("pca")).alias("vector"), results.label_index(labels).cast("double").alias("target")
-    )
-    regression = LogisticRegression(
-        featuresCol="vector",
-        labelCol="target",
-        regParam=REGULARISATION,
-        maxIter=MAX_ITERATIONS,
-        standardization=False,
-        family="multinomial",
-    )
-    model = regression.fit(vectors.coalesce(math.ceil(train_images * components / TASK_VALUES)))
-    chosen = {"kind": "logistic", "regularisation": REGULARISATION}
-    return Fitted(Classifier(labels, model.coefficientMatrix.toArray(), model.interceptVector.toArray()), chosen)
-
-
-def save(spark: SparkSession, classifier: Classifier, model: str) -> None:
-    """Write it as a standard Spark ML model, which `LogisticRegressionModel.load` opens."""
-    context, jvm = spark.sparkContext, spark._jvm
-    assert jvm is not None  # noqa: S101 - a session has its JVM
-    classes, components = classifier.coefficients.shape
-    # Row by row, which is what Spark's own fit leaves.
-    matrix = DenseMatrix(classes, components, classifier.coefficients.ravel(), isTransposed=True)
-    fitted = jvm.org.apache.spark.ml.classification.LogisticRegressionModel(
-        "classifier", _py2java(context, matrix), _py2java(context, DenseVector(classifier.intercepts)), classes, True
-    )
-    wrapped = LogisticRegressionModel(fitted)
-    wrapped._set(featuresCol="pca", family="multinomial")
-    wrapped.write().overwrite().save(model)
-
-
-def read_predictions(spark: SparkSession, predictions: str) -> DataFrame:
-    """The predictions as they were written."""
-    return spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
+    fitted = discriminant.fit(ClassSums(counts, means, within), Sample(rows, sums.drawn.classes, sums.drawn.lots))
+    chosen = {"kind": "lda", "shrinkage": fitted.shrinkage, "temperature": fitted.temperature}
+    return Fitted(Classifier(labels, fitted.coefficients, fitted.intercepts), chosen)

@@ -18,20 +18,20 @@ class Confusion:
 
     Attributes:
         classes: how many there are.
-        true, said: (n,), numbers of the classes.
-        images: (n,), how many test images of the class `true` are taken for `said`.
+        true, predicted: (n,), numbers of the classes.
+        images: (n,), how many test images of the class `true` are taken for `predicted`.
     """
 
     classes: int
     true: Integers
-    said: Integers
+    predicted: Integers
     images: Integers
 
     @staticmethod
     def of(classes: int, cells: Iterable[tuple[int, int, int]]) -> Confusion:
         """Out of (true, predicted, images) in any order."""
-        found = np.array(sorted(cell for cell in cells if cell[2]), dtype=np.int64).reshape(-1, 3)
-        return Confusion(classes, found[:, 0], found[:, 1], found[:, 2])
+        table = np.array(sorted(cell for cell in cells if cell[2]), dtype=np.int64).reshape(-1, 3)
+        return Confusion(classes, table[:, 0], table[:, 1], table[:, 2])
 
     @property
     def total(self) -> int:
@@ -41,7 +41,7 @@ class Confusion:
     @property
     def hits(self) -> Integers:
         """(classes,) images that are named rightly."""
-        return self._sum(self.true, np.where(self.true == self.said, self.images, 0))
+        return self._sum(self.true, np.where(self.true == self.predicted, self.images, 0))
 
     @property
     def support(self) -> Integers:
@@ -49,9 +49,9 @@ class Confusion:
         return self._sum(self.true, self.images)
 
     @property
-    def predicted(self) -> Integers:
+    def predicted_counts(self) -> Integers:
         """(classes,) images that are taken for each class."""
-        return self._sum(self.said, self.images)
+        return self._sum(self.predicted, self.images)
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -64,21 +64,21 @@ class Confusion:
         width = -(-self.classes // max(size, 1))
         size = -(-self.classes // max(width, 1))
         dense = np.zeros((size, size), np.int64)
-        np.add.at(dense, (self.true // max(width, 1), self.said // max(width, 1)), self.images)
+        np.add.at(dense, (self.true // max(width, 1), self.predicted // max(width, 1)), self.images)
         return dense
 
     def scores(self) -> dict[str, NDArray[np.float64]]:
         """(classes,) precision, recall and F1."""
-        hits, true, said = self.hits, self.support, self.predicted
+        hits, true, predicted = self.hits, self.support, self.predicted_counts
         return {
-            "precision": hits / np.maximum(said, 1),
+            "precision": hits / np.maximum(predicted, 1),
             "recall": hits / np.maximum(true, 1),
-            "f1": 2 * hits / np.maximum(true + said, 1),
+            "f1": 2 * hits / np.maximum(true + predicted, 1),
         }
 
     def cells(self) -> dict[str, Any]:
         """As metrics.json has it: a column each."""
-        return {"true": self.true.tolist(), "predicted": self.said.tolist(), "images": self.images.tolist()}
+        return {"true": self.true.tolist(), "predicted": self.predicted.tolist(), "images": self.images.tolist()}
 
     def _sum(self, classes: Integers, images: Integers) -> Integers:
         sums = np.zeros(self.classes, np.int64)

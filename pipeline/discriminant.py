@@ -80,8 +80,10 @@ def fit(sums: ClassSums, sample: Sample) -> Discriminant:
     tried = _usable(Sample((sample.rows - centre) @ space.turn, number[sample.classes], sample.groups), counts)
     best = _Choice(loss=np.inf, shrinkage=0.5, sharpness=1.0)
     for shrinkage in SHRINKAGES if len(tried.rows) else ():
-        told = _left_out(space, tried, shrinkage)
-        best = min(best, _calibrate(told, shrinkage=shrinkage, start=best.sharpness), key=lambda choice: choice.loss)
+        held_out = _left_out(space, tried, shrinkage)
+        best = min(
+            best, _calibrate(held_out, shrinkage=shrinkage, start=best.sharpness), key=lambda choice: choice.loss
+        )
     weights = space.means * (space.precisions(best.shrinkage) * best.sharpness)
     coefficients, intercepts = np.zeros(sums.means.shape), np.full(len(sums.counts), -np.inf)
     coefficients[present] = weights @ space.turn.T
@@ -114,7 +116,7 @@ class _Space:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _HeldOut:
     """Of m images left out: log likelihoods (m, c) but for a term in common, true classes (m,)."""
 
     likelihoods: NDArray[np.float64]
@@ -144,7 +146,7 @@ def _usable(sample: Sample, counts: NDArray[np.int64]) -> Sample:
     return Sample(sample.rows[left], sample.classes[left], groups[left])
 
 
-def _left_out(space: _Space, tried: Sample, shrinkage: float) -> _Told:
+def _left_out(space: _Space, tried: Sample, shrinkage: float) -> _HeldOut:
     """What the classifier without an image's group says of it.
 
     Without the group's g rows Y, about the mean m of their class of n, the scatter W is W - Y'(I + 11'/(n - g))Y, and
@@ -176,7 +178,7 @@ def _left_out(space: _Space, tried: Sample, shrinkage: float) -> _Told:
         solved = np.linalg.solve(small, to_means)
         norm += np.sum(to_means * solved, axis=1)
         likelihoods[members] = direct + to_rows.transpose(0, 2, 1) @ solved - norm[:, None] / 2
-    return _Told(likelihoods, tried.classes)
+    return _HeldOut(likelihoods, tried.classes)
 
 
 def _batches(groups: NDArray[np.float64], classes: int) -> Iterator[NDArray[np.int64]]:
@@ -188,26 +190,26 @@ def _batches(groups: NDArray[np.float64], classes: int) -> Iterator[NDArray[np.i
         yield from np.array_split(members, math.ceil(members.size * max(classes, size) / CHUNK_VALUES))
 
 
-def _calibrate(told: _Told, *, shrinkage: float, start: float) -> _Choice:
+def _calibrate(held_out: _HeldOut, *, shrinkage: float, start: float) -> _Choice:
     """The factor of the log likelihoods that gives the least log loss: convex, by Newton's method.
 
     The true class counts a little less than 1 and the others a little more than 0 (Platt, "Probabilistic outputs for
     support vector machines", 1999): otherwise images that are all told rightly would ask for endless sharpness.
     """
-    images, classes = told.likelihoods.shape
+    images, classes = held_out.likelihoods.shape
     doubt = 1 / (images + 2)
-    gains = told.likelihoods - told.likelihoods[np.arange(images), told.classes][:, None]
-    wanted = doubt * gains.sum(axis=1).mean() / (classes - 1)
+    gains = held_out.likelihoods - held_out.likelihoods[np.arange(images), held_out.classes][:, None]
+    target = doubt * gains.sum(axis=1).mean() / (classes - 1)
     sharpness = start
     for _ in range(NEWTON_STEPS):
         chances = softmax(sharpness * gains)
         means = np.sum(chances * gains, axis=1)
-        slope = means.mean() - wanted
+        slope = means.mean() - target
         curve = np.mean(np.sum(chances * gains**2, axis=1) - means**2)
         last, sharpness = sharpness, float(np.clip(sharpness - slope / max(curve, EPS), sharpness / 8, sharpness * 8))
         if abs(sharpness - last) < 1e-3 * last:
             break
-    right = softmax(sharpness * gains)[np.arange(images), told.classes]
+    right = softmax(sharpness * gains)[np.arange(images), held_out.classes]
     return _Choice(loss=float(-np.log(np.maximum(right, EPS)).mean()), shrinkage=shrinkage, sharpness=sharpness)
 
 

@@ -14,11 +14,11 @@ from pyspark import Accumulator, TaskContext
 from pyspark.sql import SparkSession
 
 from pipeline import loading, results, store
-from pipeline.images import Listed
-from pipeline.loading import Loaded, Rejected
+from pipeline.images import ImageRef
+from pipeline.loading import DecodedImage, Rejected
 from pipeline.provenance import software
 from pipeline.runtime import Runtime
-from pipeline.worker import settle
+from pipeline.worker import tune_worker
 
 
 class ModelError(Exception):
@@ -83,7 +83,7 @@ def warm_up(spark: SparkSession, model: Model) -> None:
 
     def build(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         _runtime(model)
-        settle()
+        tune_worker()
         return batches
 
     slots = spark.sparkContext.defaultParallelism
@@ -96,13 +96,13 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
     The file's name comes from the number of the partition: a task that is tried again replaces its own file.
     """
     runtime = _runtime(task.model)
-    settle()
-    listed = (Listed(**row) for batch in batches for row in batch.to_pylist())
-    good: list[Loaded] = []
+    tune_worker()
+    listed = (ImageRef(**row) for batch in batches for row in batch.to_pylist())
+    good: list[DecodedImage] = []
     vectors: list[NDArray[np.float32]] = []
     rejected: list[Rejected] = []
 
-    def infer(batch: list[Loaded]) -> None:
+    def infer(batch: list[DecodedImage]) -> None:
         for image, vector in zip(batch, runtime.infer([loaded.rgb for loaded in batch]), strict=True):
             if np.isfinite(vector).all():
                 good.append(image)
@@ -110,7 +110,7 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
             else:
                 rejected.append(Rejected(image.image, "infer", "NotFinite", "the model gives no finite features"))
 
-    waiting: list[Loaded] = []
+    waiting: list[DecodedImage] = []
     for outcome in loading.load(listed, task.source, size=task.model.size):
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
@@ -136,7 +136,7 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
         yield pa.RecordBatch.from_pylist(rows, schema=results.REJECTED_SCHEMA)
 
 
-def _table(good: list[Loaded], vectors: list[NDArray[np.float32]], labels: tuple[str, ...]) -> pa.Table:
+def _table(good: list[DecodedImage], vectors: list[NDArray[np.float32]], labels: tuple[str, ...]) -> pa.Table:
     index = {label: number for number, label in enumerate(labels)}
     columns = [
         [loaded.image.path for loaded in good],

@@ -50,14 +50,14 @@ def walk(folder: str) -> Iterator[Entry]:
         place = waiting.pop()
         try:
             with os.scandir(place.real) as opened:
-                found = sorted(opened, key=lambda each: each.name)
+                entries = sorted(opened, key=lambda each: each.name)
         except OSError as error:
             if not place.path:
                 raise
             yield _fault(place.path, error)
             continue
         below = []
-        for each in found:
+        for each in entries:
             path = place.path + escape(each.name)
             try:
                 if each.is_dir():

@@ -22,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
-class Listed:
+class ImageRef:
     """An image as listed.
 
     Attributes:
@@ -42,7 +42,7 @@ class Listed:
 
 
 @dataclass
-class Census:
+class ListingSummary:
     """What a listing holds, in memory that does not grow with it.
 
     Attributes:
@@ -74,11 +74,11 @@ class Census:
 
     def notes(self) -> list[str]:
         """A line for each class whose folders are written in several ways."""
-        several = {label: len(found) for label, found in sorted(self.spellings.items()) if len(found) > 1}
+        several = {label: len(names) for label, names in sorted(self.spellings.items()) if len(names) > 1}
         return [f"{label}: one class, of folders whose names Unicode writes in {count} ways (NFC, NFD)"
                 for label, count in several.items()]  # fmt: skip
 
-    def count(self, image: Listed) -> None:
+    def count(self, image: ImageRef) -> None:
         """Take in an image."""
         if image.error is None:
             self.labels[image.label] += 1
@@ -94,8 +94,8 @@ class Census:
             self.skipped[name] += 1
 
 
-def list_images(uri: str, census: Census) -> Iterator[Listed]:
-    """Every image below `uri`, streamed: one LIST a thousand keys, no HEAD. Counts into `census`.
+def list_images(uri: str, summary: ListingSummary) -> Iterator[ImageRef]:
+    """Every image below `uri`, streamed: one LIST a thousand keys, no HEAD. Counts into `summary`.
 
     Hidden files (`.DS_Store`, `._photo.jpg`) are no images. The label of an image that lies directly in the input is
     the input folder's own name. What has an image's name and cannot be read is listed with the reason, and so is a
@@ -111,15 +111,15 @@ def list_images(uri: str, census: Census) -> Iterator[Listed]:
         if not entry.path:  # the mark of the input itself, which the S3 console makes
             continue
         if name and (name.startswith(".") or not name.lower().endswith(SUFFIXES)):
-            census.skip(name)
+            summary.skip(name)
             continue
         if place != before:
-            before, label = place, census.label(place.rpartition("/")[2] or last)
+            before, label = place, summary.label(place.rpartition("/")[2] or last)
         error, message = entry.error, entry.message
         if not (entry.size or error):
             error, message = "Empty", "it has no bytes"  # or is the mark of a folder on S3, which nothing could fetch
-        image = Listed(entry.path, entry.size, entry.etag, label, error, message)
-        census.count(image)
+        image = ImageRef(entry.path, entry.size, entry.etag, label, error, message)
+        summary.count(image)
         yield image
 
 
@@ -129,14 +129,14 @@ def _objects(uri: str) -> Iterator[Entry]:
     marks = set[str]()  # what came after `after` and may stand for a key with a slash at its end
     while True:
         try:
-            for found in store.entries(uri, after=after):
-                etag = found["e_tag"] or f"{found['size']}-{found['last_modified'].isoformat()}"
-                yield _object(found["path"], found["size"], etag)
-                if found["size"]:
-                    after = found["path"]
+            for entry in store.entries(uri, after=after):
+                etag = entry["e_tag"] or f"{entry['size']}-{entry['last_modified'].isoformat()}"
+                yield _object(entry["path"], entry["size"], etag)
+                if entry["size"]:
+                    after = entry["path"]
                     marks.clear()
                 else:
-                    marks.add(found["path"])
+                    marks.add(entry["path"])
         except InvalidPathError:
             log.info("%s: some keys are no paths; looking at them one by one", uri)
         else:

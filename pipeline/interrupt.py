@@ -14,7 +14,7 @@ from pipeline import signals
 CANCEL_S = 5.0
 
 
-def hear() -> None:
+def install_handlers() -> None:
     """Raise KeyboardInterrupt at Ctrl-C, to which whoever submits may be deaf, and at SIGTERM and SIGHUP.
 
     Spark has to be started on another thread: on the main one pyspark sets a handler of its own, which talks to the JVM
@@ -22,7 +22,7 @@ def hear() -> None:
     """
     if current_thread() is main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signals.heed()
+        signals.install_handlers()
 
 
 def cancel_jobs() -> None:

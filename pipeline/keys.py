@@ -46,12 +46,12 @@ def page(uri: str, *, after: str) -> Page:
     assert jvm is not None  # noqa: S101 - a session has its JVM
     place = jvm.org.apache.hadoop.fs.Path(f"s3://{bucket}/")
     client = place.getFileSystem(spark._jsc.hadoopConfiguration()).getS3AInternals().getAmazonS3Client("odd keys")
-    asked = jvm.software.amazon.awssdk.services.s3.model.ListObjectsV2Request.builder().bucket(bucket)
-    asked = asked.prefix(root).encodingType("url")
+    request = jvm.software.amazon.awssdk.services.s3.model.ListObjectsV2Request.builder().bucket(bucket)
+    request = request.prefix(root).encodingType("url")
     if root + after:
-        asked = asked.startAfter(root + after)
-    answer = client.listObjectsV2(asked.build())
-    keys = [Key(found.key().removeprefix(root), found.size(), found.eTag()) for found in answer.contents()]
+        request = request.startAfter(root + after)
+    answer = client.listObjectsV2(request.build())
+    keys = [Key(entry.key().removeprefix(root), entry.size(), entry.eTag()) for entry in answer.contents()]
     return Page(keys, bool(answer.isTruncated()))
 
 
@@ -59,5 +59,5 @@ def fault(name: str) -> str | None:
     """Why a key cannot be read, or None where it can."""
     if name.isprintable() and "//" not in name and "/." not in name and name[:1] not in {"/", "."}:
         return None  # ten times as fast as looking closely
-    found = _FAULT.search(name)
-    return f"{_WORDS[found.lastgroup or '']} in its key; rename the object" if found else None
+    match = _FAULT.search(name)
+    return f"{_WORDS[match.lastgroup or '']} in its key; rename the object" if match else None

@@ -173,7 +173,7 @@ def _leased(uri: str, me: Owner, output: str) -> Iterator[Callable[[], None]]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _StoredLease:
     owner: Owner
     etag: str
     written: datetime
@@ -196,16 +196,16 @@ class _Lease:
             RunError: another is, and may be alive.
         """
         for _ in range(TRIES):
-            found = self._find()
-            if found is None:
+            stored = self._find()
+            if stored is None:
                 is_ours = self._put("create")
-            elif found.owner.run == self._me["run"]:  # written by a try whose answer was lost
-                is_ours, self._etag = True, found.etag
-            elif reason := self._life(found):
-                raise _refusal(output, found.owner, reason)
+            elif stored.owner.run == self._me["run"]:  # written by a try whose answer was lost
+                is_ours, self._etag = True, stored.etag
+            elif reason := self._life(stored):
+                raise _refusal(output, stored.owner, reason)
             else:
-                log.info("%s is dead: this run takes its output over", found.owner)
-                is_ours = self._put({"e_tag": found.etag})
+                log.info("%s is dead: this run takes its output over", stored.owner)
+                is_ours = self._put({"e_tag": stored.etag})
             if is_ours:
                 return
         raise RunError(f"--output {output}: several runs want it at once; run again")
@@ -224,12 +224,12 @@ class _Lease:
                 self._me["renewed"] += 1
                 if self._put({"e_tag": self._etag}):
                     return
-                found = self._find()
-                if found is None or found.owner.run != self._me["run"]:
+                stored = self._find()
+                if stored is None or stored.owner.run != self._me["run"]:
                     self.is_lost = True
                 else:  # written by a try whose answer was lost: by this one, or by one before
-                    self._etag = found.etag
-                    if found.owner.renewed == self._me["renewed"]:
+                    self._etag = stored.etag
+                    if stored.owner.renewed == self._me["renewed"]:
                         return
             raise RunError(LOST)
 
@@ -248,29 +248,29 @@ class _Lease:
         self._etag = written["e_tag"] or ""
         return True
 
-    def _find(self) -> _Found | None:
-        def get(opened: ObjectStore) -> _Found:
+    def _find(self) -> _StoredLease | None:
+        def get(opened: ObjectStore) -> _StoredLease:
             got = obstore.get(opened, self._name)
-            return _Found(_owner(bytes(got.bytes())), got.meta["e_tag"] or "", got.meta["last_modified"])
+            return _StoredLease(_owner(bytes(got.bytes())), got.meta["e_tag"] or "", got.meta["last_modified"])
 
         try:
             return self._patiently(get)
         except FileNotFoundError:
             return None
 
-    def _life(self, found: _Found) -> str:
+    def _life(self, stored: _StoredLease) -> str:
         """What speaks for the owner being alive; nothing if it is dead."""
-        if found.owner.machine and found.owner.machine == self._me["machine"]:
-            return "it still runs" if _began(found.owner.pid) == found.owner.began else ""
+        if stored.owner.machine and stored.owner.machine == self._me["machine"]:
+            return "it still runs" if _began(stored.owner.pid) == stored.owner.began else ""
         probe = f"{self._me['run']}/clock"
         store.write(f"{self._folder}/{probe}", b"now")
         now = self._patiently(lambda opened: obstore.head(opened, probe)["last_modified"])
-        silent_s = (now - found.written).total_seconds()
+        silent_s = (now - stored.written).total_seconds()
         store.delete(self._folder, [probe])
-        said = (
+        reason = (
             f"heard of {max(silent_s, 0):.0f} s ago; if it is dead, run again when it was silent for {SILENT_S:.0f} s"
         )
-        return said if silent_s <= SILENT_S else ""
+        return reason if silent_s <= SILENT_S else ""
 
     def _patiently(self, call: Callable[[ObjectStore], _T]) -> _T:
         return store.patiently(self._folder, call)
@@ -283,8 +283,7 @@ def _refusal(output: str, owner: Owner, reason: str) -> RunError:
 def _owner(content: bytes) -> Owner:
     """Who wrote this; a file that is just being written names nobody."""
     try:
-        said = json.loads(content)
-        return Owner(**said)
+        return Owner(**json.loads(content))
     except (ValueError, TypeError):
         return Owner(NOBODY)
 

@@ -171,10 +171,10 @@ def _coefficients_b(data: bytes) -> int:
     while at + 4 <= len(data):
         fill, marker, length = _SEGMENT.unpack_from(data, at)
         if fill != 0xFF or marker in _NO_MARKERS:  # the pixels of a scan, or junk
-            found = _MARKER.search(data, at)
-            if not found:
+            match = _MARKER.search(data, at)
+            if not match:
                 break
-            at = found.start()
+            at = match.start()
             continue
         if marker in _BARE:
             if marker == _END and scans:
@@ -216,24 +216,24 @@ def check_pixels(width: int, height: int) -> None:
         raise TooLargeError(f"{width} × {height} pixels; at most {MAX_PIXELS} are decoded")
 
 
-def loading(image: Pillow.Image, data: bytes, said: Header, *, whole: tuple[int, int]) -> Need:
+def loading(image: Pillow.Image, data: bytes, header: Header, *, whole: tuple[int, int]) -> Need:
     """What loading an image takes, opened and drafted: its pixels, and what its decoder holds beside them.
 
     Args:
         image: whose size is what will be decoded.
         data: its file.
-        said: its header.
+        header: its header.
         whole: its size as it was opened.
 
     Raises:
-        TooLargeError: too many pixels, or more than its header said.
+        TooLargeError: too many pixels, or more than its header says.
     """
     width, height = image.size
     check_pixels(width, height)
     pixel_b = _PIXEL_B.get(image.mode, 4)
     size_b = height * (width * pixel_b + _ROW_B)
     if image.format in ("JPEG", "MPO"):
-        size_b += said.coefficients_b + 512 * width  # rows of blocks, upsampled
+        size_b += header.coefficients_b + 512 * width  # rows of blocks, upsampled
     elif image.format == "PNG":
         size_b = _png_b(width, height, pixel_b)
     elif image.format == "BMP":  # runs become bytes before they become pixels; other files are read in one piece
@@ -241,7 +241,7 @@ def loading(image: Pillow.Image, data: bytes, said: Header, *, whole: tuple[int,
         if runs and width * height > MAX_RUN_PIXELS:
             raise TooLargeError(f"{width} × {height} pixels in runs; at most {MAX_RUN_PIXELS} are decoded")
         size_b += 3 * width * height if runs else 4 * width + len(data)
-    if said.opening and size_b > said.opening.size_b:
-        first = f"{said.opening.width} × {said.opening.height}"
+    if header.opening and size_b > header.opening.size_b:
+        first = f"{header.opening.width} × {header.opening.height}"
         raise TooLargeError(f"{width} × {height} pixels, {first} in its first header")
     return Need(*whole, size_b)

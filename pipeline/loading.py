@@ -14,7 +14,7 @@ from obstore.exceptions import NotFoundError, PermissionDeniedError, Unauthentic
 
 from pipeline.decoding import UndecodableError, decode
 from pipeline.folder import file
-from pipeline.images import Listed
+from pipeline.images import ImageRef
 from pipeline.limits import TooLargeError
 from pipeline.store import explain, fetch
 
@@ -28,10 +28,10 @@ AHEAD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Loaded:
+class DecodedImage:
     """A decoded image: `rgb` uint8 (size, size, 3), `etag` of the bytes that were decoded."""
 
-    image: Listed
+    image: ImageRef
     etag: str
     rgb: NDArray[np.uint8]
 
@@ -40,13 +40,13 @@ class Loaded:
 class Rejected:
     """An image that gives no features: the stage that failed, the class of the error and its message."""
 
-    image: Listed
+    image: ImageRef
     stage: str
     error: str
     message: str
 
 
-def load(images: Iterable[Listed], uri: str, *, size: int) -> Iterator[Loaded | Rejected]:
+def load(images: Iterable[ImageRef], uri: str, *, size: int) -> Iterator[DecodedImage | Rejected]:
     """Fetch and decode `images` ahead of the caller, in their order.
 
     Args:
@@ -57,24 +57,24 @@ def load(images: Iterable[Listed], uri: str, *, size: int) -> Iterator[Loaded | 
     Raises:
         StoreError: the server failed in a way that is not about one image.
     """
-    waiting: deque[tuple[int, Future[list[Loaded | Rejected]]]] = deque()
-    held = 0
+    waiting: deque[tuple[int, Future[list[DecodedImage | Rejected]]]] = deque()
+    ahead_b = 0
     with ThreadPoolExecutor(FETCHES) as pool:
         for group in _groups(images):
             size_b = sum(image.size for image in group)
-            while waiting and (len(waiting) > FETCHES or held + size_b > AHEAD_BYTES):
-                freed, first = waiting.popleft()
-                held -= freed
+            while waiting and (len(waiting) > FETCHES or ahead_b + size_b > AHEAD_BYTES):
+                freed_b, first = waiting.popleft()
+                ahead_b -= freed_b
                 yield from first.result()
-            held += size_b
+            ahead_b += size_b
             waiting.append((size_b, pool.submit(_load_group, group, uri, size=size)))
         for _, rest in waiting:
             yield from rest.result()
 
 
-def _groups(images: Iterable[Listed]) -> Iterator[list[Listed]]:
+def _groups(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:
     """Small images by the GROUP: handing them over one by one costs 3 % of the smallest. A large one goes alone."""
-    group: list[Listed] = []
+    group: list[ImageRef] = []
     for image in images:
         if group and (len(group) == GROUP or sum(each.size for each in group) + image.size > GROUP_BYTES):
             yield group
@@ -84,11 +84,11 @@ def _groups(images: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _load_group(group: list[Listed], uri: str, *, size: int) -> list[Loaded | Rejected]:
+def _load_group(group: list[ImageRef], uri: str, *, size: int) -> list[DecodedImage | Rejected]:
     return [_load(image, uri, size=size) for image in group]
 
 
-def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
+def _load(image: ImageRef, uri: str, *, size: int) -> DecodedImage | Rejected:
     if image.error is not None:
         return Rejected(image, "list", image.error, image.message or image.error)
     if image.size > MAX_BYTES:
@@ -104,16 +104,16 @@ def _load(image: Listed, uri: str, *, size: int) -> Loaded | Rejected:
     return _decode(image, data, size=size, etag=etag)
 
 
-def _decode(image: Listed, data: bytes, *, size: int, etag: str) -> Loaded | Rejected:
+def _decode(image: ImageRef, data: bytes, *, size: int, etag: str) -> DecodedImage | Rejected:
     try:
-        return Loaded(image, etag, decode(data, size=size))
+        return DecodedImage(image, etag, decode(data, size=size))
     except UndecodableError as error:
         cause = error.__cause__ or error
         name = "TooLarge" if isinstance(cause, TooLargeError) else type(cause).__name__
         return Rejected(image, "decode", name, str(error))
 
 
-def _fetch(image: Listed, uri: str) -> tuple[bytes, str]:
+def _fetch(image: ImageRef, uri: str) -> tuple[bytes, str]:
     """Bytes and their etag. A file is read at once: handing it to the store's threads costs 4 % of a small image."""
     if not uri.startswith("s3://"):
         return Path(file(uri, image.path)).read_bytes(), image.etag

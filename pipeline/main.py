@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         interrupt.cancel_jobs()
         return _fail(signals.exit_code(stopped), "stopped; what was extracted is kept, run again")
     report = f"{record['settings']['output']}/{results.REPORT}"
-    sys.stdout.write(f"{summary.words(record)}report      {report}\n")
+    sys.stdout.write(f"{summary.format_summary(record)}report      {report}\n")
     return 0
 
 

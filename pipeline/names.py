@@ -17,14 +17,14 @@ def escape(path: str) -> str:
     """
     if path.isprintable() and "\\" not in path:  # five times as fast as looking closely
         return path
-    return _ODD.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in _bytes(found.group())), path)
+    return _ODD.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in _bytes(match.group())), path)
 
 
 def unescape(path: str) -> str:
     """The path that `escape` was given."""
     if "\\x" not in path:
         return path
-    written = _WRITTEN.sub(lambda found: bytes([int(found[1], 16)]), path.encode())
+    written = _WRITTEN.sub(lambda match: bytes([int(match[1], 16)]), path.encode())
     return written.decode(errors="surrogateescape")
 
 

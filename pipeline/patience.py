@@ -118,17 +118,17 @@ def pages(opened: ObjectStore, *, after: str | None = None) -> Iterator[Sequence
 def outage(error: Exception) -> str | None:
     """Why the server did not answer, in words; None where trying again cannot help."""
     text = str(error)
-    found = _TEXT.match(text)
+    match = _TEXT.match(text)
     # The client gives up an upload in parts whose last answer was lost, and says but that there is no such upload.
     if isinstance(error, FileNotFoundError) and _UPLOAD.search(text.rpartition("Debug source:\n")[2]):
         return "the answer to an upload was lost"
-    if not isinstance(error, GenericError) or found is None:
+    if not isinstance(error, GenericError) or match is None:
         return None
-    if found["broken"]:
+    if match["broken"]:
         return next((words for pattern, words in _CONNECTION if re.search(pattern, text)), "connection broken")
-    code = re.search(r"<Code>(\w+)</Code>", found["body"])
-    status = f"{found['status']}{found['words']}" if found["status"] else "200 OK"
-    passing = found["status"] in _PASSING or not found["status"] or (code and code[1] == "RequestTimeout")
+    code = re.search(r"<Code>(\w+)</Code>", match["body"])
+    status = f"{match['status']}{match['words']}" if match["status"] else "200 OK"
+    passing = match["status"] in _PASSING or not match["status"] or (code and code[1] == "RequestTimeout")
     return (f"{status}: {code[1]}" if code else status) if passing else None
 
 

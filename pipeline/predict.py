@@ -47,7 +47,7 @@ class Tally:
 
     Attributes:
         sides: images by class and side.
-        said: test images by true and predicted class.
+        predicted: test images by true and predicted class.
         log_loss: sum of -log of the true class's probability over the test images, natural.
         images: (BINS,) test images.
         hits: (BINS,) those rightly predicted.
@@ -55,7 +55,7 @@ class Tally:
     """
 
     sides: Counter[tuple[int, str]] = field(default_factory=Counter)
-    said: Counter[tuple[int, int]] = field(default_factory=Counter)
+    predicted: Counter[tuple[int, int]] = field(default_factory=Counter)
     log_loss: float = 0.0
     images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -63,22 +63,22 @@ class Tally:
 
     def count(self, true: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
         """Take in test images: classes (n,) and probabilities (n, c)."""
-        said, right = probabilities.argmax(axis=1), np.zeros(len(true))
+        predicted, right = probabilities.argmax(axis=1), np.zeros(len(true))
         can_be = true < probabilities.shape[1]
         right[can_be] = probabilities[can_be, true[can_be]]
         sure = probabilities.max(axis=1, initial=0)
         # A class that was not trained on has probability 0, whose logarithm no average survives.
         self.log_loss -= float(np.log(np.maximum(right, np.finfo(np.float64).eps)).sum())
-        self.said.update(zip(true.tolist(), said.tolist(), strict=True))
+        self.predicted.update(zip(true.tolist(), predicted.tolist(), strict=True))
         bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
         self.images += np.bincount(bins, minlength=BINS)
-        self.hits += np.bincount(bins[said == true], minlength=BINS)
+        self.hits += np.bincount(bins[predicted == true], minlength=BINS)
         self.sureness += np.bincount(bins, weights=sure, minlength=BINS)
 
     def add(self, other: Tally) -> None:
         """Take in what another task counted."""
         self.sides.update(other.sides)
-        self.said.update(other.said)
+        self.predicted.update(other.predicted)
         self.log_loss += other.log_loss
         self.images += other.images
         self.hits += other.hits
@@ -94,13 +94,13 @@ class Tally:
     @classmethod
     def unpack(cls, content: bytes) -> Tally:
         """What `pack` packed."""
-        found = json.loads(content)
-        for name, of in found.items():
-            if name in {"sides", "said"}:
-                found[name] = Counter({tuple(key): images for key, images in of})
+        document = json.loads(content)
+        for name, of in document.items():
+            if name in {"sides", "predicted"}:
+                document[name] = Counter({tuple(key): images for key, images in of})
             elif isinstance(of, list):
-                found[name] = np.array(of)
-        return cls(**found)
+                document[name] = np.array(of)
+        return cls(**document)
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def _project(
         reduced = images.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
         results.write_table(f"{places.reduced}/{name}", reduced)
         if places.predictions:
-            said = _said(tally, classifier, images, rows=rows, classes=table["label_index"].to_numpy())
-            results.write_table(f"{places.predictions}/{name}", said)
+            predicted = _predict_table(tally, classifier, images, rows=rows, classes=table["label_index"].to_numpy())
+            results.write_table(f"{places.predictions}/{name}", predicted)
     return tally.pack()
 
 
@@ -174,12 +174,12 @@ def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], pre
         table = results.read_table(file)
         classes = pc.index_in(table["label"], labels).to_numpy()
         rows = results.matrix(table["pca"])
-        said = _said(tally, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
-        results.write_table(f"{predictions}/{file.rpartition('/')[2]}", said)
+        predicted = _predict_table(tally, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
+        results.write_table(f"{predictions}/{file.rpartition('/')[2]}", predicted)
     return tally.pack()
 
 
-def _said(
+def _predict_table(
     tally: Tally,
     classifier: Classifier | None,
     images: pa.Table,

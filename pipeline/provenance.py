@@ -9,6 +9,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
 
+# The modules that make the features of one image: a change of theirs makes new ones.
+EXTRACTION = ("decoding.py", "limits.py", "loading.py", "features.py", "runtime.py")
 LIBRARIES = ("ai-edge-litert", "numpy", "pillow")
 
 

@@ -1,4 +1,4 @@
-"""Sums of the features -> standard scaler and principal components, as numpy has them and as Spark ML does."""
+"""Sums of the features -> standard scaler and principal components."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
 
 from pipeline.settings import UsageError, check_components
 from pipeline.sums import Moments
@@ -76,33 +75,6 @@ def fit(sums: Moments, *, components: int | None, variance: float) -> Reduction:
     # An eigenvector's sign is free; fix it as scikit-learn's svd_flip does, so that every machine gives the same.
     signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(kept)])
     return Reduction(sums.mean, deviation, chosen * signs, ratios)
-
-
-def save(spark: SparkSession, reduction: Reduction, *, scaler: str, pca: str) -> None:
-    """Write both as standard Spark ML models, which `StandardScalerModel.load` and `PCAModel.load` open."""
-    # The workers import this module too, and have no use for Spark ML with pandas and SciPy: half a second.
-    from pyspark.ml.common import _py2java  # noqa: PLC0415 - the one way to hand vectors to the JVM, as ML's own models
-    from pyspark.ml.feature import PCAModel, StandardScalerModel  # noqa: PLC0415
-    from pyspark.ml.linalg import DenseMatrix, DenseVector  # noqa: PLC0415
-
-    context, jvm = spark.sparkContext, spark._jvm
-    assert jvm is not None  # noqa: S101 - a session has its JVM
-
-    def java(value: DenseVector | DenseMatrix) -> object:
-        return _py2java(context, value)
-
-    package = jvm.org.apache.spark.ml.feature
-    ratios = reduction.ratios[: reduction.components.shape[1]]
-    rows, columns = reduction.components.shape
-    matrix = DenseMatrix(rows, columns, reduction.components.ravel(order="F").tolist())
-    scaler_model = StandardScalerModel(
-        package.StandardScalerModel("scaler", java(DenseVector(reduction.deviation)), java(DenseVector(reduction.mean)))
-    )
-    pca_model = PCAModel(package.PCAModel("pca", java(matrix), java(DenseVector(ratios))))
-    scaler_model._set(withMean=True, withStd=True, inputCol="features", outputCol="scaled")
-    pca_model._set(k=len(ratios), inputCol="scaled", outputCol="pca")
-    scaler_model.write().overwrite().save(scaler)
-    pca_model.write().overwrite().save(pca)
 
 
 def _inverse(deviation: NDArray[np.float64]) -> NDArray[np.float64]:

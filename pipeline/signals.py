@@ -6,7 +6,7 @@ import signal
 from types import FrameType
 
 # SIGTERM: kill, docker stop, YARN, timeout, a service manager. SIGHUP: a closed terminal.
-HEEDED = (signal.SIGTERM, signal.SIGHUP)
+TERMINATION = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
@@ -17,12 +17,12 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-def heed() -> None:
+def install_handlers() -> None:
     """Raise Stopped at the first of these signals, and hear none of them from then on: the end takes its time.
 
     One that was being ignored when this process began (nohup) stays ignored. To be called on the main thread.
     """
-    for number in HEEDED:
+    for number in TERMINATION:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
@@ -33,6 +33,6 @@ def exit_code(stopped: KeyboardInterrupt) -> int:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    for each in HEEDED:
+    for each in TERMINATION:
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)

@@ -206,8 +206,8 @@ def _walk(folder: str, names: Iterable[str]) -> Iterator[str]:
                 yield name
             continue
         for place, folders, files in os.walk(top, onerror=_raise):
-            linked = [found for found in folders if Path(place, found).is_symlink()]
-            yield from (Path(place, found).relative_to(folder).as_posix() for found in files + linked)
+            linked = [name for name in folders if Path(place, name).is_symlink()]
+            yield from (Path(place, name).relative_to(folder).as_posix() for name in files + linked)
 
 
 def _raise(error: OSError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def words(record: dict[str, Any]) -> str:
+def format_summary(record: dict[str, Any]) -> str:
     """A line each about images, classes, rejected images, components and accuracy."""
     counts, tested = record["counts"], record["accuracy"] is not None
     skipped = ", ".join(f"{number} {name}" for name, number in record["skipped_names"].items())

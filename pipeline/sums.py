@@ -149,8 +149,8 @@ def _add_classes(left: Classes, right: Classes) -> Classes:
 
 def share_drawn(images: int, classes: int) -> float:
     """Of the training images of a set, the share that is drawn."""
-    wanted = min(DRAWN_IMAGES, max(DRAWN_SCORES // max(classes, 1), DRAWN_IMAGES // 8))
-    return min(1.0, wanted / max(images, 1))
+    target = min(DRAWN_IMAGES, max(DRAWN_SCORES // max(classes, 1), DRAWN_IMAGES // 8))
+    return min(1.0, target / max(images, 1))
 
 
 def of_files(
@@ -205,7 +205,7 @@ def _together(blocks: Sequence[_Rows]) -> _Rows:
 
 def pack(sums: Sums, about: str = "") -> memoryview:
     """As an .npz file of numpy, whose arrays are named `train_scatter` and so on, and `about` a text."""
-    arrays = {f"{part}_{name}": value for part, held in vars(sums).items() for name, value in vars(held).items()}
+    arrays = {f"{part}_{name}": value for part, record in vars(sums).items() for name, value in vars(record).items()}
     sink = io.BytesIO()
     np.savez(sink, about=np.array(about), **arrays)
     return sink.getbuffer()
@@ -220,8 +220,8 @@ def unpack(content: bytes) -> tuple[Sums, str]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
 
         def of(part: str, kind: type[Any]) -> Any:
-            found = (arrays[f"{part}_{field.name}"] for field in fields(kind))
-            return kind(*(array if array.ndim else int(array) for array in found))
+            values = (arrays[f"{part}_{field.name}"] for field in fields(kind))
+            return kind(*(array if array.ndim else int(array) for array in values))
 
         sums = Sums(of("train", Moments), of("test", Moments), of("classes", Classes), of("drawn", Drawn))
         return sums, str(arrays["about"])

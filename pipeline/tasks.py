@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from pipeline.worker import settle
+from pipeline.worker import tune_worker
 
 
 def over(
@@ -24,7 +24,7 @@ def over(
     shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        settle()
+        tune_worker()
         for batch in batches:
             numbers = batch.column(0).to_pylist()
             results = [work(number, shares[number]) for number in numbers]

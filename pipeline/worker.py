@@ -14,7 +14,7 @@ from zipimport import zipimporter
 _TASKS = count()
 
 
-def settle() -> None:
+def tune_worker() -> None:
     """Call at the start of every task.
 
     Before each task Spark calls importlib.invalidate_caches() (pyspark/worker_util.py), at which Python reads the
@@ -42,8 +42,8 @@ def _acknowledge() -> None:
     for opened in Path("/proc/self/fd").iterdir():
         try:
             if stat.S_ISSOCK(os.fstat(int(opened.name)).st_mode):
-                with socket.socket(fileno=os.dup(int(opened.name))) as found:
-                    if found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM:
-                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                with socket.socket(fileno=os.dup(int(opened.name))) as connection:
+                    if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM:
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except OSError:  # closed meanwhile, by another thread
             continue

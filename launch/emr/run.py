@@ -54,7 +54,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
         wheelhouse_sha256=built.wheelhouse.sha256,
     )
     came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
-    sys.stdout.write(f"{summary.words(after)}{came_to}report      {os.path.relpath(report)}\n")
+    sys.stdout.write(f"{summary.format_summary(after)}{came_to}report      {os.path.relpath(report)}\n")
     return 0
 
 

@@ -143,7 +143,7 @@ from launch.__main__ import main
 from base import paths
 from pipeline import signals
 paths.OUT = Path(sys.argv[1])
-signals.heed()
+signals.install_handlers()
 sys.exit(main(sys.argv[2:]))
 """
 

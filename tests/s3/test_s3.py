@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import images, store
-from pipeline.images import Census
+from pipeline.images import ListingSummary
 from tests import contract, pictures
 
 ODD = ("a b.jpg", "é ü.jpg", "a+b.jpg", "100%.jpg", "a%20b.jpg", "c#d.jpg", "q?.jpg", "\U0001f34b.jpg", "[x]*.jpg")
@@ -39,9 +39,9 @@ def test_the_same_results_as_in_a_folder(run, bucket, photos, tmp_path):
 def test_a_listing_of_more_than_a_thousand_keys_is_one_request_a_thousand_and_no_head(bucket, server, monkeypatch):
     for number in range(1205):
         bucket.client.put_object(Bucket=bucket.name, Key=f"many/Kiwi/{number}.jpg", Body=b"x")
-    census = Census()
-    listed = list(images.list_images(f"s3://{bucket.name}/many", census))
-    assert census.labels == {"Kiwi": 1205}
+    summary = ListingSummary()
+    listed = list(images.list_images(f"s3://{bucket.name}/many", summary))
+    assert summary.labels == {"Kiwi": 1205}
     assert len({image.path for image in listed}) == 1205
 
 

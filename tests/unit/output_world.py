@@ -21,8 +21,8 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from pipeline import lease, patience, publication, results, stages, store
-from pipeline.known import Known
+from pipeline import feature_cache, lease, patience, publication, results, store
+from pipeline.feature_cache import CachedFeatures
 from pipeline.settings import RunError
 
 PUT, GET, HEAD, COPY, DELETE, LIST = obstore.put, obstore.get, obstore.head, obstore.copy, obstore.delete, obstore.list
@@ -241,7 +241,7 @@ def run(world: World, name: str, source: Source) -> dict[str, Any]:
         store.write(f"{work}/rejected/part-{name}.parquet", b"none")
         confirm()
         store.delete(prepared, found.replaced)
-        counted = stages._feature_files(output, found, published=standing.features(), prefix=prefix)
+        counted = feature_cache.feature_files(output, found, published=standing.features(), prefix=prefix)
         rows = [row for file in counted for row in json.loads(store.read(file)).items()]
         if len(rows) != len(source.rows()):
             raise RunError(f"{len(source.rows())} images were listed, but {len(rows)} have features; run again")
@@ -253,7 +253,7 @@ def run(world: World, name: str, source: Source) -> dict[str, Any]:
 
 
 def find_known(output: str, source: Source, *, published: set[str], prefix: str) -> Any:
-    """`known.find` on rows of JSON; `todo` holds the paths that are known."""
+    """`feature_cache.look_up` on rows of JSON; `todo` holds the paths that are known."""
     place, prepared = f"{output}/{results.FEATURES}", f"{results.staging(output)}/{results.FEATURES}"
     places = dict.fromkeys(published, place) | dict.fromkeys(results.parquet_files(prepared), prepared)
     foreign = [name for name, folder in places.items() if folder == prepared and not name.startswith(source.key)]
@@ -271,7 +271,7 @@ def find_known(output: str, source: Source, *, published: set[str], prefix: str)
             digest = blake2b(name.encode(), digest_size=6).hexdigest()
             good = {path: listed[path] for path in sorted(held)}
             store.write(f"{prepared}/{prefix}{digest}.parquet", json.dumps(good).encode())
-    return Known(
+    return CachedFeatures(
         len(chosen),
         sorted(name for name in whole if places[name] == place),
         sorted(name for name in whole if places[name] == prepared),

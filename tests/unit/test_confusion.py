@@ -28,7 +28,7 @@ def test_the_numbers_are_scikit_learns() -> None:
     assert (confusion.support == support).all()
     assert confusion.total == 400
     np.testing.assert_allclose(
-        confusion.share, (dense / np.maximum(support, 1)[:, None])[confusion.true, confusion.said]
+        confusion.share, (dense / np.maximum(support, 1)[:, None])[confusion.true, confusion.predicted]
     )
 
 

@@ -19,7 +19,7 @@ DECODES = ("rgba.png", "deep.png", "palette.png", "one.webp", "coefficients.jpg"
 WORKER = """
 import resource, sys
 from pipeline import images, loading
-listed = list(images.list_images(sys.argv[1], images.Census()))
+listed = list(images.list_images(sys.argv[1], images.ListingSummary()))
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 mib = 1024 if sys.platform == "linux" else 2**20  # the unit of ru_maxrss
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // mib

@@ -3,13 +3,13 @@ import unicodedata
 from pathlib import Path
 
 from pipeline import images
-from pipeline.images import Census
-from pipeline.loading import Loaded, Rejected, load
+from pipeline.images import ListingSummary
+from pipeline.loading import DecodedImage, Rejected, load
 from tests import pictures
 
 
-def load_all(folder: Path) -> dict[str, Loaded | Rejected]:
-    listed = list(images.list_images(str(folder), Census()))
+def load_all(folder: Path) -> dict[str, DecodedImage | Rejected]:
+    listed = list(images.list_images(str(folder), ListingSummary()))
     return {outcome.image.path: outcome for outcome in load(listed, str(folder), size=32)}
 
 
@@ -20,19 +20,19 @@ def test_listing_labels_skips_and_counts(tmp_path):
         (tmp_path / name).write_bytes(data)
     for name in ("Kiwi/Thumbs.db", "Lemon/Thumbs.db", "Kiwi/.DS_Store", "README.txt", "Kiwi/._1.jpg"):
         (tmp_path / name).write_bytes(b"x")
-    census = Census()
-    listed = {image.path: image for image in images.list_images(str(tmp_path), census)}
+    summary = ListingSummary()
+    listed = {image.path: image for image in images.list_images(str(tmp_path), summary)}
     assert {path: image.label for path, image in listed.items()} == {
         "deep/er/Kiwi/0.jpg": "Kiwi", "Kiwi/1.JPEG": "Kiwi", "Lemon/a.png": "Lemon", "top.jpg": tmp_path.name,
     }  # fmt: skip
-    assert census.labels == {"Kiwi": 2, "Lemon": 1, tmp_path.name: 1}
-    assert census.skipped_total == 5
-    assert census.skipped == {"Thumbs.db": 2, ".DS_Store": 1, "README.txt": 1, "._1.jpg": 1}
+    assert summary.labels == {"Kiwi": 2, "Lemon": 1, tmp_path.name: 1}
+    assert summary.skipped_total == 5
+    assert summary.skipped == {"Thumbs.db": 2, ".DS_Store": 1, "README.txt": 1, "._1.jpg": 1}
 
 
 def test_the_fingerprint_follows_content_not_order(tmp_path):
     pictures.write_set(tmp_path)
-    first, second, third = Census(), Census(), Census()
+    first, second, third = ListingSummary(), ListingSummary(), ListingSummary()
     listed = list(images.list_images(str(tmp_path), first))
     for image in reversed(listed):
         second.count(image)
@@ -63,7 +63,7 @@ def test_odd_names_are_listed_and_read(tmp_path):
         (tmp_path / "Kiwi & co" / name).write_bytes(data)
     outcomes = load_all(tmp_path)
     assert set(outcomes) == {f"Kiwi & co/{name}" for name in ODD}
-    assert all(isinstance(outcome, Loaded) for outcome in outcomes.values())
+    assert all(isinstance(outcome, DecodedImage) for outcome in outcomes.values())
 
 
 def test_names_that_are_no_text_are_read_under_names_that_are(tmp_path):
@@ -80,7 +80,7 @@ def test_names_that_are_no_text_are_read_under_names_that_are(tmp_path):
         (tmp_path / "Kiwi\udcff" / name).write_bytes(data)
     outcomes = load_all(tmp_path)
     assert set(outcomes) == {f"Kiwi\\xff/{name}" for name in names.values()}
-    assert all(isinstance(outcome, Loaded) for outcome in outcomes.values())
+    assert all(isinstance(outcome, DecodedImage) for outcome in outcomes.values())
     assert {outcome.image.label for outcome in outcomes.values()} == {"Kiwi\\xff"}
 
 
@@ -101,9 +101,9 @@ def test_what_cannot_be_read_is_listed_with_its_cause_and_nothing_waits_for_it(t
     (kiwi / "linked").symlink_to(other)
     (kiwi / "empty.jpg").touch()
     (kiwi / "closed").chmod(0)
-    census = Census()
+    summary = ListingSummary()
     with unprivileged(tmp_path / "set"):
-        listed = {image.path: image for image in images.list_images(str(tmp_path / "set"), census)}
+        listed = {image.path: image for image in images.list_images(str(tmp_path / "set"), summary)}
     assert {path: image.error for path, image in listed.items()} == {
         "Kiwi/0.jpg": None,
         "Lime/0.jpg": None,
@@ -124,8 +124,8 @@ def test_what_cannot_be_read_is_listed_with_its_cause_and_nothing_waits_for_it(t
             "ring/": "LinkLoop", "to lime/": "LinkLoop", "empty.jpg": "Empty", "closed/": "PermissionError",
         }.items()},
     }  # fmt: skip
-    assert census.listed == len(listed)
-    assert census.labels == {"Kiwi": 1, "Lime": 1, "linked": 2, "to lime": 1, "to kiwi": 1}
+    assert summary.listed == len(listed)
+    assert summary.labels == {"Kiwi": 1, "Lime": 1, "linked": 2, "to lime": 1, "to kiwi": 1}
     rejected = [
         outcome for outcome in load(listed.values(), str(tmp_path / "set"), size=32) if isinstance(outcome, Rejected)
     ]
@@ -139,20 +139,20 @@ def test_one_class_written_in_two_ways_is_one_class(tmp_path):
         folder = tmp_path / form / unicodedata.normalize(form, "Pêche")
         folder.mkdir(parents=True)
         (folder / "0.jpg").write_bytes(data)
-    census = Census()
-    paths = {image.path for image in images.list_images(str(tmp_path), census)}
+    summary = ListingSummary()
+    paths = {image.path for image in images.list_images(str(tmp_path), summary)}
     label = unicodedata.normalize("NFC", "Pêche")
-    assert census.labels == {label: 2}
-    assert census.notes() == [f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"]
+    assert summary.labels == {label: 2}
+    assert summary.notes() == [f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"]
     assert paths == {f"{form}/{unicodedata.normalize(form, 'Pêche')}/0.jpg" for form in ("NFC", "NFD")}
 
 
 def test_a_change_that_keeps_size_and_time_of_writing_is_seen(tmp_path):
     (tmp_path / "0.jpg").write_bytes(b"one")
     os.utime(tmp_path / "0.jpg", ns=(1, 1))
-    (before,) = images.list_images(str(tmp_path), Census())
+    (before,) = images.list_images(str(tmp_path), ListingSummary())
     with (tmp_path / "0.jpg").open("r+b") as file:
         file.write(b"two")
     os.utime(tmp_path / "0.jpg", ns=(1, 1))
-    (after,) = images.list_images(str(tmp_path), Census())
+    (after,) = images.list_images(str(tmp_path), ListingSummary())
     assert before.etag != after.etag

@@ -4,7 +4,7 @@ from importlib import metadata
 import pytest
 
 from pipeline import provenance
-from pipeline.stages import EXTRACTION
+from pipeline.provenance import EXTRACTION
 
 MODULE = '''"""Doc."""
 LIMIT = 3  # of something

@@ -19,10 +19,9 @@ from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import functions as F  # noqa: N812
 from sklearn.metrics import f1_score, log_loss
 
-from pipeline import features, lease, publication, results, stages
+from pipeline import accounting, features, lease, publication, results
 from pipeline import main as job
-from pipeline.exhibits import Rejections
-from pipeline.report import Rejection
+from pipeline.accounting import Rejection, Rejections
 from pipeline.settings import RunError, UsageError, from_args
 from tests import contract, pictures
 from tests.unit.conftest import SECRET
@@ -310,7 +309,9 @@ def test_images_that_could_not_be_fetched_are_no_mistake_of_the_user(tmp_path, u
     first = Rejection(path="Kiwi/0.jpg", size=1, stage="fetch", error="E", message="no answer")
     counts = {"listed": 2, "rejected": 2, "unreachable": unreachable}
     with pytest.raises(kind, match=r"none of 2 images gives features, first Kiwi/0\.jpg: no answer"):
-        stages._check_rejected(settings, counts=counts, rejections=Rejections(2, unreachable, [first]), where="there")
+        accounting.check_rejected(
+            settings, counts=counts, rejections=Rejections(2, unreachable, [first]), rejected="there"
+        )
 
 
 def test_one_class_only_is_said(run, tmp_path, capsys):

@@ -149,7 +149,7 @@ def test_a_stop_while_spark_starts_says_nothing_of_its_own(monkeypatch, half_mad
 JOB = """
 import sys, time
 from pipeline import signals
-signals.heed()
+signals.install_handlers()
 try:
     print("ready", flush=True)
     time.sleep(600)
@@ -173,7 +173,7 @@ def test_whoever_ends_is_not_disturbed_by_further_signals():
     job.send_signal(signal.SIGTERM)
     assert job.stdout is not None
     assert job.stdout.readline() == "stopping\n"
-    for number in signals.HEEDED:
+    for number in signals.TERMINATION:
         job.send_signal(number)
     job.communicate("go on\n", timeout=30)
     assert job.returncode == 143
@@ -207,7 +207,7 @@ IN_LAB = """
 import sys
 from launch import submit
 from pipeline import signals
-signals.heed()
+signals.install_handlers()
 sys.exit(submit.run_lab([]))
 """
 DOCKER = """#!/bin/sh

@@ -17,5 +17,5 @@ def test_what_came_over_tcp_is_acknowledged_at_once():
             jvm.sendall(b"a task")
             assert mine.recv(16) == b"a task"
             assert mine.getsockopt(*quick) == 0
-            worker.settle()
+            worker.tune_worker()
             assert mine.getsockopt(*quick) == 1

@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from PIL import Image as Pillow
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from pipeline import decoding, results, store
-from pipeline.classify import Scores, read_predictions
+from pipeline.accounting import Rejections
+from pipeline.classify import Scores
 from pipeline.folder import file
 from pipeline.redaction import redacted
 from pipeline.reduce import Reduction
-from pipeline.report import Content, Example, Rejection, Setting
+from pipeline.report import Content, Example, Setting
 from pipeline.settings import REASON, Settings
 
 EXAMPLES = 24
 POINTS = 3000
-REJECTIONS = 100
 THUMBNAIL = 100
-
-
-@dataclass(frozen=True)
-class Rejections:
-    """How many were rejected, how many of them because their bytes could not be had, and the first 100."""
-
-    total: int
-    unreachable: int
-    first: Sequence[Rejection]
-
-
-def read_rejections(rejected: str) -> Rejections:
-    """Count what was written to the folder of rejected images, file by file."""
-    total, unreachable, first = 0, 0, list[Rejection]()
-    for name in results.parquet_files(rejected):
-        table = results.read_table(f"{rejected}/{name}")
-        total += table.num_rows
-        unreachable += pc.sum(pc.equal(table["stage"], "fetch")).as_py() or 0
-        rows = table.drop_columns(["etag"]).slice(0, REJECTIONS - len(first)).to_pylist()
-        first += [Rejection(**row) for row in rows]
-    return Rejections(total, unreachable, first)
 
 
 def gather(
@@ -86,7 +63,8 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
     """Test images, mistakes first; training images only where there is nothing to test."""
     order = [F.col("split"), F.expr("prediction <=> label"), F.xxhash64("path")]
     examples = []
-    for row in read_predictions(spark, predictions).orderBy(*order).limit(EXAMPLES).collect():
+    rows = spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
+    for row in rows.orderBy(*order).limit(EXAMPLES).collect():
         try:
             rgb = decoding.decode(_read(source, row["path"]), size=THUMBNAIL)
         except (*store.MissingOrDenied, decoding.UndecodableError):
@@ -113,9 +91,9 @@ def _read(source: str, path: str) -> bytes:
 
 
 def _settings(spark: SparkSession) -> list[Setting]:
-    said = dict(spark.sparkContext.getConf().getAll())
-    reasons = {key.removeprefix(REASON): reason for key, reason in said.items() if key.startswith(REASON)}
+    conf = dict(spark.sparkContext.getConf().getAll())
+    reasons = {key.removeprefix(REASON): reason for key, reason in conf.items() if key.startswith(REASON)}
     return [
-        Setting(key=key, value=redacted(key, said.get(key, "")), reason=reason)
+        Setting(key=key, value=redacted(key, conf.get(key, "")), reason=reason)
         for key, reason in sorted(reasons.items())
     ]

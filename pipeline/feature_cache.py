@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from pipeline import results, store
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedFeatures:
     """What is left of earlier runs.
 
     Attributes:
@@ -35,7 +35,7 @@ class Known:
     replaced: Sequence[str]
 
 
-def find(
+def look_up(
     spark: SparkSession,
     output: str,
     labels: Sequence[str],
@@ -44,7 +44,7 @@ def find(
     published: Collection[str],
     key: str,
     prefix: str,
-) -> Known:
+) -> CachedFeatures:
     """Sort the feature files of earlier runs: kept as they are, written anew without what is gone, or removed.
 
     A file is kept where all its rows are listed with the same etag and their label and label_index are today's: that
@@ -67,7 +67,7 @@ def find(
     store.delete(prepared, foreign)
     places = {name: folder for name, folder in places.items() if name.startswith(key)}
     if not places:
-        return Known(0, [], [], listed, [])
+        return CachedFeatures(0, [], [], listed, [])
 
     index = (
         spark.read.schema(results.spark_schema(results.FEATURES_SCHEMA))
@@ -75,10 +75,10 @@ def find(
         .select("path", "etag", F.col("label").alias("had"), "label_index", F.col("_metadata.file_name").alias("file"))
     )
     is_current = (F.col("had") == F.col("label")) & (F.col("label_index") == results.label_index(labels))
-    held = listed.select("path", "etag", "label").join(index, ["path", "etag"]).withColumn("current", is_current)
+    known = listed.select("path", "etag", "label").join(index, ["path", "etag"]).withColumn("current", is_current)
     # A worker that outlived its killed driver may have left an image twice: the first file by name has it.
     chosen = (
-        held.groupBy("path", "etag")
+        known.groupBy("path", "etag")
         .agg(F.min_by(F.struct("file", "label", "current"), "file").alias("in"))
         .select("path", "etag", "in.*")
         .cache()
@@ -101,13 +101,31 @@ def find(
         rows.mapInArrow(work, "file string").write.format("noop").mode("overwrite").save()
     replaced = [name for name, folder in places.items() if folder == prepared and name not in whole]
     todo = listed.join(chosen.select("path", "etag"), ["path", "etag"], "left_anti")
-    return Known(
+    return CachedFeatures(
         sum(row["rows"] for row in kept.values()),
         sorted(name for name in whole if places[name] == place),
         sorted(name for name in whole if places[name] == prepared),
         todo.select(*results.LISTING_SCHEMA.names),
         replaced,
     )
+
+
+def feature_files(output: str, cached: CachedFeatures, *, published: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """URI and size in bytes of the files of a run: those that hold and its own, not what else comes there.
+
+    Args:
+        output: the output location.
+        cached: what `look_up` found to hold.
+        published: name below the output's features/ and size of the files that runs recorded.
+        prefix: begins the name of every file that this run wrote.
+    """
+    prepared, left = f"{results.staging(output)}/{results.FEATURES}", set(cached.prepared)
+    kept = {f"{output}/{results.FEATURES}/{name}": published[name] for name in cached.published}
+    return kept | {
+        f"{prepared}/{name}": size
+        for name, size in sorted(store.sizes(prepared))
+        if name in left or name.startswith(prefix)
+    }
 
 
 def _rewrite(

@@ -1,0 +1,59 @@
+"""Lists the input into parquet files of the run's workspace, a block at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipeline import images, results, store
+from pipeline.images import ImageRef, ListingSummary
+from pipeline.settings import UsageError
+from pipeline.split import Splitter
+
+BLOCK_ROWS = 50_000
+
+
+def begin(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
+    """The images below the location `source`, the first already come: a wrong one is refused before Spark starts.
+
+    Raises:
+        UsageError: the location cannot be listed, or holds no image.
+    """
+    if not images.exists(source):
+        raise UsageError(f"--input {source}: no such folder; correct the path")
+    listing = _list(source, summary)
+    first = next(listing, None)
+    if first is None:
+        content = (
+            f"{summary.skipped_total} other files, like {next(iter(summary.skipped))}" if summary.skipped else "nothing"
+        )
+        raise UsageError(
+            f"--input {source} holds no image but {content}; it wants class folders of {', '.join(images.SUFFIXES)}"
+        )
+    return itertools.chain([first], listing)
+
+
+def write(listing: Iterator[ImageRef], target: str, splitter: Splitter) -> None:
+    """Stream the listing into parquet files (LISTING_SCHEMA) at `target`; the splitter learns of what can be read.
+
+    Raises:
+        UsageError: the input cannot be listed to its end.
+        StoreError: a file cannot be written.
+    """
+    for number in itertools.count():
+        rows = [vars(image) for image in itertools.islice(listing, BLOCK_ROWS)]
+        if not rows:
+            break
+        for row in rows:
+            if row["error"] is None:
+                splitter.learn(row["path"], row["label"])
+        results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+
+
+def _list(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
+    try:
+        yield from images.list_images(source, summary)
+    except store.StoreError as error:
+        raise UsageError(f"--input {source}: {store.explain(error)}") from error
