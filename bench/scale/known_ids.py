@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from pipeline import known, results
+from pipeline import feature_cache, results
 
 FILE_ROWS = 100_000
 CLASSES = 100
@@ -68,7 +68,7 @@ def main(folder: str, ids: int) -> None:
     spark = SparkSession.builder.getOrCreate()
     published = results.parquet_files(f"{folder}/output/{results.FEATURES}")
     started = time.monotonic()
-    cached = known.find(
+    cached = feature_cache.look_up(
         spark,
         f"{folder}/output",
         LABELS,

@@ -32,7 +32,7 @@ def entries(uri: str, *, after: str | None = None) -> Iterator[dict[str, Any]]:
 def main(keys: int) -> None:
     """List them all as the job does, and keep none."""
     store.entries = entries  # type: ignore[assignment]
-    summary = images.Census()
+    summary = images.ListingSummary()
     started = time.monotonic()
     listed = sum(1 for _ in images.list_images(f"s3://keys/{keys}", summary))
     seconds = time.monotonic() - started
