@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from base import env_files, paths
+from base.defaults import BUCKET, REGION
 from bench import machine, photos
 from bench.job import IMAGE_SIZE
 from bench.pages import publish
@@ -23,7 +24,7 @@ from launch import docker_lab, storage
 
 IMAGES = 20_160
 PAIRS = 3
-INPUT = f"s3://{docker_lab.BUCKET}/images/bench-{IMAGES}"
+INPUT = f"s3://{BUCKET}/images/bench-{IMAGES}"
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
 
 def _run(target: str, access: storage.Access, *, environment: Mapping[str, str] | None = None) -> dict[str, float]:
     """One run to a new place, as nothing is known there: seconds of its extraction, and from the command to the end."""
-    output = f"s3://{docker_lab.BUCKET}/results/bench-{target}-{secrets.token_hex(4)}"
+    output = f"s3://{BUCKET}/results/bench-{target}-{secrets.token_hex(4)}"
     command = [sys.executable, "-m", "launch", "run", "--target", target, "--input", INPUT, "--output", output]
     started = time.monotonic()
     subprocess.run(
@@ -60,7 +61,7 @@ def _job_key() -> dict[str, str]:
     """For the local run the key that the job has in the lab."""
     keys = env_files.read(paths.ENV_FILE)
     return {f"AWS_{part}": keys[f"JOB_{part}"] for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")} | {
-        "AWS_REGION": docker_lab.REGION
+        "AWS_REGION": REGION
     }
 
 

@@ -23,11 +23,10 @@ from minio import Minio
 from minio.error import MinioAdminException, MinioException, S3Error
 
 from base import command_line, env_files, paths
+from base.defaults import BUCKET, EVENT_LOGS
 from base.waiting import attempts
 from lab import s3_users
 
-BUCKET = "emrlab"
-EVENT_LOGS = "spark-events/"
 # The key ids of the users that were made here, as a JSON list. Root alone may write it.
 MADE = "emrlab/users.json"
 POLICIES = paths.ROOT / "policies"

@@ -10,6 +10,7 @@ from typing import Any
 
 from base import compose, env_files, paths, releases, sizing
 from base.compose import DockerError
+from base.defaults import INSTANCE_TYPE
 from base.errors import EmrlabError
 from lab import credentials, docker, doctor
 
@@ -46,7 +47,7 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False)
         StartError, DockerError: something is missing on this machine, cannot be built, or does not become healthy.
     """
     chosen = releases.find(release or compose.setting("RELEASE"))
-    asked = sizing.instance(instance_type or compose.setting("INSTANCE_TYPE") or "m5.xlarge")
+    asked = sizing.instance(instance_type or compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE)
     for line in releases.warnings(chosen, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
     found = doctor.daemon()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from base import command_line, paths
+from base.defaults import BUCKET
 from base.errors import EmrlabError
 from base.paths import CACHE
 from launch import docker_lab, image_job, jars, java, package, submit, targets, transfer
@@ -102,7 +103,7 @@ def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bo
     shape = docker_lab.executors(lab.nodes, conf_overrides)
     docker_lab.check(shape, lab.nodes)
     built = image_job.build_model(job).path
-    artifacts = transfer.send(settings, package.build(CACHE), built, bucket=docker_lab.BUCKET, access=access)
+    artifacts = transfer.send(settings, package.build(CACHE), built, bucket=BUCKET, access=access)
     docker_lab.wait_for_cores(shape, lab)
     conf = targets.lab(shape, conf_overrides, verbose=settings.verbose)
     code = submit.run_lab(submit.arguments(artifacts.archive, artifacts.main, job_args=artifacts.job_args, conf=conf))

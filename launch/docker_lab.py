@@ -10,13 +10,13 @@ from typing import Any
 
 from base import compose, env_files, paths, sizing
 from base.compose import DockerError, Service
+from base.defaults import INSTANCE_TYPE, REGION
 from base.errors import UsageError
 from base.sizing import Executors, Node
 from base.waiting import attempts
 from launch.storage import Access, Key
 
 MASTER = "master"
-BUCKET, REGION = "emrlab", "eu-west-3"
 # A lab that `make up` found healthy answers at once; cores of a run that was just stopped come back within seconds.
 ANSWER_S, FREE_S, POLL_S = 10.0, 20.0, 0.5
 
@@ -227,7 +227,7 @@ def _alive(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _instance_type() -> str:
-    return compose.setting("INSTANCE_TYPE") or "m5.xlarge"
+    return compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE
 
 
 def _whole(conf_overrides: Mapping[str, str], key: str, default: int) -> int:

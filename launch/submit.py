@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Thread
 
 from base import compose, paths
+from base.spark_conf import Setting
 from launch import docker_lab, java, signal_relay
-from launch.targets import Setting
 from pipeline import signals
 from pipeline.settings import REASON
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from base import sizing
+from base import sizing, spark_conf
+from base.defaults import BUCKET
 from base.sizing import Executors
+from base.spark_conf import Setting
 from pipeline.redaction import redacted
 
 S3A = Path(__file__).parent / "s3a.conf"
 PYTHON = "/opt/emrlab/bin/python"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A Spark setting and the reason for it."""
-
-    key: str
-    value: str
-    reason: str
 
 
 EVERYWHERE = (
@@ -75,7 +66,7 @@ CLUSTER = (
 )
 LAB = (
     Setting("spark.master", "spark://spark-master:7077", "the lab's standalone master"),
-    Setting("spark.eventLog.dir", "s3://emrlab/spark-events", "the logs outlive the containers, as they do on EMR"),
+    Setting("spark.eventLog.dir", spark_conf.event_logs(BUCKET), "the logs outlive the containers, as they do on EMR"),
 )
 
 VERBOSE = (Setting("spark.driver.extraJavaOptions", "-Demrlab.log=info -Demrlab.task.log=info", "--verbose"),)
@@ -104,7 +95,7 @@ def emr(
     patience = [setting for setting in s3a() if ".retry." in setting.key]
     own = (
         Setting("spark.executorEnv.AWS_REGION", region, "the job's own client reads no other place for it"),
-        Setting("spark.eventLog.dir", f"s3://{bucket}/spark-events", "HDFS ends with the cluster"),
+        Setting("spark.eventLog.dir", spark_conf.event_logs(bucket), "HDFS ends with the cluster"),
         Setting(
             "spark.yarn.heterogeneousExecutors.enabled",
             "false",
@@ -114,19 +105,9 @@ def emr(
     return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience], conf_overrides or {})
 
 
-def s3a() -> tuple[Setting, ...]:
-    """S3A's settings, the same wherever the job runs; in their file the reason is the comment above each."""
-    settings, reason = [], list[str]()
-    for text in S3A.read_text().splitlines():
-        if text.startswith("#"):
-            reason.append(text.removeprefix("#").strip())
-        elif text.strip():
-            key, value = text.split(maxsplit=1)
-            settings.append(Setting(key, value.strip(), " ".join(reason)))
-            reason = []
-        else:
-            reason = []
-    return tuple(settings)
+def s3a() -> list[Setting]:
+    """S3A's settings, the same wherever the job runs."""
+    return spark_conf.read(S3A)
 
 
 def explain(settings: Iterable[Setting]) -> str:
@@ -158,15 +139,7 @@ def _address() -> str:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
-def _server() -> tuple[Setting, ...]:
-    """S3A does not read the address and the region that the AWS_* variables name."""
+def _server() -> list[Setting]:
+    """Where the S3 is that the AWS_* variables name."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    settings = [Setting("spark.hadoop.fs.s3a.endpoint.region", region, "AWS_REGION; S3A reads no variable for it")]
-    if address := _address():
-        secure = str(urlsplit(address).scheme == "https").lower()
-        settings += [
-            Setting("spark.hadoop.fs.s3a.endpoint", address, "AWS_ENDPOINT_URL_S3; S3A reads no variable for it"),
-            Setting("spark.hadoop.fs.s3a.connection.ssl.enabled", secure, "as the address says"),
-            Setting("spark.hadoop.fs.s3a.path.style.access", "true", "servers other than AWS have no name a bucket"),
-        ]
-    return tuple(settings)
+    return spark_conf.s3a_server(address=_address() or None, region=region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ class Count(Protocol):
 
 TERMINAL_S = 0.5
 LOG_S = 10.0
+
+
+# What `line` writes, but for the rejected.
+PATTERN = re.compile(r"[0-9,]+/[0-9,]+ images · [0-9,]+ images/s · ETA (?:[0-9]+ s|not known yet)")
 
 
 def line(done: int, rejected: int, *, total: int, seconds: float) -> str:

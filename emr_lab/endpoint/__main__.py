@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 
 from base import releases, sizing
+from base.defaults import INSTANCE_TYPE
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore, StateError
 from emr_lab.endpoint.server import serve
@@ -39,7 +40,7 @@ def restored_state(*, path: Path = STATE, credentials: Path = api.CREDENTIALS) -
     state = EndpointState(
         capabilities=Capabilities(
             release=releases.find(None if label == "default" else label),
-            instance_type=sizing.instance(os.environ.get("INSTANCE_TYPE", "m5.xlarge")).name,
+            instance_type=sizing.instance(os.environ.get("INSTANCE_TYPE", INSTANCE_TYPE)).name,
             cores=CORES,
         ),
         nodes={name: NodeClient(name, f"http://{name}:{api.PORT}", token) for name in ("primary", *CORES)},

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+from base import spark_conf
 from base.sizing import Node
 from emr_lab.protocol.classifications import SITES, Properties
 
@@ -91,22 +92,13 @@ def executor(node: Node) -> Properties:
 
 
 def s3_server(environment: Mapping[str, str]) -> Properties:
-    """Return S3A's settings of where S3 is: it reads no variable for it."""
-    endpoint = environment["AWS_ENDPOINT_URL_S3"]
-    return {
-        "spark.hadoop.fs.s3a.endpoint": endpoint,
-        "spark.hadoop.fs.s3a.endpoint.region": environment["AWS_REGION"],
-        "spark.hadoop.fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower(),
-        "spark.hadoop.fs.s3a.path.style.access": "true",
-        "spark.hadoop.fs.s3a.buffer.dir": "/mnt/s3",
-    }
+    """Where S3 is, and where parts of an upload wait for data."""
+    server = spark_conf.s3a_server(address=environment["AWS_ENDPOINT_URL_S3"], region=environment["AWS_REGION"])
+    return {setting.key: setting.value for setting in server} | {"spark.hadoop.fs.s3a.buffer.dir": "/mnt/s3"}
 
 
 def _settings(file: Path) -> Properties:
-    """Read a file in the form of spark-defaults.conf."""
-    lines = [line.strip() for line in file.read_text().splitlines()]
-    pairs = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
-    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
+    return {setting.key: setting.value for setting in spark_conf.read(file)}
 
 
 def _site(file: Path) -> Properties:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
+from base.defaults import EVENT_LOGS
 from launch.emr import aws
 from launch.emr.aws import NAME, TAG, EmrError
 from launch.emr.change import Change, or_none
@@ -16,7 +17,6 @@ from launch.emr.request import LOGS
 
 LOG_DAYS = 30
 UPLOAD_DAYS = 2  # parts of an upload that nobody finished are billed and not listed
-EVENT_LOGS = "spark-events/"  # Spark wants the folder of its event logs to be there
 MARK = {NAME: "true"}  # metadata of that object, where it is ours
 LOGS_RULE, UPLOADS_RULE = f"{NAME}-logs", f"{NAME}-uploads"
 CLOSED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)

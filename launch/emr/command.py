@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from base import command_line, paths, releases, sizing
+from base.defaults import BUCKET, INSTANCE_TYPE, REGION
 from base.errors import UsageError
 from launch import docker_lab
 from launch.options import add_model_arguments
@@ -21,7 +22,6 @@ from pipeline.settings import add_arguments
 if TYPE_CHECKING:
     from launch.emr.run_spec import RunSpec
 
-REGION = "eu-west-3"
 LAB = "emr-lab"
 
 Commands = "argparse._SubParsersAction[Any]"
@@ -78,7 +78,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     add_model_arguments(parser)
     parser.add_argument("--release", metavar="LABEL", help="of releases.toml (its default)")
-    parser.add_argument("--instance-type", default="m5.xlarge", metavar="TYPE", help="of every node (m5.xlarge)")
+    parser.add_argument(
+        "--instance-type", default=INSTANCE_TYPE, metavar="TYPE", help=f"of every node ({INSTANCE_TYPE})"
+    )
     parser.add_argument("--workers", type=_whole, default=sizing.WORKERS, metavar="N", help="nodes that extract (2)")
     _add_subnet(parser)
     parser.add_argument("--spot", action="store_true", help="all workers but one on spot; on demand for want of it")
@@ -274,7 +276,7 @@ def _bucket(parsed: argparse.Namespace) -> str:
     if parsed.bucket:
         return str(parsed.bucket)
     if parsed.target == LAB:
-        return docker_lab.BUCKET
+        return BUCKET
     raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
 
 

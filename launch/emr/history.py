@@ -15,12 +15,12 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from base.defaults import EVENT_LOGS
 from launch.docker_lab import LabError, ask_docker
 from launch.emr import aws
 from launch.emr.aws import EmrError
 from pipeline.names import escape
 
-PREFIX = "spark-events/"
 PORT = 18080  # of the server, in its container
 READY_S = 120.0
 POLL_S = 0.5
@@ -36,11 +36,11 @@ def fetch(s3: Any, bucket: str, folder: Path, *, show: Show) -> int:
         ClientError, BotoCoreError: S3 refuses.
         OSError: the folder cannot be written.
     """
-    listed = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=PREFIX))
-    sizes = {name: int(each["Size"]) for each in listed if (name := str(each["Key"]).removeprefix(PREFIX))}
+    listed = list(aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=EVENT_LOGS))
+    sizes = {name: int(each["Size"]) for each in listed if (name := str(each["Key"]).removeprefix(EVENT_LOGS))}
     held = {name: size for name, size in sizes.items() if _is_inside(name)}
     if not held:
-        raise EmrError(f"s3://{bucket}/{PREFIX} holds no event log; a run that has ended leaves one there")
+        raise EmrError(f"s3://{bucket}/{EVENT_LOGS} holds no event log; a run that has ended leaves one there")
     for name in sorted(sizes.keys() - held.keys()):
         show(f"left out: {escape(name)}, which is no name of a log")
     for name, size in held.items():
@@ -50,7 +50,7 @@ def fetch(s3: Any, bucket: str, folder: Path, *, show: Show) -> int:
             _readable(path.parent, below=folder)
             half = path.with_name(f".{path.name}.half")
             with half.open("wb") as file:
-                s3.download_fileobj(bucket, PREFIX + name, file)
+                s3.download_fileobj(bucket, EVENT_LOGS + name, file)
             half.chmod(0o644)  # for the container's user; the folders above may be as closed as they like
             half.replace(path)
     return len(held)

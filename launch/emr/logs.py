@@ -15,8 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from launch.emr.aws import SETUP, code, known
-
-PROGRESS = re.compile(r"[0-9,]+/[0-9,]+ images · [0-9,]+ images/s · ETA [^\r\n·]+")
+from pipeline import progress as progress_line
 
 # S3 answers 403 for what is not there, where the key may not list the whole bucket.
 _MISSING = {"404", "NoSuchKey", "NotFound", "403", "AccessDenied"}
@@ -118,8 +117,8 @@ def version(s3: Any, uri: str) -> str | None:
 
 def progress(text: str) -> str | None:
     """The last line of progress that the job wrote."""
-    lines = PROGRESS.findall(text)
-    return lines[-1].strip() if lines else None
+    lines = progress_line.PATTERN.findall(text)
+    return str(lines[-1]) if lines else None
 
 
 def cause(text: str) -> Cause | None:

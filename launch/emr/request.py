@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base import sizing
+from base.defaults import INSTANCE_TYPE
 from launch import docker_lab
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
 from launch.emr.wheelhouse import IMPORTED, architecture
@@ -44,7 +45,7 @@ class Cluster:
     bucket: str
     region: str
     release: str
-    instance_type: str = "m5.xlarge"
+    instance_type: str = INSTANCE_TYPE
     workers: int = sizing.WORKERS
     subnets: tuple[str, ...] = ()
     spot: bool = False

@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from base.compose import exec_command
+from base.defaults import REGION
 from launch import docker_lab, transfer
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def s3_client(key_id: str, secret: str) -> Any:
         endpoint_url=docker_lab.find().s3,
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
-        region_name=docker_lab.REGION,
+        region_name=REGION,
         config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}, max_pool_connections=16),
     )
 

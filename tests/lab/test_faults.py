@@ -6,6 +6,7 @@ import pytest
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
+from base.defaults import REGION
 from launch import docker_lab
 from tests import contract
 from tests.lab import commands
@@ -61,7 +62,7 @@ def quota():
     """Set how many bytes an object in the bucket may have before the server says that it is full; 0 is no limit."""
     keys, address = commands.keys(), docker_lab.find().s3.removeprefix("http://")
     root = StaticProvider(keys["MINIO_ROOT_USER"], keys["MINIO_ROOT_PASSWORD"])
-    admin = MinioAdmin(endpoint=address, credentials=root, region=docker_lab.REGION, secure=False)
+    admin = MinioAdmin(endpoint=address, credentials=root, region=REGION, secure=False)
 
     def call(limit_b):
         if limit_b:

@@ -12,6 +12,7 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
 from base.compose import exec_command
+from base.defaults import REGION
 from lab import docker
 from lab.bucket import MADE
 from launch import docker_lab
@@ -24,7 +25,7 @@ OTHER = "another"
 @pytest.fixture(scope="module")
 def other_bucket(lab):
     root = commands.s3("ROOT")
-    root.create_bucket(Bucket=OTHER, CreateBucketConfiguration={"LocationConstraint": docker_lab.REGION})
+    root.create_bucket(Bucket=OTHER, CreateBucketConfiguration={"LocationConstraint": REGION})
     root.put_object(Bucket=OTHER, Key="images/Kiwi/0.jpg", Body=b"x")
     yield
     root = commands.s3("ROOT")
@@ -80,7 +81,7 @@ def add_user(name, secret):
             "--secret",
             password,
             "--region",
-            docker_lab.REGION,
+            REGION,
             "--endpoint-url",
             "http://127.0.0.1:9000",
         ]

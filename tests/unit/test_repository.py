@@ -27,7 +27,7 @@ MAY_IMPORT = {
         "launch",
         *(
             f"pipeline.{name}"
-            for name in ("folder", "names", "patience", "redaction", "settings", "signals", "summary")
+            for name in ("folder", "names", "patience", "progress", "redaction", "settings", "signals", "summary")
         ),
     },
     "lab": {"base", "lab"},
