@@ -10,7 +10,9 @@ import pytest
 from bench import int8, job, photos, turns
 from bench.pages import int8 as int8_page
 from bench.pages import lab, peers, publish, scale, speed
+from bench.peers import __main__ as peers_bench
 from bench.peers import parity
+from bench.peers.ways import Way
 
 MACHINE = {"date": "2026-01-02", "processor": "A Processor", "cores": 2, "architecture": "x86_64",
            "vector_flags": [], "python": "3.11.7"}  # fmt: skip
@@ -168,3 +170,33 @@ def test_the_labs_page_has_no_row_of_what_was_not_measured_to_its_end():
     assert "whole run" not in lab.render(document)
     of_lab["wall_s"] = 80.0
     assert "| the whole run | 25 images/s | 33 images/s | 0.75 |  |" in lab.render(document)
+
+
+def a_way(key, *, takes_s, rows, **about):
+    """One that writes these rows as its features."""
+
+    def run(photographs, target):
+        features(target, rows, [f"{photographs}/a/1.jpg", f"{photographs}/a/2.jpg"], pa.list_(pa.float32()))
+        return takes_s
+
+    return Way(key=key, run=run, **about)
+
+
+def test_a_column_has_who_is_fast_enough_and_says_how_long_the_others_would_take(tmp_path):
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    ways = [a_way("emrlab", takes_s=2.0, rows=rows), a_way("daft", takes_s=1.0, rows=rows),
+            a_way("notebook", takes_s=9.0, rows=rows)]  # fmt: skip
+    limit_s = peers_bench.LIMIT_MINUTES * 60
+    earlier = {"1": column({"emrlab": 1 / limit_s, "daft": 2.0, "notebook": 1 / limit_s})}
+    measured = peers_bench.measure(ways, tmp_path / "photographs", images=2, earlier=earlier, folder=tmp_path)
+    assert measured["left_out_minutes"] == {"notebook": 2 * peers_bench.LIMIT_MINUTES}, "ours is never left out"
+    assert measured["ways"]["daft"] == {"images_s": 2.0, "ratio": 0.5, "seconds": [1.0]}
+    assert measured["ways"]["emrlab"]["ratio"] == 1.0
+    assert list(tmp_path.iterdir()) == [], "what a way has written is removed once it was compared"
+
+
+def test_a_way_that_does_another_job_ends_the_bench(tmp_path):
+    ways = [a_way("emrlab", takes_s=2.0, rows=[[1.0, 2.0], [3.0, 4.0]]),
+            a_way("daft", takes_s=1.0, rows=[[1.0, 2.0], [3.0, 4.1]])]  # fmt: skip
+    with pytest.raises(RuntimeError, match="daft's features are off"):
+        peers_bench.measure(ways, tmp_path / "photographs", images=2, earlier={}, folder=tmp_path)
