@@ -14,7 +14,7 @@ from botocore.model import OperationModel, OperationNotFoundError
 from moto.core.exceptions import ServiceException
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from emr_lab.endpoint import shapes, signature
@@ -67,6 +67,8 @@ def _call(request: Request, keys: Mapping[str, str]) -> Call:
         body = request.get_data()
     except RequestEntityTooLarge:
         raise RefusalError("ValidationException", f"The request has more than {BODY_BYTES} bytes.") from None
+    except (ClientDisconnected, OSError):  # chunks that are none are an OSError
+        raise RefusalError("SerializationException", "The body ends before it is whole.") from None
     region = signature.check(request, body, keys, now=datetime.now(UTC))
     target = request.headers.get("X-Amz-Target", "")
     name = target.removeprefix(TARGET)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from emr_lab.endpoint.lifecycle import resume
-from emr_lab.endpoint.responses import answer, error
+from emr_lab.endpoint.responses import CONTENT_TYPE, answer, error
 from emr_lab.endpoint.state import EndpointState
 
 # By which it is reached: through its port on this machine, or from a container of the lab.
@@ -31,6 +32,18 @@ class Handler(WSGIRequestHandler):
         """A line for what the service could not answer."""
         if str(code).startswith("5"):
             super().log_request(code, size)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - http.server's
+        """Answer what is no HTTP request in EMR's form; what was sent is not repeated."""
+        phrase = HTTPStatus(code).phrase
+        content = error("SerializationException", f"This is no request: {phrase}.", status=code).get_data()
+        self.request_version = self.protocol_version  # an older one has no status and no headers
+        self.send_response(code, phrase)
+        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
 
 
 def serve(state: EndpointState, *, address: str, port: int) -> BaseWSGIServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,9 @@ from botocore.model import Shape
 from botocore.validate import ParamValidator
 
 _WIDTHS = {"integer": 2**31, "long": 2**63}
+# Which texts EMR takes, as its API reference writes it, and the same for Python: what XML can hold.
+_XML_PATTERN = r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*"
+_XML_TEXT = re.compile("[\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff\r\n\t]*")
 _LATEST_S = 253_402_300_799  # the last second of the year 9999
 
 
@@ -54,8 +58,8 @@ def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:
 
 def _text_violations(value: str, shape: Any, path: str) -> Iterator[str]:
     yield from _limit_violations(len(value), shape, path, "length")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        yield _message("", path, "Member must be Unicode")
+    if not _XML_TEXT.fullmatch(value):
+        yield _message("", path, f"Member must satisfy regular expression pattern: {_XML_PATTERN}")
     if shape.enum and value not in shape.enum:
         yield _message(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
 

@@ -20,8 +20,6 @@ from emr_lab.node.controller import InstanceController, RequestError
 from emr_lab.protocol import api
 from emr_lab.protocol.classifications import ConfigurationError
 
-BODY_BYTES = 1024 * 1024
-
 
 def server(node: InstanceController, *, address: str, port: int) -> ThreadingHTTPServer:
     """Return the server of `node`, ready to serve."""
@@ -111,8 +109,8 @@ def _unknown(path: str) -> RequestError:
 
 def _body(request: BaseHTTPRequestHandler) -> dict[str, Any]:
     length = request.headers.get("Content-Length", "")
-    if not length.isdecimal() or int(length) > BODY_BYTES:
-        raise RequestError(HTTPStatus.BAD_REQUEST, f"Content-Length {length!r} is to be 0 to {BODY_BYTES}")
+    if not length.isdecimal() or int(length) > api.BODY_BYTES:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"Content-Length {length!r} is to be 0 to {api.BODY_BYTES}")
     try:
         body = json.loads(request.rfile.read(int(length)) or b"{}")
     except ValueError as error:

@@ -25,6 +25,8 @@ from pathlib import Path
 PORT = 8321
 YARN_PROXY_PORT = 8090
 TOKEN_HEADER = "X-Token"  # noqa: S105 - the header's name
+# Of a request: the endpoint takes 4 MiB, and a letter of two bytes has six in JSON.
+BODY_BYTES = 16 * 1024 * 1024
 CREDENTIALS = Path("/run/credentials/env")
 
 

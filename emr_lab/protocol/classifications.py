@@ -15,6 +15,7 @@ CLASSIFICATIONS = (*SITES, "spark-defaults", *ENVIRONMENTS)
 
 Properties = dict[str, str]
 
+_ENDS_LINE = re.compile(r"[\r\n]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -51,7 +52,9 @@ def properties(configurations: Sequence[Mapping[str, Any]]) -> dict[str, Propert
 
 def _texts(configuration: Mapping[str, Any]) -> Properties:
     properties = configuration.get("Properties") or {}
-    wrong_keys = [key for key, value in properties.items() if not isinstance(value, str) or "\n" in f"{key}{value}"]
+    wrong_keys = [
+        key for key, value in properties.items() if not isinstance(value, str) or _ENDS_LINE.search(f"{key}{value}")
+    ]
     if wrong_keys:
         raise ConfigurationError(
             f"Classification {configuration.get('Classification')}: {wrong_keys[0]} is no line of text"

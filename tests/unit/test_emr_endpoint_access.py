@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import boto3
@@ -227,6 +228,18 @@ MALFORMED: dict[str, tuple[str, Any, str]] = {
     "long tag": ("AddTags", {"ResourceId": "j-1", "Tags": [{"Key": "x" * 300}]}, "ValidationException"),
     "60 tags": ("RunJobFlow", request(Tags=[{"Key": f"k{number}"} for number in range(60)]), "ValidationException"),
     "half a character": ("RunJobFlow", b'{"Name":"\\ud800","Instances":{}}', "ValidationException"),
+    "control character": ("RunJobFlow", request(Name="a\0b"), "ValidationException"),
+    "control character in an argument": ("RunJobFlow", request(step("x", "echo \x1b")), "ValidationException"),
+    "control character in a setting": (
+        "RunJobFlow",
+        request(Configurations=[{"Classification": "core-site", "Properties": {"a": "\x01"}}]),
+        "ValidationException",
+    ),
+    "two lines in a setting": (
+        "RunJobFlow",
+        request(Configurations=[{"Classification": "spark-defaults", "Properties": {"a": "b\rspark.master local"}}]),
+        "ValidationException",
+    ),
     "no such role": ("RunJobFlow", groups(MASTER, {"InstanceRole": "FOO"}), "ValidationException"),
     "fewer than none": ("RunJobFlow", groups(MASTER, CORE | {"InstanceCount": -3}), "ValidationException"),
     "none": ("RunJobFlow", groups(MASTER, CORE | {"InstanceCount": 0}), "ValidationException"),
@@ -289,6 +302,31 @@ def test_requests_that_no_client_would_make(lab: Fake, name):
     assert found.startswith(code), said
     assert "\n" not in said
     assert not lab.endpoint_state.store.clusters
+
+
+BROKEN = {
+    "no HTTP": (b"\x16\x03\x01\x02\0\x01\0\r\n\r\n", 400),
+    "version of the future": (b"POST / HTTP/9.9\r\n\r\n", 505),
+    "long header": (b"POST / HTTP/1.1\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+    "a great many headers": (b"POST / HTTP/1.1\r\n" + b"X-More: x\r\n" * 300 + b"\r\n", 431),
+    "body that ends early": (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{}", 400),
+    "chunks that are none": (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_whole_request_is_answered_in_json(lab: Fake, name, caplog):
+    sent, status = BROKEN[name]
+    with socket.create_connection(("127.0.0.1", int(lab.url.rpartition(":")[2])), timeout=30) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answered = HTTPResponse(connection)
+        answered.begin()
+        assert (answered.status, answered.headers["Content-Type"]) == (status, JSON)
+        document = json.loads(answered.read())
+    assert document["__type"] in {"SerializationException", "ValidationException"}
+    assert "\n" not in document["message"]
+    assert "Traceback" not in caplog.text
 
 
 def test_another_protocol_is_told_so(lab: Fake):

@@ -72,6 +72,13 @@ def test_step_whose_program_is_not_there(lab: Fake):
     assert "no-such-program" in (lab.log(f"{cluster}/steps/{found['Id']}/stderr") or "")
 
 
+def test_step_whose_arguments_are_more_than_a_process_takes(lab: Fake):
+    long = {"Jar": "command-runner.jar", "Args": ["echo", *["x" * 10_000] * 300]}
+    cluster = lab.start({"Name": "long", "ActionOnFailure": "CONTINUE", "HadoopJarStep": long})
+    lab.wait(cluster, "TERMINATED")
+    assert "Argument list too long" in lab.step(cluster, "long")["Status"]["FailureDetails"]["Message"]
+
+
 def test_spark_submit_gets_its_very_arguments(lab: Fake):
     submit = step("submit", "")
     submit["HadoopJarStep"]["Args"] = ["spark-submit", "--conf", "a=b c", "s3://bucket/job.py"]
