@@ -14,7 +14,7 @@ from base import sizing
 from base.defaults import INSTANCE_TYPE
 from launch import docker_lab
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
-from launch.emr.wheelhouse import IMPORTED, architecture
+from launch.emr.wheelhouse import architecture, imported_on_nodes
 
 LOGS = f"{NAME}-logs/"  # in the bucket, which may have logs of others; policies/data.json and emr/node.json name it too
 IDLE_S = 600
@@ -96,7 +96,7 @@ def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, ste
                 "Name": "install the job's packages",
                 "ScriptBootstrapAction": {
                     "Path": artifacts.bootstrap,
-                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python, *IMPORTED],
+                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python, *imported_on_nodes()],
                 },
             }
         ],

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,6 @@ from base.paths import ROOT
 
 LOCK = ROOT / "job.lock"
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
-# What of the packages is not Python alone, and so may find no library on a node.
-IMPORTED = ("ai_edge_litert.interpreter", "matplotlib.figure", "numpy", "obstore.store", "PIL.Image", "pyarrow.parquet")
 # Amazon Linux 2023 has glibc 2.34; wheels for any version up to it run there.
 GLIBC_MINOR = 34
 TIMEOUT_S = 900
@@ -38,6 +37,12 @@ class Wheelhouse:
 
     path: Path
     sha256: str
+
+
+def imported_on_nodes() -> list[str]:
+    """The modules that the bootstrap action imports at its end: what pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [str(module) for module in project["tool"]["emrlab"]["imported-on-nodes"]]
 
 
 def architecture(instance_type: str) -> str:

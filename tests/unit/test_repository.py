@@ -1,6 +1,7 @@
 """Rules that hold for the whole repository."""
 
 import ast
+import importlib.metadata
 import re
 import sys
 import tomllib
@@ -14,10 +15,7 @@ from lab import doctor
 
 ROOT = Path(__file__).parents[2]
 OURS = {"base", "pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
-OF_THE_JOB = {
-    "ai_edge_litert", "matplotlib", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark", "pipeline",
-    *sys.stdlib_module_names,
-}  # fmt: skip
+SPARK = {"py4j", "pyspark"}  # a cluster brings its own
 # What each room may import of ours; bench, data, docs and tests: whatever they need.
 MAY_IMPORT = {
     "base": {"base"},
@@ -37,6 +35,18 @@ MAY_IMPORT = {
 }
 
 
+def modules_of_the_job():
+    """The modules that `dependencies` of pyproject.toml bring."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {distribution_name(each) for each in project["dependencies"]}
+    modules = importlib.metadata.packages_distributions()
+    return {module for module, owners in modules.items() if named & set(map(distribution_name, owners))}
+
+
+def distribution_name(requirement):
+    return re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower().replace("_", "-")
+
+
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -48,7 +58,9 @@ def imports(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipeline").glob("*.py")), ids=lambda path: path.name)
 def test_the_job_imports_what_a_node_has(path):
-    assert {name.split(".")[0] for name in imports(path)} <= OF_THE_JOB
+    assert {name.split(".")[0] for name in imports(path)} <= {
+        "pipeline", *SPARK, *sys.stdlib_module_names, *modules_of_the_job()
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "base").glob("*.py")), ids=lambda path: path.name)
