@@ -73,8 +73,7 @@ def walk(folder: str) -> Iterator[Entry]:
                 yield _broken(path) if each.is_symlink() else _fault(path, error)
                 continue
             if stat.S_ISREG(about.st_mode):
-                etag = f"{about.st_ino:x}-{about.st_ctime_ns:x}-{about.st_size:x}"
-                yield Entry(path, about.st_size, etag)
+                yield Entry(path, about.st_size, etag(about))
             else:
                 yield Entry(path, error="NotAFile", message="neither a file nor a folder")
         waiting.extend(reversed(below))
@@ -83,6 +82,11 @@ def walk(folder: str) -> Iterator[Entry]:
 def file(folder: str, path: str) -> str:
     """Where the file with an entry's `path` is."""
     return os.path.join(folder, unescape(path))  # noqa: PTH118
+
+
+def etag(about: os.stat_result) -> str:
+    """An entry's etag, of what the system says about its file."""
+    return f"{about.st_ino:x}-{about.st_ctime_ns:x}-{about.st_size:x}"
 
 
 def _broken(path: str) -> Entry:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 from obstore.exceptions import InvalidPathError
 
-from pipeline import folder, keys, store
+from pipeline import folder, keys, shards, store
 from pipeline.folder import Entry
-from pipeline.names import escape
+from pipeline.names import escape, member_path
 
 log = logging.getLogger("pipeline")
 
+MEMBER_FAULTS = {
+    "Nested": "an archive in an archive is not opened; unpack the outer one",
+    "Duplicate": "a member before it has the same name",
+    "Empty": "it has no bytes",
+    "TooMany": f"no more than {shards.MAX_MEMBERS:,} images of one archive are read, and this is the next; split it",
+}
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
 
 
@@ -31,6 +38,7 @@ class ImageRef:
         etag: of its content.
         label: its class folder.
         error, message: why it cannot be read, and so is rejected; None for what can.
+        offset: of its first byte in the archive that holds it; None for a file of its own. See `names.member_path`.
     """
 
     path: str
@@ -39,6 +47,7 @@ class ImageRef:
     label: str
     error: str | None = None
     message: str | None = None
+    offset: int | None = None
 
 
 @dataclass
@@ -47,7 +56,8 @@ class ListingSummary:
 
     Attributes:
         labels: images by class, of those that can be read.
-        faulty: images, and folders, that cannot.
+        packed: how many of these lie in archives.
+        faulty: images, folders and archives that cannot.
         spellings: by class, how its folders write it; it is the same in all of them by Unicode's form NFC.
         skipped: files that are no images by their suffix: count by name, the first 20 names.
         skipped_total: all of them.
@@ -55,6 +65,7 @@ class ListingSummary:
     """
 
     labels: Counter[str] = field(default_factory=Counter)
+    packed: int = 0
     faulty: int = 0
     spellings: dict[str, set[str]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -82,6 +93,7 @@ class ListingSummary:
         """Take in an image."""
         if image.error is None:
             self.labels[image.label] += 1
+            self.packed += image.offset is not None
         else:
             self.faulty += 1
         digest = blake2b(f"{image.path}\0{image.etag}".encode(), digest_size=16).digest()
@@ -95,8 +107,10 @@ class ListingSummary:
 
 
 def list_images(uri: str, summary: ListingSummary) -> Iterator[ImageRef]:
-    """Every image below `uri`, streamed: one LIST a thousand keys, no HEAD. Counts into `summary`.
+    """Every image below `uri`, streamed: one LIST a thousand keys, no HEAD; the members of archives as `shards.members`
+    tells. Counts into `summary`.
 
+    The class of a member is that of the `.cls` beside it, or else its folder in the archive, or else the archive's.
     Hidden files (`.DS_Store`, `._photo.jpg`) are no images. The label of an image that lies directly in the input is
     the input folder's own name. What has an image's name and cannot be read is listed with the reason, and so is a
     folder that cannot.
@@ -106,21 +120,71 @@ def list_images(uri: str, summary: ListingSummary) -> Iterator[ImageRef]:
     """
     last, label = escape(uri.rpartition("/")[2]), ""
     before: str | None = None
-    for entry in _objects(uri) if uri.startswith("s3://") else folder.walk(uri):
-        place, _, name = entry.path.rpartition("/")
-        if not entry.path:  # the mark of the input itself, which the S3 console makes
+    archives: deque[tuple[Entry, str, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(shards.TAILS) as pool:
+        for entry in _objects(uri) if uri.startswith("s3://") else folder.walk(uri):
+            place, _, name = entry.path.rpartition("/")
+            if not entry.path:  # the mark of the input itself, which the S3 console makes
+                continue
+            is_archive = shards.is_shard(name) and not name.startswith(".")
+            if not is_archive and name and (name.startswith(".") or not name.lower().endswith(SUFFIXES)):
+                summary.skip(name)
+                continue
+            own = place.rpartition("/")[2] or last
+            if is_archive and entry.size and not entry.error:
+                archives.append((entry, own, pool.submit(shards.tail, uri, entry)))
+                if len(archives) == shards.TAILS:
+                    yield from _members(uri, *archives.popleft(), pool=pool, summary=summary)
+                continue
+            if place != before:
+                before, label = place, summary.label(own)
+            error, message = entry.error, entry.message
+            if not (entry.size or error):  # or it is the mark of a folder on S3, which nothing could fetch
+                error, message = "Empty", "it has no bytes"
+            image = ImageRef(entry.path, entry.size, entry.etag, label, error, message)
+            summary.count(image)
+            yield image
+        for archive in archives:
+            yield from _members(uri, *archive, pool=pool, summary=summary)
+
+
+def _members(
+    uri: str, archive: Entry, folder: str, end: Future[bytes], *, pool: ThreadPoolExecutor, summary: ListingSummary
+) -> Iterator[ImageRef]:
+    """The images in an archive that lies in `folder`. What has the name of a member before it is one that cannot be
+    read, with its place behind its name: no two have the same path."""
+    names = set[int]()  # by their hashes
+    for packed in shards.members(uri, archive, end, pool):
+        member, message = packed.member, packed.member.message
+        place, _, base = member.name.rpartition("/")
+        error = member.error or ("Nested" if shards.is_shard(base) else None)
+        is_nameless = member.error is not None and member.name[:1] in {"", "@"}
+        if base.startswith(".") or not (is_nameless or error == "Nested" or base.lower().endswith(SUFFIXES)):
+            summary.skip(base)
             continue
-        if name and (name.startswith(".") or not name.lower().endswith(SUFFIXES)):
-            summary.skip(name)
-            continue
-        if place != before:
-            before, label = place, summary.label(place.rpartition("/")[2] or last)
-        error, message = entry.error, entry.message
-        if not (entry.size or error):
-            error, message = "Empty", "it has no bytes"  # or is the mark of a folder on S3, which nothing could fetch
-        image = ImageRef(entry.path, entry.size, entry.etag, label, error, message)
+        name = member.name
+        if hash(name) in names:
+            error, name = error or "Duplicate", f"{name}@{member.offset}"
+        elif len(names) == shards.MAX_MEMBERS:
+            error, name = "TooMany", f"@{member.offset}"
+        elif not (member.size or error):
+            error = "Empty"
+        names.add(hash(member.name))
+        path = member_path(archive.path, name) if name else archive.path
+        own = packed.label or place.rpartition("/")[2] or folder
+        image = ImageRef(
+            path,
+            member.size,
+            f"{archive.etag}#{member.offset}",
+            own if error else summary.label(own),
+            error,
+            message or MEMBER_FAULTS.get(error or ""),
+            None if error else member.offset,
+        )
         summary.count(image)
         yield image
+        if error == "TooMany":
+            return
 
 
 def _objects(uri: str) -> Iterator[Entry]:

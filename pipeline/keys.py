@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-_FAULT = re.compile(r"(?P<control>[\x00-\x1f\x7f-\x9f])|(?P<empty>^/|//)|(?P<dots>(?:^|/)\.\.?(?:/|$))")
+_FAULT = re.compile(
+    r"(?P<control>[\x00-\x1f\x7f-\x9f])|(?P<empty>^/|//)|(?P<dots>(?:^|/)\.\.?(?:/|$))|(?P<member>(?i:\.tar!))"
+)
 _WORDS = {
     "control": "a control character",
     "empty": "an empty segment, as in a//b,",
     "dots": "a segment . or ..",
+    "member": "`.tar!`, the mark of an archive's member,",
 }
 
 
@@ -57,7 +60,7 @@ def page(uri: str, *, after: str) -> Page:
 
 def fault(name: str) -> str | None:
     """Why a key cannot be read, or None where it can."""
-    if name.isprintable() and "//" not in name and "/." not in name and name[:1] not in {"/", "."}:
+    if name.isprintable() and "//" not in name and "/." not in name and name[:1] not in {"/", "."} and "!" not in name:
         return None  # ten times as fast as looking closely
     match = _FAULT.search(name)
     return f"{_WORDS[match.lastgroup or '']} in its key; rename the object" if match else None

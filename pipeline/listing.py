@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline import images, results, store
+from pipeline import images, results, shards, store
 from pipeline.images import ImageRef, ListingSummary
 from pipeline.settings import UsageError
 from pipeline.split import Splitter
@@ -30,7 +30,8 @@ def begin(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
             f"{summary.skipped_total} other files, like {next(iter(summary.skipped))}" if summary.skipped else "nothing"
         )
         raise UsageError(
-            f"--input {source} holds no image but {content}; it wants class folders of {', '.join(images.SUFFIXES)}"
+            f"--input {source} holds no image but {content}; it wants class folders of {', '.join(images.SUFFIXES)}, "
+            f"or {shards.SUFFIX} archives of them"
         )
     return itertools.chain([first], listing)
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import NotFoundError
 
 from pipeline.decoding import UndecodableError, decode
-from pipeline.folder import file
+from pipeline.folder import Entry, file
 from pipeline.images import ImageRef
 from pipeline.limits import TooLargeError
-from pipeline.store import explain, fetch
+from pipeline.names import shard_of
+from pipeline.shards import ReplacedError, read
+from pipeline.store import MissingOrDenied, explain, fetch
 
 MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no photograph
 
@@ -24,6 +26,7 @@ MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no 
 # between them is bounded, so that memory is flat whatever the size of the files.
 FETCHES = 8
 GROUP, GROUP_BYTES = 8, 2**18
+SPAN_BYTES = 4 * 2**20  # of an archive, by one request: a thousandth of one for an image of 5 kB
 AHEAD_BYTES = 64 * 2**20
 
 
@@ -46,6 +49,19 @@ class Rejected:
     message: str
 
 
+@dataclass(frozen=True)
+class _Span:
+    """A part of an archive, from `start` on, that is being fetched."""
+
+    start: int
+    content: Future[bytes]
+
+    def cut(self, image: ImageRef) -> tuple[bytes, str]:
+        """The bytes of a member in it, once they are there, and its etag."""
+        start = (image.offset or 0) - self.start
+        return self.content.result()[start : start + image.size], image.etag
+
+
 def load(images: Iterable[ImageRef], uri: str, *, size: int) -> Iterator[DecodedImage | Rejected]:
     """Fetch and decode `images` ahead of the caller, in their order.
 
@@ -60,23 +76,50 @@ def load(images: Iterable[ImageRef], uri: str, *, size: int) -> Iterator[Decoded
     waiting: deque[tuple[int, Future[list[DecodedImage | Rejected]]]] = deque()
     ahead_b = 0
     with ThreadPoolExecutor(FETCHES) as pool:
-        for group in _groups(images):
-            size_b = sum(image.size for image in group)
-            while waiting and (len(waiting) > FETCHES or ahead_b + size_b > AHEAD_BYTES):
-                freed_b, first = waiting.popleft()
-                ahead_b -= freed_b
-                yield from first.result()
-            ahead_b += size_b
-            waiting.append((size_b, pool.submit(_load_group, group, uri, size=size)))
+        for stretch in _stretches(images):
+            size_b = _end(stretch[-1]) - (stretch[0].offset or 0) if _is_packed(stretch[0]) else _total(stretch)
+            groups = list(_groups(stretch))
+            for number, group in enumerate(groups):
+                more_b = 0 if number else size_b
+                while waiting and (len(waiting) > FETCHES or (more_b and ahead_b + more_b > AHEAD_BYTES)):
+                    freed_b, first = waiting.popleft()
+                    ahead_b -= freed_b
+                    yield from first.result()
+                if not number:
+                    ahead_b += size_b
+                    span = _fetch_ahead(stretch, uri, pool)
+                freed_b = size_b if number == len(groups) - 1 else 0
+                waiting.append((freed_b, pool.submit(_load_group, group, uri, size=size, span=span)))
         for _, rest in waiting:
             yield from rest.result()
+
+
+def _stretches(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:
+    """Images that are fetched together: members that follow each other in an archive, SPAN_BYTES of it at most; or a
+    group of files."""
+    stretch: list[ImageRef] = []
+    for image in images:
+        if stretch and not _joins(stretch, image):
+            yield stretch
+            stretch = []
+        stretch.append(image)
+    if stretch:
+        yield stretch
+
+
+def _joins(stretch: list[ImageRef], image: ImageRef) -> bool:
+    first, last = stretch[0], stretch[-1]
+    if not _is_packed(first) or not _is_packed(image):
+        return _is_packed(first) == _is_packed(image) and _fits(stretch, image)
+    is_same = shard_of(image.path) == shard_of(first.path)
+    return is_same and _end(last) <= (image.offset or 0) and _end(image) - (first.offset or 0) <= SPAN_BYTES
 
 
 def _groups(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:
     """Small images by the GROUP: handing them over one by one costs 3 % of the smallest. A large one goes alone."""
     group: list[ImageRef] = []
     for image in images:
-        if group and (len(group) == GROUP or sum(each.size for each in group) + image.size > GROUP_BYTES):
+        if group and not _fits(group, image):
             yield group
             group = []
         group.append(image)
@@ -84,24 +127,59 @@ def _groups(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:
         yield group
 
 
-def _load_group(group: list[ImageRef], uri: str, *, size: int) -> list[DecodedImage | Rejected]:
-    return [_load(image, uri, size=size) for image in group]
+def _fits(group: list[ImageRef], image: ImageRef) -> bool:
+    return len(group) < GROUP and _total(group) + image.size <= GROUP_BYTES
 
 
-def _load(image: ImageRef, uri: str, *, size: int) -> DecodedImage | Rejected:
+def _total(images: list[ImageRef]) -> int:
+    return sum(image.size for image in images)
+
+
+def _is_packed(image: ImageRef) -> bool:
+    return image.offset is not None
+
+
+def _end(image: ImageRef) -> int:
+    return (image.offset or 0) + image.size
+
+
+def _fetch_ahead(stretch: list[ImageRef], uri: str, pool: ThreadPoolExecutor) -> _Span | None:
+    """The part of an archive that holds these members, on its way; None for files, and for what is too large."""
+    first, last = stretch[0], stretch[-1]
+    if first.offset is None or first.size > MAX_BYTES:
+        return None
+    return _Span(first.offset, pool.submit(read, uri, _shard(last), first.offset, _end(last) - first.offset))
+
+
+def _shard(image: ImageRef) -> Entry:
+    """The archive of a member, up to this member's end."""
+    return Entry(shard_of(image.path) or "", _end(image), image.etag.rpartition("#")[0])
+
+
+def _load_group(group: list[ImageRef], uri: str, *, size: int, span: _Span | None) -> list[DecodedImage | Rejected]:
+    return [_load(image, uri, size=size, span=span) for image in group]
+
+
+def _load(image: ImageRef, uri: str, *, size: int, span: _Span | None) -> DecodedImage | Rejected:
     if image.error is not None:
         return Rejected(image, "list", image.error, image.message or image.error)
     if image.size > MAX_BYTES:
         return Rejected(image, "list", "TooLarge", f"{image.size} bytes; at most {MAX_BYTES} are read")
     try:
-        data, etag = _fetch(image, uri)
-    except (FileNotFoundError, NotFoundError):
-        return Rejected(image, "fetch", "NotFound", "it was listed and is gone")
-    except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
-        return Rejected(image, "fetch", "AccessDenied", explain(error))
-    except MemoryError:
-        return Rejected(image, "fetch", "MemoryError", f"no memory is left for its {image.size} bytes")
+        data, etag = span.cut(image) if span else fetch_image(image, uri)
+    except (ReplacedError, MemoryError, NotFoundError, *MissingOrDenied) as error:
+        return Rejected(image, "fetch", *_cause(image, error))
     return _decode(image, data, size=size, etag=etag)
+
+
+def _cause(image: ImageRef, error: Exception) -> tuple[str, str]:
+    if isinstance(error, ReplacedError):
+        return "Replaced", f"{error}; run again"
+    if isinstance(error, MemoryError):
+        return "MemoryError", f"no memory is left for its {image.size} bytes"
+    if isinstance(error, FileNotFoundError | NotFoundError):
+        return "NotFound", "it was listed and is gone"
+    return "AccessDenied", explain(error)
 
 
 def _decode(image: ImageRef, data: bytes, *, size: int, etag: str) -> DecodedImage | Rejected:
@@ -113,8 +191,17 @@ def _decode(image: ImageRef, data: bytes, *, size: int, etag: str) -> DecodedIma
         return Rejected(image, "decode", name, str(error))
 
 
-def _fetch(image: ImageRef, uri: str) -> tuple[bytes, str]:
-    """Bytes and their etag. A file is read at once: handing it to the store's threads costs 4 % of a small image."""
+def fetch_image(image: ImageRef, uri: str) -> tuple[bytes, str]:
+    """The bytes of an image that was listed below `uri`, by a request of its own, and their etag.
+
+    A file is read at once: handing it to the store's threads costs 4 % of a small image.
+
+    Raises:
+        ReplacedError: the archive that held it is another one by now.
+        StoreError: it cannot be read.
+    """
+    if image.offset is not None:
+        return read(uri, _shard(image), image.offset, image.size), image.etag
     if not uri.startswith("s3://"):
         return Path(file(uri, image.path)).read_bytes(), image.etag
     fetched = fetch(uri, image.path)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image as Pillow
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from pipeline import decoding, results, store
+from pipeline import decoding, loading, results, store
 from pipeline.accounting import Rejections
 from pipeline.classify import Scores
-from pipeline.folder import file
+from pipeline.images import ImageRef
+from pipeline.names import shard_of
 from pipeline.redaction import redacted
 from pipeline.reduce import Reduction
 from pipeline.report import Content, Example, Setting
 from pipeline.settings import REASON, Settings
+from pipeline.shards import ReplacedError
 
 EXAMPLES = 24
 POINTS = 3000
@@ -37,9 +39,7 @@ def gather(
     rejections: Rejections,
 ) -> Content:
     """All that the report needs, a few thousand rows however many images there are."""
-    reduced = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(
-        store.spark_path(f"{work}/{results.REDUCED}")
-    )
+    reduced = _read(spark, f"{work}/{results.REDUCED}", results.REDUCED_SCHEMA)
     axes = min(2, reduction.components.shape[1])
     drawn = (
         reduced.select("label", F.slice("pca", 1, axes).alias("at")).orderBy(F.xxhash64("path")).limit(POINTS).collect()
@@ -53,21 +53,29 @@ def gather(
         labels=list(scores.labels),
         confusion=scores.confusion,
         metrics={**scores.metrics(), "notes": record["notes"]},
-        examples=_examples(spark, settings.input, predictions=f"{work}/{results.PREDICTIONS}"),
+        examples=_examples(spark, settings.input, work=work),
         rejected=list(rejections.first),
         settings=_settings(spark),
     )
 
 
-def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Example]:
+def _examples(spark: SparkSession, source: str, *, work: str) -> list[Example]:
     """Test images, mistakes first; training images only where there is nothing to test."""
     order = [F.col("split"), F.expr("prediction <=> label"), F.xxhash64("path")]
     examples = []
-    rows = spark.read.schema(results.spark_schema(results.PREDICTIONS_SCHEMA)).parquet(store.spark_path(predictions))
-    for row in rows.orderBy(*order).limit(EXAMPLES).collect():
+    predictions = _read(spark, f"{work}/{results.PREDICTIONS}", results.PREDICTIONS_SCHEMA)
+    rows = predictions.orderBy(*order).limit(EXAMPLES).collect()
+    members = [row["path"] for row in rows if shard_of(row["path"])]
+    listed = {}
+    if members:
+        listing = _read(spark, results.listing(work), results.LISTING_SCHEMA)
+        listed = {row["path"]: ImageRef(**row.asDict()) for row in listing.where(F.col("path").isin(members)).collect()}
+    for row in rows:
+        path = row["path"]
         try:
-            rgb = decoding.decode(_read(source, row["path"]), size=THUMBNAIL)
-        except (*store.MissingOrDenied, decoding.UndecodableError):
+            image = listed[path] if shard_of(path) else ImageRef(path, 0, "", row["label"])
+            rgb = decoding.decode(loading.fetch_image(image, source)[0], size=THUMBNAIL)
+        except (*store.MissingOrDenied, ReplacedError, decoding.UndecodableError):
             continue  # it has gone or changed since its features were made; the report does without it
         sink = io.BytesIO()
         Pillow.fromarray(rgb).save(sink, "JPEG", quality=80)
@@ -84,10 +92,8 @@ def _examples(spark: SparkSession, source: str, *, predictions: str) -> list[Exa
     return examples
 
 
-def _read(source: str, path: str) -> bytes:
-    if source.startswith("s3://"):
-        return store.fetch(source, path).content
-    return Path(file(source, path)).read_bytes()
+def _read(spark: SparkSession, uri: str, schema: pa.Schema) -> DataFrame:
+    return spark.read.schema(results.spark_schema(schema)).parquet(store.spark_path(uri))
 
 
 def _settings(spark: SparkSession) -> list[Setting]:

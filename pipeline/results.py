@@ -27,6 +27,7 @@ LISTING_SCHEMA = pa.schema(
         ("label", pa.string()),
         ("error", pa.string()),
         ("message", pa.string()),
+        ("offset", pa.int64()),
     ]
 )
 FEATURES_SCHEMA = pa.schema(

@@ -85,7 +85,12 @@ class Settings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that a run has on every target; `--model` is the caller's, for its meaning differs."""
-    parser.add_argument("--input", required=True, metavar="URI", help="folder or s3:// prefix of class folders")
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="URI",
+        help="folder or s3:// prefix of class folders, or of tar archives of them",
+    )
     parser.add_argument("--output", required=True, metavar="URI", help="folder or s3:// prefix for the results")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--components", type=_components, metavar="K", help="number of principal components to keep")

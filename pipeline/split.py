@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from pipeline.names import unpacked
+
 TEST_SHARE = 0.2
 _FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 
@@ -32,7 +34,7 @@ class Splitter:
     [0, 1) from its name and the seed, and the lowest fifth tests: new images never move old ones across. Views of one
     fruit (`<fruit>_<view>.jpg`) draw together, so that no fruit is tested on that was trained on; where that would
     leave a class a single fruit, its images draw one by one. The lowest draw of a class always tests and its highest
-    always trains, so that small classes have both.
+    always trains, so that small classes have both. Images in archives are on the side that they would be on unpacked.
 
     Attributes:
         seed: of the draws.
@@ -56,7 +58,7 @@ class Splitter:
         self.fruits.setdefault(label, Range()).widen(draw)
         if named != "test":
             self.trainable.setdefault(label, Range()).widen(draw)
-        self.images.setdefault(label, Range()).widen(self._draw(path))
+        self.images.setdefault(label, Range()).widen(self._draw(unpacked(path)))
 
     def side(self, path: str, label: str) -> str:
         """`train` or `test`."""
@@ -78,7 +80,7 @@ class Splitter:
         """
         if self.side(path, label) == "test":
             return math.nan
-        return self._draw(f"lot:{_fruit(path) if self._has_fruits(label) else path}")
+        return self._draw(f"lot:{_fruit(path) if self._has_fruits(label) else unpacked(path)}")
 
     def rule(self, label: str) -> str:
         """What side and lot of a class's images depend on besides their paths; empty for an unknown class."""
@@ -103,7 +105,7 @@ class Splitter:
 
     def _name(self, path: str, label: str) -> str:
         """By what an image draws."""
-        return _fruit(path) if self._is_grouped(label) else path
+        return _fruit(path) if self._is_grouped(label) else unpacked(path)
 
     def _draw(self, name: str) -> float:
         digest = blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest()
@@ -112,9 +114,9 @@ class Splitter:
 
 def _named(path: str) -> str | None:
     """The side that a folder above the class folder names."""
-    return next((_FOLDERS[folder] for folder in path.lower().split("/")[:-2] if folder in _FOLDERS), None)
+    return next((_FOLDERS[folder] for folder in unpacked(path).lower().split("/")[:-2] if folder in _FOLDERS), None)
 
 
 def _fruit(path: str) -> str:
     """The path without the view number at its end: `Kiwi/3_2.jpg` -> `Kiwi/3`."""
-    return re.sub(r"_\d+$", "", path.rpartition(".")[0])
+    return re.sub(r"_\d+$", "", unpacked(path).rpartition(".")[0])

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from pipeline import (
     accounting,
@@ -35,6 +36,7 @@ from pipeline.accounting import Rejections
 from pipeline.analysis import FeatureSet
 from pipeline.features import Model
 from pipeline.images import ListingSummary
+from pipeline.names import MEMBER_PATTERN
 from pipeline.publication import Standing
 from pipeline.settings import Settings, UsageError, check_components
 from pipeline.split import Splitter
@@ -45,6 +47,7 @@ log = logging.getLogger("pipeline")
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
 TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
+PACKED_TASK_IMAGES = 128  # a task's members of an archive are one request at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +299,9 @@ def _extract_new(run: Run, prepared: Prepared, rows: DataFrame, *, count: int, p
     if not count:
         results.write_table(f"{run.rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
         return
-    size = min(max(count // (prepared.slots * TASKS_A_SLOT), TASK_IMAGES[0]), TASK_IMAGES[1])
+    is_packed = prepared.summary.packed > 0
+    smallest = PACKED_TASK_IMAGES if is_packed else TASK_IMAGES[0]
+    size = min(max(count // (prepared.slots * TASKS_A_SLOT), smallest), TASK_IMAGES[1])
     task = features.Extraction(
         source=run.settings.input,
         target=run.prepared,
@@ -307,9 +312,17 @@ def _extract_new(run: Run, prepared: Prepared, rows: DataFrame, *, count: int, p
         failed=context.accumulator(0),
     )
     with progress.shown(task.done, task.failed, total=count, live=run.settings.live):
-        rows.repartition(math.ceil(count / size)).mapInArrow(
+        _deal(rows, math.ceil(count / size), is_packed=is_packed).mapInArrow(
             partial(features.extract, task=task), results.spark_schema(results.REJECTED_SCHEMA)
         ).write.mode("overwrite").parquet(store.spark_path(run.rejected))
+
+
+def _deal(rows: DataFrame, tasks: int, *, is_packed: bool) -> DataFrame:
+    """The images to as many tasks: each has files at random, and members that follow each other in their archives."""
+    if not is_packed:
+        return rows.repartition(tasks)
+    place = [F.regexp_extract("path", MEMBER_PATTERN, 1), F.coalesce("offset", F.xxhash64("path"))]
+    return rows.repartitionByRange(tasks, *place).sortWithinPartitions(*place)
 
 
 def _delete_markers(spark: SparkSession, staging: str) -> None:

@@ -20,7 +20,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 from pipeline import patience
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
 
 _T = TypeVar("_T")
 # What an object store raises: its own errors, and Python's for a file that is missing, forbidden or on a full disk.
@@ -102,6 +102,17 @@ def fetch(uri: str, name: str, *, last_bytes: int | None = None) -> Fetched:
         return Fetched(bytes(answer.bytes()), answer.meta["e_tag"])
 
     return patiently(uri, get)
+
+
+def fetch_range(uri: str, name: str, *, start_b: int, end_b: int, etag: str) -> bytes:
+    """The bytes from `start_b` up to `end_b` of the object `name` below the prefix `uri`, by one request.
+
+    Raises:
+        PreconditionError: its etag is another.
+        StoreError: it is not there or cannot be read.
+    """
+    options: GetOptions = {"range": (start_b, end_b), "if_match": etag}
+    return patiently(uri, lambda opened: bytes(obstore.get(opened, name, options=options).bytes()))
 
 
 def read(uri: str) -> bytes:

@@ -42,7 +42,7 @@ def _write(folder: str, ids: int, start: int) -> None:
     }
     size = pa.array([3_000] * len(numbers), pa.int64())
     nothing = pa.nulls(len(numbers), pa.string())
-    listing = pa.table({**rows, "size": size, "error": nothing, "message": nothing})
+    listing = pa.table({**rows, "size": size, "error": nothing, "message": nothing, "offset": nothing.cast(pa.int64())})
     number = start // FILE_ROWS
     listed_rows = listing.select(results.LISTING_SCHEMA.names).cast(results.LISTING_SCHEMA)
     results.write_table(f"{folder}/listing/{number:05d}.parquet", listed_rows)
