@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -23,6 +23,7 @@ ARGS ?=
 REGION ?= eu-west-3
 MAX_USD ?= 5
 emr-% history: TARGET = emr
+shards: OUTPUT = out/shards
 EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
@@ -135,6 +136,9 @@ bench-scale: setup ## a run of a million photographs, and parts of it with far m
 
 bench-pages: setup ## draw the pages of figures, the picture and README's table anew from bench/*.json; measures nothing
 	@$(PYTHON_VENV) -m bench.pages.publish
+
+shards: setup ## tar archives of class folders, that take a thousandth of the requests: make shards INPUT=… OUTPUT=folder|s3://…
+	@$(PYTHON_VENV) -m data.shards --input "$(INPUT)" --output "$(OUTPUT)" --target "$(TARGET)" --region "$(REGION)"
 
 data: setup ## photographs to try it on: make data DATASET=fruits360, or https://…, or a zip or tar [DEST=folder|s3://…] [SHA256=…]
 	@$(PYTHON_VENV) -m data "$(DATASET)" $(if $(DEST),--dest "$(DEST)") $(addprefix --sha256 ,$(SHA256)) \

@@ -18,11 +18,9 @@ from pathlib import Path
 
 from base import command_line, paths
 from base.errors import EmrlabError, UsageError
-from data import fetch, unpack
+from data import destination, fetch, unpack
 from data.unpack import Contents
-from launch import docker_lab, storage
-from launch.emr import aws
-from launch.storage import Access
+from launch import storage
 from pipeline import settings, signals
 from pipeline.names import escape
 
@@ -64,13 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dest", metavar="URI", help=f"a folder that is not there yet, or s3://bucket/prefix (out/{OUT.name}/NAME)"
     )
     parser.add_argument("--sha256", type=_sha256, metavar="HEX", help="what the file must have")
-    parser.add_argument(
-        "--target",
-        choices=["local", "lab", "emr-lab", "emr"],
-        default="lab",
-        help="whose S3 an s3:// destination means: the lab's, or that of the AWS_* variables (local, emr) (lab)",
-    )
-    parser.add_argument("--region", default="eu-west-3", help="of the bucket, where it is no lab's (eu-west-3)")
+    destination.add_arguments(parser)
     return parser
 
 
@@ -79,7 +71,7 @@ def _data(parsed: argparse.Namespace) -> int:
     known = _sets().get(parsed.dataset)
     dest = settings.location(parsed.dest, flag="--dest") if parsed.dest else str(OUT / _name(parsed.dataset))
     remote = dest.startswith("s3://")
-    access = _access(parsed) if remote else None
+    access = destination.access(parsed) if remote else None
     if known:
         sys.stdout.write(f"{known.title}; licence: {known.licence}\n")
     archive, sha256 = _archive(known.url if known else parsed.dataset, expected=parsed.sha256 or "", live=live)
@@ -134,14 +126,6 @@ def _compare(contents: Contents, known: DataSet | None) -> None:
             f"warning: its makers speak of {known.images:,} images of {known.classes:,} classes; "
             f"the archive has {contents.images:,} of {contents.classes:,}\n"
         )
-
-
-def _access(parsed: argparse.Namespace) -> Access:
-    """The S3 that is meant, seen before anything is fetched."""
-    if parsed.target in {"lab", "emr-lab"}:
-        return docker_lab.access(docker_lab.find())
-    aws.key()
-    return Access(key=aws.key, region=parsed.region, address=aws.endpoint("s3"))
 
 
 def _sets() -> dict[str, DataSet]:

@@ -179,11 +179,14 @@ def mirror(
     return Mirrored(len(here), len(missing), len(gone), left)
 
 
-def put(path: Path, uri: str, access: Access) -> None:
-    """Bring a file to `uri`, a name that stands for its content: what is there and says that it has it is left alone.
+def put(path: Path, uri: str, access: Access, *, replace: bool = True) -> bool:
+    """Bring a file to `uri`; what is there and says that it has the same content is left alone.
+
+    Returns:
+        Whether it was sent.
 
     Raises:
-        StorageError: it cannot be read or sent.
+        StorageError: it cannot be read or sent, or without `replace` something else is there.
     """
     folder, _, name = uri.rpartition("/")
     opened = _open(folder, access)
@@ -196,10 +199,26 @@ def put(path: Path, uri: str, access: Access) -> None:
             content = (stored.meta["size"], stored.attributes.get("sha256"))
         except FileNotFoundError:
             content = None
-        if content != (path.stat().st_size, digest):
+        if content == (path.stat().st_size, digest):
+            return False
+        if content is None or replace:
             _put(opened, name, path, sha256=digest)
+            return True
     except (BaseError, OSError) as error:
         raise StorageError(f"{path} cannot be sent to {uri}: {explain(error)}") from error
+    raise StorageError(f"{uri} holds something else; give another OUTPUT or remove it")
+
+
+def sizes(uri: str, access: Access) -> dict[str, int]:
+    """Name and size in bytes of every object below `uri`.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    try:
+        return {name: stored.size for name, stored in _list(_open(uri, access)).items()}
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
 
 
 def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:

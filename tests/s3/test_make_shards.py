@@ -1,0 +1,55 @@
+"""make shards, to S3."""
+
+from pathlib import Path
+
+import pytest
+
+from data import shards as command
+from tests.s3.proxy import Fault
+
+
+@pytest.fixture
+def make(bucket, photos, monkeypatch):
+    monkeypatch.setattr(command, "SHARD_B", 8192)
+
+    def call() -> int:
+        return command.main(["--input", str(photos), "--output", f"s3://{bucket.name}/images/p", "--target", "local"])
+
+    return call
+
+
+def objects(bucket) -> dict[str, bytes]:
+    found = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix="images/p/").get("Contents", [])
+    return {each["Key"]: bucket.client.get_object(Bucket=bucket.name, Key=each["Key"])["Body"].read() for each in found}
+
+
+def test_the_same_archives_as_in_a_folder_and_what_is_there_stays(make, bucket, proxy, photos, tmp_path, capsys):
+    assert make() == 0
+    there = objects(bucket)
+    assert command.main(["--input", str(photos), "--output", str(tmp_path / "packed")]) == 0
+    assert {Path(key).name: data for key, data in there.items()} == {
+        path.name: path.read_bytes() for path in (tmp_path / "packed").iterdir()
+    }
+    bucket.client.delete_object(Bucket=bucket.name, Key=min(there))
+    capsys.readouterr()
+    proxy.clear()
+    assert make() == 0
+    assert f"1 written, {len(there) - 1} were there" in capsys.readouterr().out
+    assert sum(request.startswith(("PUT", "POST")) for request in proxy.requests) == 1
+    assert objects(bucket) == there
+
+
+def test_what_was_cut_off_goes_on_and_what_others_have_is_left(make, bucket, proxy, capsys):
+    proxy.hit(Fault.DENIED, "^PUT .*images-000001", last=99)
+    assert make() == 1
+    assert "access denied" in capsys.readouterr().err
+    proxy.clear()
+    assert make() == 0
+    first = min(objects(bucket))
+    bucket.client.put_object(Bucket=bucket.name, Key=first, Body=b"mine")
+    assert make() == 1
+    assert "holds something else" in capsys.readouterr().err
+    assert objects(bucket)[first] == b"mine"
+    bucket.client.put_object(Bucket=bucket.name, Key="images/p/old.tar", Body=b"theirs")
+    assert make() == 1
+    assert "old.tar" in capsys.readouterr().err
