@@ -111,13 +111,31 @@ def test_every_make_target_is_explained():
     assert targets == explained
 
 
-def test_the_readme_names_only_make_targets_that_exist():
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/emr.md", "docs/emr-lab.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_make_targets_that_exist(page):
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make ([a-z][a-z0-9-]*)", (ROOT / "README.md").read_text()):
+    for target in re.findall(r"`make ([a-z][a-z0-9-]*)", (ROOT / page).read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/emr.md", "docs/emr-lab.md"])
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_a_page_names_only_files_that_exist(page):
+    folders = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    text = (ROOT / page).read_text().replace("test_x.py", "test_repository.py")
+    for name in re.findall(rf"`((?:{folders})/[\w./*-]*)`|\]\(([\w./-]+\.md)", text):
+        assert list(ROOT.glob(name[0] or name[1])), f"{name} in {page}"
+
+
+def test_the_architecture_shows_who_may_import_what():
+    rows = [f"| `{room}/` | {', '.join(f'`{name}`' for name in sorted(may))} |" for room, may in MAY_IMPORT.items()]
+    table = "\n".join(["| room | may import |", "|---|---|", *rows, ""])
+    assert table in (ROOT / "ARCHITECTURE.md").read_text(), table
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_only_variables_that_make_knows(page):
     makefile = (ROOT / "Makefile").read_text()
     known = set(re.findall(r"\$\(([A-Z_0-9]+)\)|[ ,]([A-Z_0-9]+),\$\(", makefile))
