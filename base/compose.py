@@ -51,7 +51,7 @@ class Service:
 
 def setting(name: str) -> str | None:
     """A variable as Docker Compose sees it: from the environment, else from `.env`; None where it is empty."""
-    return os.environ.get(name) or env_files.read(paths.ENV_FILE).get(name) or None
+    return os.environ.get(name) or env_files.read_dotenv().get(name) or None
 
 
 def run(

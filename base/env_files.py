@@ -6,18 +6,27 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from base import paths
+
 
 def read(path: Path) -> dict[str, str]:
-    """All variables of `path` as Docker Compose reads the simple ones; nothing where there is no file.
+    """All variables of `path` as Docker Compose reads the simple ones.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+    """
+    lines = path.read_text().splitlines()
+    pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
+    return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def read_dotenv() -> dict[str, str]:
+    """The variables of this checkout's `.env`; none where there is no such file.
 
     Raises:
         OSError: it cannot be read.
     """
-    if not path.exists():
-        return {}
-    lines = path.read_text().splitlines()
-    pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
-    return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
+    return read(paths.ENV_FILE) if paths.ENV_FILE.exists() else {}
 
 
 def lines(variables: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from base import env_files, paths
+from base import env_files
 from base.defaults import BUCKET, REGION
 from bench import machine, photos
 from bench.job import IMAGE_SIZE
@@ -59,7 +59,7 @@ def _run(target: str, access: storage.Access, *, environment: Mapping[str, str] 
 
 def _job_key() -> dict[str, str]:
     """For the local run the key that the job has in the lab."""
-    keys = env_files.read(paths.ENV_FILE)
+    keys = env_files.read_dotenv()
     return {f"AWS_{part}": keys[f"JOB_{part}"] for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")} | {
         "AWS_REGION": REGION
     }

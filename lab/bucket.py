@@ -33,7 +33,6 @@ POLICIES = paths.ROOT / "policies"
 CREDENTIALS = Path("/run/credentials/env")
 DEADLINE_S = 60
 ANSWER_TIMEOUT_S = 10
-_WRITER = "the container `secrets` writes it: docker compose logs secrets"
 REFUSALS = (MinioException, MinioAdminException, s3_users.RefusedError)
 
 
@@ -128,9 +127,9 @@ def main() -> int:
     try:
         keys = env_files.read(CREDENTIALS)
     except OSError as error:
-        return command_line.fail(f"{CREDENTIALS}: {error.strerror}; {_WRITER}")
-    if not keys:
-        return command_line.fail(f"{CREDENTIALS} is not there or empty; {_WRITER}")
+        return command_line.fail(
+            f"{CREDENTIALS}: {error.strerror}; the container `secrets` writes it: docker compose logs secrets"
+        )
     endpoint, region = os.environ["AWS_ENDPOINT_URL_S3"], os.environ["AWS_REGION"]
     last = ""
     for _ in attempts(timeout_s=DEADLINE_S, interval_s=0.5):

@@ -51,7 +51,7 @@ def ensure(env_file: Path) -> dict[str, str]:
         CredentialsError: a key that is there is too short.
         OSError: the file cannot be read or written.
     """
-    known = env_files.read(env_file)
+    known = _read(env_file)
     for name, shortest in SHORTEST.items():
         if name in known and len(known[name]) < shortest:
             length = len(known[name])
@@ -72,7 +72,7 @@ def forget(env_file: Path) -> bool:
     Raises:
         OSError: the file cannot be read or written.
     """
-    if not SHORTEST.keys() & env_files.read(env_file).keys():
+    if not SHORTEST.keys() & _read(env_file).keys():
         return False
     ours = re.compile(rf"\s*(export )?({'|'.join(SHORTEST)})\s*=")
     kept = [line for line in env_file.read_text().splitlines() if not ours.match(line)]
@@ -124,6 +124,10 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         return command_line.fail(f"{error.filename}: {error.strerror}; this user must be able to write it")
     return 0
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    return env_files.read(env_file) if env_file.exists() else {}
 
 
 def _new(name: str) -> str:

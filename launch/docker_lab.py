@@ -117,7 +117,7 @@ def access(lab: Lab) -> Access:
         LabError: it is not there.
     """
     try:
-        keys = env_files.read(paths.ENV_FILE)
+        keys = env_files.read_dotenv()
         key = Key(key_id=keys["DATA_ACCESS_KEY_ID"], secret=keys["DATA_SECRET_ACCESS_KEY"])
     except OSError as error:
         raise LabError(f"{paths.ENV_FILE}: {error.strerror}; run: make up") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from base.waiting import attempts
 from emr_lab.node.processes import Process
 from emr_lab.node.yarn_proxy import RESOURCE_MANAGER_PORT
 from emr_lab.protocol import api
@@ -119,9 +119,8 @@ def wait(started: Mapping[Daemon, Process], *, node: str, deadline_s: float = DE
     Raises:
         DaemonError: one has ended, or is not up in time: which, and the last line of its log.
     """
-    end = time.monotonic() + deadline_s
     waiting = dict(started)
-    while waiting:
+    for _ in attempts(timeout_s=deadline_s, interval_s=POLL_S):
         for daemon, process in list(waiting.items()):
             if process.exit_code is not None:
                 raise DaemonError(
@@ -129,12 +128,10 @@ def wait(started: Mapping[Daemon, Process], *, node: str, deadline_s: float = DE
                 )
             if _up(daemon, node):
                 del waiting[daemon]
-            elif time.monotonic() > end:
-                raise DaemonError(
-                    f"{daemon.name} on {node} is not up after {deadline_s:.0f} s: {last_line(process.stderr)}"
-                )
-        if waiting:
-            time.sleep(POLL_S)
+        if not waiting:
+            return
+    daemon, process = next(iter(waiting.items()))
+    raise DaemonError(f"{daemon.name} on {node} is not up after {deadline_s:.0f} s: {last_line(process.stderr)}")
 
 
 def last_line(log: Path) -> str:

@@ -22,6 +22,8 @@ import hashlib
 import hmac
 from pathlib import Path
 
+from base import env_files
+
 PORT = 8321
 YARN_PROXY_PORT = 8090
 TOKEN_HEADER = "X-Token"  # noqa: S105 - the header's name
@@ -36,7 +38,7 @@ def read_key(credentials: Path = CREDENTIALS) -> dict[str, str]:
     Raises:
         OSError: the container `secrets` has not written it.
     """
-    return dict(line.split("=", 1) for line in credentials.read_text().splitlines())
+    return env_files.read(credentials)
 
 
 def token(credentials: Path = CREDENTIALS) -> str:

@@ -189,7 +189,7 @@ def use_lab() -> None:
         if not endpoint(service):
             os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = docker_lab.address(container, port, start="make emr-up")
     if "AWS_ACCESS_KEY_ID" not in os.environ:
-        variables = env_files.read(paths.ENV_FILE)
+        variables = env_files.read_dotenv()
         keys = {f"AWS_{name[5:]}": value for name, value in variables.items() if name.startswith("DATA_")}
         if not keys:
             raise UsageError(f"{paths.ENV_FILE} has no key to the lab's S3; run make emr-up")

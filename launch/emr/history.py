@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from base.defaults import EVENT_LOGS
+from base.waiting import attempts
 from launch.docker_lab import LabError, ask_docker
 from launch.emr import aws
 from launch.emr.aws import EmrError
@@ -99,8 +99,7 @@ def command(folder: Path, image: str, *, name: str) -> list[str]:
 
 def _address(server: subprocess.Popen[str], name: str) -> str:
     """Where it answers, once it does."""
-    end = time.monotonic() + READY_S
-    while time.monotonic() < end:
+    for _ in attempts(timeout_s=READY_S, interval_s=POLL_S):
         if server.poll() is not None:
             errors = (server.stderr.read() if server.stderr else "").strip().splitlines() or ["no word"]
             raise LabError(f"the history server did not start: {errors[-1]}")
@@ -110,7 +109,6 @@ def _address(server: subprocess.Popen[str], name: str) -> str:
                 return f"http://{host}"
         except (LabError, IndexError):  # the container is not there yet
             pass
-        time.sleep(POLL_S)
     raise LabError(f"the history server did not answer in {READY_S:.0f} s; run: make doctor")
 
 

@@ -189,7 +189,7 @@ def emr_lab(request) -> Iterator[EmrLab]:
             subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
             compose("build", timeout_s=UP_S)
             compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
-            yield EmrLab(env_files.read(paths.ENV_FILE))
+            yield EmrLab(env_files.read_dotenv())
         finally:
             if request.session.testsfailed:
                 sys.stderr.write(compose("logs", "--no-color", "--tail", "60", check=False))

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
+from base import env_files, paths
 from base.compose import exec_command
 from base.defaults import REGION
 from launch import docker_lab, transfer
@@ -81,8 +82,7 @@ def health(service: str) -> str:
 
 def keys() -> dict[str, str]:
     """The variables of `.env`."""
-    lines = (ROOT / ".env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    return env_files.read(paths.ENV_FILE)
 
 
 def s3(user: str) -> Any:

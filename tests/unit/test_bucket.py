@@ -24,7 +24,7 @@ def test_no_keys(keys, capsys):
     bucket.CREDENTIALS.unlink()
     assert bucket.main() == 1
     assert capsys.readouterr().err == (
-        f"error: {bucket.CREDENTIALS} is not there or empty; the container `secrets` writes it: "
+        f"error: {bucket.CREDENTIALS}: No such file or directory; the container `secrets` writes it: "
         "docker compose logs secrets\n"
     )
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "lab": {"base", "lab"},
     "emr_lab/endpoint": {"base", "emr_lab.endpoint", "emr_lab.protocol"},
     "emr_lab/node": {"base", "emr_lab.node", "emr_lab.protocol"},
-    "emr_lab/protocol": {"emr_lab.protocol"},
+    "emr_lab/protocol": {"base", "emr_lab.protocol"},
 }
 
 

@@ -1,0 +1,23 @@
+"""Files of variables are read as Docker Compose reads them, and what is written is read back."""
+
+import pytest
+
+from base import env_files, paths
+
+
+def test_a_file_is_read_as_compose_reads_it(tmp_path):
+    (tmp_path / "x").write_text("# A=1\n\nB = b=c \nexport C='d e'\nD=\"\"\n  E=e\nno variable\n9=9\n")
+    assert env_files.read(tmp_path / "x") == {"B": "b=c", "C": "d e", "D": "", "E": "e"}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    variables = {"AWS_ACCESS_KEY_ID": "job-1", "AWS_SECRET_ACCESS_KEY": "a=b-_"}
+    (tmp_path / "x").write_text(env_files.lines(variables))
+    assert env_files.read(tmp_path / "x") == variables
+
+
+def test_only_the_checkouts_own_may_be_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
+    assert env_files.read_dotenv() == {}
+    with pytest.raises(FileNotFoundError):
+        env_files.read(tmp_path / ".env")
