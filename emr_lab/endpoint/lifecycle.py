@@ -1,7 +1,7 @@
-"""The life of a cluster: its nodes made ready, bootstrap actions, daemons, steps, logs, its end.
+"""Leads a cluster through its states: prepares the nodes, runs bootstrap actions, daemons and steps, cleans up.
 
 One thread has a cluster. Requests only change what is remembered, under the lock: a step to be run or cancelled, a
-cluster to be ended; the thread sees it at its next look.
+cluster to be ended; the thread sees it at its next poll.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ from contextlib import suppress
 from emr_lab.endpoint import commands, logs
 from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, on_each
 from emr_lab.endpoint.records import Cluster
-from emr_lab.endpoint.state import ClosedError, EndingError, EndpointState, cancel_pending, check, end
+from emr_lab.endpoint.state import (
+    ClosedError,
+    EndpointState,
+    TerminatingError,
+    cancel_pending,
+    raise_if_terminating,
+    terminate,
+)
 from emr_lab.endpoint.steps import StepRunner
 
 NODE_SILENCE_S = 60.0  # after which a node is lost
-NODE_INTERVAL_S = 5.0  # between two looks at the nodes and at YARN's applications
+NODE_INTERVAL_S = 5.0  # between two checks of the nodes and of YARN's applications
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,19 +38,19 @@ def resume(state: EndpointState) -> None:
         for cluster in state.store.clusters.values():
             if cluster.state in {"STARTING", "BOOTSTRAPPING"}:
                 message = "The lab's endpoint was restarted while the cluster was starting."
-                end(cluster, "INTERNAL_ERROR", message, with_errors=True)
-        going_on = [each for each in state.store.clusters.values() if each.ended_s is None]
-    for cluster in going_on:
-        begin(state, cluster)
+                terminate(cluster, "INTERNAL_ERROR", message, with_errors=True)
+        unfinished = [each for each in state.store.clusters.values() if each.ended_s is None]
+    for cluster in unfinished:
+        start(state, cluster)
 
 
-def begin(state: EndpointState, cluster: Cluster) -> None:
+def start(state: EndpointState, cluster: Cluster) -> None:
     """Give the cluster its thread."""
     threading.Thread(target=ClusterLifecycle(state, cluster).run, name=cluster.id, daemon=True).start()
 
 
 class ClusterLifecycle:
-    """A cluster from its first state to its last."""
+    """Leads one cluster from its first state to its last."""
 
     def __init__(self, state: EndpointState, cluster: Cluster) -> None:
         self.state, self.cluster = state, cluster
@@ -52,30 +59,30 @@ class ClusterLifecycle:
         self.bucket = logs.LogBucket(state.s3, cluster.logs)
         self.node_logs = logs.NodeLogShipper(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
         self.steps = StepRunner(state, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
-        self.looked_s = time.monotonic() - NODE_INTERVAL_S  # when all nodes had answered
+        self.nodes_seen_s = time.monotonic() - NODE_INTERVAL_S  # when all nodes had answered
 
     def run(self) -> None:
         """Lead the cluster through its states; what goes wrong on the nodes ends it with its reason."""
         try:
-            self._live()
-            self._end()
+            self._lead()
+            self._clean_up()
         except ClosedError:
             return
         except OSError as error:
             _LOG.error("cluster %s is left alone: its state cannot be saved: %s", self.cluster.id, error)
 
-    def _live(self) -> None:
+    def _lead(self) -> None:
         try:
             if self.cluster.state == "STARTING":
                 self._wait_for_nodes()
                 self._provision()
                 self._bootstrap()
                 self._start_daemons()
-            self.steps.recall()
+            self.steps.resume()
             while True:
-                self._look()
+                self._poll()
                 self.state.pause(self.cluster)
-        except EndingError:
+        except TerminatingError:
             return
         except LostError as error:
             self._fail("INSTANCE_FAILURE", f"A node of the lab was lost: {error}")
@@ -84,10 +91,10 @@ class ClusterLifecycle:
 
     def _fail(self, code: str, message: str) -> None:
         with self.state.change():
-            end(self.cluster, code, message, with_errors=True)
+            terminate(self.cluster, code, message, with_errors=True)
 
     def _wait_for_nodes(self) -> None:
-        """Until the cluster before this one has left them."""
+        """Wait until the cluster before this one has left its nodes."""
         while not self._has_nodes():
             self.state.pause(self.cluster)
 
@@ -97,7 +104,7 @@ class ClusterLifecycle:
         for node in self.nodes:
             self._check_versions(node)
         with self.state.change():
-            check(self.cluster)
+            raise_if_terminating(self.cluster)
             self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
 
     def _check_versions(self, node: NodeClient) -> None:
@@ -124,7 +131,7 @@ class ClusterLifecycle:
                 while None in codes.values():
                     self.state.pause(self.cluster)
                     codes = {node: node.exit_code(process) for node, process in started.items()}
-            except EndingError:
+            except TerminatingError:
                 for node, process in started.items():
                     node.kill(process)
                 raise
@@ -134,7 +141,7 @@ class ClusterLifecycle:
                         stream.push()
             if failed := [node for node, code in codes.items() if code != 0]:
                 self._fail("BOOTSTRAP_FAILURE", self._bootstrap_failure(number, failed))
-                raise EndingError
+                raise TerminatingError
 
     def _bootstrap_failure(self, number: int, failed: list[NodeClient]) -> str:
         """Return the reason in EMR's words."""
@@ -150,40 +157,40 @@ class ClusterLifecycle:
     def _start_daemons(self) -> None:
         on_each(self.nodes, NodeClient.start_daemons)
         with self.state.change():
-            check(self.cluster)
+            raise_if_terminating(self.cluster)
             self.cluster.ready_s = self.state.clock()
             self.cluster.state, self.cluster.message = "WAITING", "Cluster ready to run steps."
 
-    def _look(self) -> None:
-        """One look at all that may have changed."""
+    def _poll(self) -> None:
+        """See what has changed, and act on it."""
         try:
-            if time.monotonic() - self.looked_s >= NODE_INTERVAL_S:
-                self._look_at_nodes()
-                self.looked_s = time.monotonic()
-            self.steps.look()
+            if time.monotonic() - self.nodes_seen_s >= NODE_INTERVAL_S:
+                self._check_nodes()
+                self.nodes_seen_s = time.monotonic()
+            self.steps.poll()
         except LostError:
-            if time.monotonic() - self.looked_s > NODE_INTERVAL_S + NODE_SILENCE_S:
+            if time.monotonic() - self.nodes_seen_s > NODE_INTERVAL_S + NODE_SILENCE_S:
                 raise
             return
         self.steps.start()
         with self.state.lock:
-            self._settle()
+            self._wait_or_terminate()
             is_idle = self._is_idle_for_too_long()
         if is_idle:
-            self._look_at_applications()  # one may have begun since the last look at the nodes
-            self._end_if_idle()
+            self._update_idle_time()  # one may have begun since the last check of the nodes
+            self._terminate_if_idle()
 
-    def _look_at_nodes(self) -> None:
+    def _check_nodes(self) -> None:
         for node in self.nodes:
             if node.cluster() != self.cluster.id:
                 message = f"{node.name} was started anew and has lost the cluster"
                 self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")
-                raise EndingError
+                raise TerminatingError
         if not self.cluster.active():
-            self._look_at_applications()
+            self._update_idle_time()
 
-    def _look_at_applications(self) -> None:
-        """A cluster is idle while it has no step and YARN no application."""
+    def _update_idle_time(self) -> None:
+        """Note since when the cluster has been idle: without a step, and YARN without an application."""
         busy = any(True for _ in self._applications())
         with self.state.change():
             if busy:
@@ -198,17 +205,17 @@ class ClusterLifecycle:
         with suppress(LostError):  # without a ResourceManager nothing can run
             yield from self.state.yarn.alive()
 
-    def _settle(self) -> None:
-        """After the last step: wait, or end. Under the lock."""
+    def _wait_or_terminate(self) -> None:
+        """After the last step, let the cluster wait, or end. Under the lock."""
         cluster = self.cluster
-        check(self.cluster)
+        raise_if_terminating(self.cluster)
         if cluster.active():
             return
         last = max((step for step in cluster.steps), key=lambda step: step.ended_s or 0, default=None)
         if not cluster.keep_alive:
             errors = any(step.state == "FAILED" for step in cluster.steps)
             with self.state.change():
-                end(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
+                terminate(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
             return
         if cluster.state == "RUNNING":
             how = "" if last is None else f" after last step {last.state.lower()}"
@@ -222,18 +229,18 @@ class ClusterLifecycle:
             return False
         return self.state.clock() - cluster.idle_since_s >= cluster.idle_timeout_s
 
-    def _end_if_idle(self) -> None:
+    def _terminate_if_idle(self) -> None:
         with self.state.change():
             if self._is_idle_for_too_long():
                 message = f"Auto-termination: the cluster was idle for {self.cluster.idle_timeout_s} seconds"
-                end(self.cluster, "ALL_STEPS_COMPLETED", message)
+                terminate(self.cluster, "ALL_STEPS_COMPLETED", message)
 
-    def _end(self) -> None:
+    def _clean_up(self) -> None:
         """Stop what runs, bring the last logs, leave the nodes empty."""
         cluster = self.cluster
         with self.state.change():
             cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
-        self.steps.stop()
+        self.steps.kill_all()
         if self._has_nodes():
             self.node_logs.push()
             for change in (NodeClient.stop_daemons, lambda node: node.reset(None)):

@@ -13,9 +13,9 @@ from moto.emr.exceptions import InvalidCluster, InvalidRequestException, Validat
 from base import releases, sizing
 from emr_lab.endpoint import serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
-from emr_lab.endpoint.lifecycle import begin
+from emr_lab.endpoint.lifecycle import start
 from emr_lab.endpoint.records import DONE, Cluster
-from emr_lab.endpoint.state import EndpointState, cancel_pending, end
+from emr_lab.endpoint.state import EndpointState, cancel_pending, terminate
 
 ACCOUNT = "123456789012"  # the lab has one, whatever the key
 PAGE = 50
@@ -51,7 +51,7 @@ class Emr:
                         f"{other.region}) has them. Add steps to it, or terminate it first."
                     )
             state.store.clusters[cluster.id] = cluster
-        begin(state, cluster)
+        start(state, cluster)
         return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
     def terminate_job_flows(self, request: Members) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Emr:
             for cluster in clusters:
                 if not cluster.protected:
                     cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
-                    end(cluster, "USER_REQUEST", "Terminated by user request")
+                    terminate(cluster, "USER_REQUEST", "Terminated by user request")
         if any(cluster.protected and cluster.ended_s is None for cluster in clusters):
             raise ValidationException("Could not shut down one or more job flows since they are termination protected.")
         return {}

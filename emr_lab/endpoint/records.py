@@ -1,4 +1,4 @@
-"""What the endpoint remembers: clusters, their nodes and steps, in one JSON file that is replaced as a whole."""
+"""Clusters, their nodes and steps as the endpoint remembers them, in one JSON file that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def action_on_failure(self) -> str:
-        """TERMINATE_CLUSTER (the default), CANCEL_AND_WAIT or CONTINUE."""
+        """Return TERMINATE_CLUSTER (the default), CANCEL_AND_WAIT or CONTINUE."""
         action = str(self.request.get("ActionOnFailure", "TERMINATE_CLUSTER"))
         return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else action
 
@@ -118,21 +118,21 @@ class Cluster:
 
     @property
     def arn(self) -> str:
-        """Of the cluster."""
+        """Return the cluster's ARN."""
         return f"arn:aws:elasticmapreduce:{self.region}:{self.account}:cluster/{self.id}"
 
     @property
     def logs(self) -> str | None:
-        """`s3://…/<cluster>`, below which its logs come, or None."""
+        """Return `s3://…/<cluster>`, below which the cluster's logs come, or None."""
         uri = self.request.get("LogUri")
         return f"s3://{str(uri).partition('://')[2].rstrip('/')}/{self.id}" if uri else None
 
     def step(self, step_id: str) -> Step | None:
-        """The step of this id."""
+        """Return the step of this id, or None."""
         return next((step for step in self.steps if step.id == step_id), None)
 
     def active(self) -> list[Step]:
-        """The steps that are not done."""
+        """Return the steps that are not done."""
         return [step for step in self.steps if step.state not in DONE]
 
 
@@ -167,7 +167,7 @@ class ClusterStore:
         self.clusters = {each.id: each for each in clusters if each.ended_s is None or now_s - each.ended_s < KEPT_S}
 
     def save(self) -> None:
-        """Replace the file by what is known now, if that is something new.
+        """Replace the file by the clusters as they are now, if that changes it.
 
         Raises:
             OSError: it cannot be written.
@@ -196,5 +196,5 @@ def _cluster(record: dict[str, Any]) -> Cluster:
 
 
 def new_id(prefix: str) -> str:
-    """An id as EMR makes them: `j-2AXXXXXXGAPLF`."""
+    """Return an id as EMR makes them: `j-2AXXXXXXGAPLF`."""
     return f"{prefix}-" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(13))

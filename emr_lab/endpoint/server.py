@@ -24,12 +24,12 @@ SILENCE_S = 60
 
 
 class Handler(WSGIRequestHandler):
-    """Says nothing of requests that went well; one that does not come to its end is given up."""
+    """Logs only requests that the service could not answer, and gives up one that does not come to its end."""
 
     timeout = SILENCE_S
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """A line for what the service could not answer."""
+        """Log what the service could not answer."""
         if str(code).startswith("5"):
             super().log_request(code, size)
 
@@ -47,7 +47,7 @@ class Handler(WSGIRequestHandler):
 
 
 def serve(state: EndpointState, *, address: str, port: int) -> BaseWSGIServer:
-    """The server, ready to serve; the clusters of `state` go on where they were."""
+    """Return the server, ready to serve; the clusters of `state` go on where they were."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -60,7 +60,7 @@ def serve(state: EndpointState, *, address: str, port: int) -> BaseWSGIServer:
 
 
 def _refusal(request: Request) -> Response | None:
-    """Of what a web page made a browser ask: under a name of its own that leads here, or from its own place."""
+    """Return the refusal of what a web page made a browser ask: by another name that leads here, or from elsewhere."""
     host = re.sub(r":[0-9]*$", "", request.headers.get("Host", "")).lower()
     if host not in NAMES:
         return error("InvalidRequestException", f"the EMR lab is not called {host[:100]!r}", status=421)
@@ -72,8 +72,8 @@ def _refusal(request: Request) -> Response | None:
 
 
 def _overview(state: EndpointState) -> Response:
-    """Which release it is, and which cluster has the nodes."""
+    """Return which release it is, and which clusters have the nodes."""
     with state.lock:
-        having = [each.id for each in state.store.clusters.values() if each.ended_s is None]
-    content = json.dumps({"release": state.capabilities.release.label, "clusters": having})
+        unfinished = [each.id for each in state.store.clusters.values() if each.ended_s is None]
+    content = json.dumps({"release": state.capabilities.release.label, "clusters": unfinished})
     return Response(f"{content}\n", content_type="application/json")

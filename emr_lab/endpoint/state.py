@@ -26,7 +26,7 @@ class EndpointState:
         store: what is remembered; only to be read and changed under `lock`.
         keys: secrets of those who may ask for clusters, by their access key ids.
         clock: seconds since 1970.
-        tick_s: between two looks of a cluster's thread.
+        tick_s: between two polls of a cluster's thread.
     """
 
     capabilities: Capabilities
@@ -42,48 +42,48 @@ class EndpointState:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Holds the lock, and saves what was changed."""
+        """Hold the lock meanwhile, and save what was changed."""
         with self.lock:
             yield
             self.store.save()
 
     def close(self) -> None:
-        """Let go of the clusters: their threads stop at the next look, and nothing else changes."""
+        """Let go of the clusters: their threads stop at the next poll, and nothing else changes."""
         self.closed.set()
 
     def pause(self, cluster: Cluster) -> None:
-        """Wait for the next look at the cluster.
+        """Wait for the next poll of the cluster.
 
         Raises:
-            EndingError: it is to end.
+            TerminatingError: it is to end.
             ClosedError: the endpoint stops.
         """
-        check(cluster)
+        raise_if_terminating(cluster)
         if self.closed.wait(self.tick_s):
             raise ClosedError
-        check(cluster)
+        raise_if_terminating(cluster)
 
 
 class ClosedError(Exception):
     """The endpoint stops; the cluster goes on without it."""
 
 
-class EndingError(Exception):
+class TerminatingError(Exception):
     """The cluster is to end."""
 
 
-def check(cluster: Cluster) -> None:
-    """Go on, as long as the cluster is not to end.
+def raise_if_terminating(cluster: Cluster) -> None:
+    """Return, as long as the cluster is not to end.
 
     Raises:
-        EndingError: it is.
+        TerminatingError: it is to end.
     """
     if cluster.state == "TERMINATING":
-        raise EndingError
+        raise TerminatingError
 
 
-def end(cluster: Cluster, code: str, message: str, *, with_errors: bool = False) -> None:
-    """Let the cluster end, and remember the first reason; its thread does it. To be called under the lock."""
+def terminate(cluster: Cluster, code: str, message: str, *, with_errors: bool = False) -> None:
+    """Let the cluster's thread end it, and remember the first reason. To be called under the lock."""
     if cluster.state != "TERMINATING" and cluster.ended_s is None:
         cluster.state, cluster.code, cluster.message, cluster.with_errors = "TERMINATING", code, message, with_errors
 

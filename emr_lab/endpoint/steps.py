@@ -1,4 +1,4 @@
-"""A cluster's steps on its primary node: started in their order, followed, cancelled; what their end asks for."""
+"""Runs a cluster's steps on its primary node: starts them in their order, follows, cancels, acts on their failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from emr_lab.endpoint import commands, logs
 from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, UnknownError
 from emr_lab.endpoint.records import Cluster, Step
-from emr_lab.endpoint.state import EndpointState, cancel_pending, check, end
+from emr_lab.endpoint.state import EndpointState, cancel_pending, raise_if_terminating, terminate
 
 LOG_INTERVAL_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
 CONTAINER_LOG_INTERVAL_S = 10.0  # the same of its containers' logs
@@ -29,7 +29,7 @@ class RunningStep:
 
 
 class StepRunner:
-    """Those of one cluster that run; to be used by its thread alone."""
+    """Runs the steps of one cluster; to be used by its thread alone."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class StepRunner:
         self.running: list[RunningStep] = []
         self.containers_s = 0.0
 
-    def recall(self) -> None:
+    def resume(self) -> None:
         """Take up the steps that ran when the endpoint stopped."""
         with self.state.change():
             for step in self.cluster.steps:
@@ -56,24 +56,24 @@ class StepRunner:
                     argv = commands.step_command(step, self.cluster)
                     self.running.append(RunningStep(step, argv, self._streams(step, step.process)))
 
-    def look(self) -> None:
-        """See which have ended or are to be killed, and bring their logs.
+    def poll(self) -> None:
+        """See which steps have ended or are to be killed, and bring their logs.
 
         Raises:
             NodeError: the primary does not answer.
         """
         for running in list(self.running):
-            self._look_at(running)
+            self._poll(running)
 
     def start(self) -> None:
-        """Start those that wait, as many as may run at once.
+        """Start the steps that wait, as many as may run at once.
 
         Raises:
-            EndingError: the cluster is to end.
+            TerminatingError: the cluster is to end.
         """
         while len(self.running) < self.cluster.concurrency:
             with self.state.change():
-                check(self.cluster)
+                raise_if_terminating(self.cluster)
                 step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
                 if step is None:
                     return
@@ -82,8 +82,8 @@ class StepRunner:
                 self.cluster.idle_since_s = None
             self._start_step(step)
 
-    def stop(self) -> None:
-        """Kill all, bring their last logs, and call them cancelled."""
+    def kill_all(self) -> None:
+        """Kill all steps that run, bring their last logs, and mark them as cancelled."""
         deadline = time.monotonic() + KILL_TIMEOUT_S
         for running in self.running:
             with suppress(NodeError):
@@ -103,7 +103,7 @@ class StepRunner:
             for step in self.cluster.active():
                 step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.state.clock()
 
-    def _look_at(self, running: RunningStep) -> None:
+    def _poll(self, running: RunningStep) -> None:
         step = running.step
         if step.process is None:
             return
@@ -156,7 +156,7 @@ class StepRunner:
             return
         cancel_pending(self.cluster, f"The step {step.id} failed", now_s=step.ended_s)
         if step.action_on_failure == "TERMINATE_CLUSTER" and not self.cluster.protected:
-            end(self.cluster, "STEP_FAILURE", "Shut down as step failed", with_errors=True)
+            terminate(self.cluster, "STEP_FAILURE", "Shut down as step failed", with_errors=True)
 
     def _kill(self, step: Step) -> None:
         """End the step's process and the YARN applications that it started."""
