@@ -56,7 +56,7 @@ class ListingSummary:
 
     Attributes:
         labels: images by class, of those that can be read.
-        packed: how many of these lie in archives.
+        packed, packed_b: how many of these lie in archives, and their bytes.
         faulty: images, folders and archives that cannot.
         spellings: by class, how its folders write it; it is the same in all of them by Unicode's form NFC.
         skipped: files that are no images by their suffix: count by name, the first 20 names.
@@ -66,6 +66,7 @@ class ListingSummary:
 
     labels: Counter[str] = field(default_factory=Counter)
     packed: int = 0
+    packed_b: int = 0
     faulty: int = 0
     spellings: dict[str, set[str]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -93,7 +94,9 @@ class ListingSummary:
         """Take in an image."""
         if image.error is None:
             self.labels[image.label] += 1
-            self.packed += image.offset is not None
+            if image.offset is not None:
+                self.packed += 1
+                self.packed_b += image.size
         else:
             self.faulty += 1
         digest = blake2b(f"{image.path}\0{image.etag}".encode(), digest_size=16).digest()

@@ -100,8 +100,14 @@ def members(uri: str, shard: Entry, end: Future[bytes], pool: ThreadPoolExecutor
         yield _whole(shard, "Compressed", "it cannot be read in ranges; unpack it to a plain .tar")
         return
     try:
-        indexed = _indexed(uri, shard, end.result())
-        yield from _scanned(uri, shard, pool) if indexed is None else map(Packed, indexed)
+        content = end.result()
+        indexed = _indexed(uri, shard, content)
+        if indexed is not None:
+            yield from map(Packed, indexed)
+        elif len(content) == shard.size:  # a small one is there already
+            yield from _scanned(lambda start_b, length_b: content[start_b : start_b + length_b], shard.size)
+        else:
+            yield from _scanned(_ahead(uri, shard, pool), shard.size)
     except ReplacedError as error:
         yield _whole(shard, "Replaced", f"{error}; run again")
     except (FileNotFoundError, NotFoundError):
@@ -151,11 +157,10 @@ def _indexed(uri: str, shard: Entry, end: bytes) -> list[Member] | None:
     return placed if free == start and count == len(placed) == len(names) else None
 
 
-def _scanned(uri: str, shard: Entry, pool: ThreadPoolExecutor) -> Iterator[Packed]:
+def _scanned(pieces: tar.Read, size_b: int) -> Iterator[Packed]:
     """The members with their classes: those of a sample, alike up to the first dot in their names, come together."""
-    pieces = _ahead(uri, shard, pool)
     sample, last, label = list[Member](), "", None
-    for member in tar.scan(pieces, shard.size):
+    for member in tar.scan(pieces, size_b):
         place, _, name = member.name.rpartition("/")
         key = f"{place}/{name.partition('.')[0]}"
         if key != last or len(sample) == _SAMPLE_MEMBERS:

@@ -36,6 +36,7 @@ from pipeline.accounting import Rejections
 from pipeline.analysis import FeatureSet
 from pipeline.features import Model
 from pipeline.images import ListingSummary
+from pipeline.loading import SPAN_BYTES
 from pipeline.names import MEMBER_PATTERN
 from pipeline.publication import Standing
 from pipeline.settings import Settings, UsageError, check_components
@@ -47,7 +48,7 @@ log = logging.getLogger("pipeline")
 # A task is small enough that the last ones end together, and large enough that starting it is nothing.
 TASKS_A_SLOT = 32
 TASK_IMAGES = (32, 1024)
-PACKED_TASK_IMAGES = 128  # a task's members of an archive are one request at least
+PACKED_TASK_IMAGES = 128  # small members of an archive: a task of them is one request at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,9 +300,7 @@ def _extract_new(run: Run, prepared: Prepared, rows: DataFrame, *, count: int, p
     if not count:
         results.write_table(f"{run.rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
         return
-    is_packed = prepared.summary.packed > 0
-    smallest = PACKED_TASK_IMAGES if is_packed else TASK_IMAGES[0]
-    size = min(max(count // (prepared.slots * TASKS_A_SLOT), smallest), TASK_IMAGES[1])
+    size = min(max(count // (prepared.slots * TASKS_A_SLOT), _fewest(prepared.summary)), TASK_IMAGES[1])
     task = features.Extraction(
         source=run.settings.input,
         target=run.prepared,
@@ -312,9 +311,15 @@ def _extract_new(run: Run, prepared: Prepared, rows: DataFrame, *, count: int, p
         failed=context.accumulator(0),
     )
     with progress.shown(task.done, task.failed, total=count, live=run.settings.live):
-        _deal(rows, math.ceil(count / size), is_packed=is_packed).mapInArrow(
+        _deal(rows, math.ceil(count / size), is_packed=prepared.summary.packed > 0).mapInArrow(
             partial(features.extract, task=task), results.spark_schema(results.REJECTED_SCHEMA)
         ).write.mode("overwrite").parquet(store.spark_path(run.rejected))
+
+
+def _fewest(summary: ListingSummary) -> int:
+    """Images of a task, at least: of small ones in an archive, more, as far as one request fetches them."""
+    in_a_span = SPAN_BYTES * summary.packed // max(summary.packed_b, 1)
+    return max(TASK_IMAGES[0], min(PACKED_TASK_IMAGES, in_a_span))
 
 
 def _deal(rows: DataFrame, tasks: int, *, is_packed: bool) -> DataFrame:

@@ -93,6 +93,14 @@ def test_a_last_line_that_lies_is_none(last, tmp_path):
     assert [packed.member.name for packed in members(tmp_path / "a.tar")] == ["a.jpg", shards.INDEX]
 
 
+def test_a_small_archive_without_an_index_is_read_once(tmp_path, reads):
+    content = b"".join(archives.member(name, body) for name, body in CONTENTS.items())
+    content += archives.member("Kiwi/0.cls", b"Kiwi") + archives.END
+    (tmp_path / "a.tar").write_bytes(content)
+    assert [packed.member.name for packed in members(tmp_path / "a.tar")] == list(CONTENTS)
+    assert reads == [(0, len(content))]
+
+
 def test_windows_are_read_once_and_large_bodies_leapt_over(tmp_path, reads, monkeypatch):
     monkeypatch.setattr(shards, "WINDOW_B", 4096)
     monkeypatch.setattr(shards, "TAIL_B", 1024)
@@ -106,6 +114,7 @@ def test_windows_are_read_once_and_large_bodies_leapt_over(tmp_path, reads, monk
 
 def test_classes_of_webdataset_stand_beside_their_images_before_or_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "WINDOW_B", 1024)  # what a .cls holds lies in another window than its header
+    monkeypatch.setattr(shards, "TAIL_B", 1024)
     content = b"".join(
         archives.member(name, body)
         for name, body in {
