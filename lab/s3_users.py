@@ -22,6 +22,8 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.signer import sign_v4_s3
 
+from base.errors import EmrlabError
+
 POLICY_PREFIX = "emrlab-"
 
 
@@ -46,7 +48,7 @@ class User:
     statements: Sequence[dict[str, Any]]
 
 
-class RefusedError(Exception):
+class RefusedError(EmrlabError):
     """The server does not do what root asks for: its answer, in one line."""
 
 

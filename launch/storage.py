@@ -22,6 +22,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from base.errors import EmrlabError
+from pipeline import store
 from pipeline.folder import file, walk
 from pipeline.names import escape
 from pipeline.patience import pages, patiently
@@ -34,15 +35,12 @@ PART_BYTES = 8 * 2**20  # of a larger file; S3's ETag tells in what parts an obj
 KEY_BYTES = 1024  # of a name in S3, at most
 TERMINAL_S, LOG_S = 0.5, 10.0
 
-# What a cause looks like in the text of an error, and what a user can do about it.
+# What is otherwise here than where the job runs: whose key it is, and whose disk. The rest are pipeline.store's causes.
 CAUSES = (
-    ("NoSuchBucket", "the bucket does not exist"),
     ("InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken", "the key is refused"),
-    ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
     ("StorageFull|QuotaExceeded|507 Insufficient", "the server's disk is full; free some space"),
     ("No space left|os error 28", "no space left on this machine's disk; free some"),
     ("error sending request|Connection refused|dns error|body error", "no answer from the server"),
-    ("status code: 50[0234]|SlowDown|InternalError", "the server answers with errors; run again when it is well"),
     ("illegal character|empty path segment|surrogates", "S3 takes no such file name; rename it"),
 )
 
@@ -248,7 +246,7 @@ def explain(error: Exception) -> str:
     for pattern, words in CAUSES:
         if re.search(pattern, text):
             return words
-    return " ".join(text.split("\n\nDebug source", maxsplit=1)[0].split())[:300] or type(error).__name__
+    return store.explain(error)
 
 
 def line(done: int, total: int, *, sent: int, left: int, seconds: float, words: str) -> str:

@@ -12,8 +12,9 @@ from botocore.config import Config
 
 from base import releases, sizing
 from base.defaults import INSTANCE_TYPE
+from base.errors import EmrlabError
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
-from emr_lab.endpoint.records import ClusterStore, StateError
+from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.server import serve
 from emr_lab.endpoint.state import EndpointState
 from emr_lab.endpoint.validation import Capabilities
@@ -69,7 +70,7 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     try:
         state = restored_state()
-    except (releases.ReleaseError, sizing.SizingError, StateError, OSError, ValueError, KeyError) as error:
+    except (EmrlabError, OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"error: the EMR lab's endpoint cannot start: {error}\n")
         return 1
     server = serve(state, address="0.0.0.0", port=PORT)  # noqa: S104 - of the container

@@ -25,7 +25,17 @@ MAY_IMPORT = {
         "launch",
         *(
             f"pipeline.{name}"
-            for name in ("folder", "names", "patience", "progress", "redaction", "settings", "signals", "summary")
+            for name in (
+                "folder",
+                "names",
+                "patience",
+                "progress",
+                "redaction",
+                "settings",
+                "signals",
+                "store",
+                "summary",
+            )
         ),
     },
     "lab": {"base", "lab"},
