@@ -16,7 +16,8 @@ from base.errors import EmrlabError
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-clusters.html
 KEPT_S = 60 * 24 * 3600
 
-ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+# https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
+DEFAULT_ACTION_ON_FAILURE = "TERMINATE_CLUSTER"
 DONE = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
 
 
@@ -75,7 +76,7 @@ class Step:
     @property
     def action_on_failure(self) -> str:
         """Return TERMINATE_CLUSTER (the default), CANCEL_AND_WAIT or CONTINUE."""
-        action = str(self.request.get("ActionOnFailure", "TERMINATE_CLUSTER"))
+        action = str(self.request.get("ActionOnFailure", DEFAULT_ACTION_ON_FAILURE))
         return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else action
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from base import releases, sizing
-from emr_lab.endpoint.records import Cluster, Collection, Instance, Step
+from emr_lab.endpoint.records import DEFAULT_ACTION_ON_FAILURE, Cluster, Collection, Instance, Step
 from emr_lab.endpoint.validation import RECORDED
 
 # A machine's state follows its cluster's.
@@ -97,7 +97,7 @@ def describe_step(step: Step) -> dict[str, Any]:
         "Id": step.id,
         "Name": step.request["Name"],
         "Config": _without_empty(config),
-        "ActionOnFailure": step.request.get("ActionOnFailure", "TERMINATE_CLUSTER"),
+        "ActionOnFailure": step.request.get("ActionOnFailure", DEFAULT_ACTION_ON_FAILURE),
         "Status": status,
     }
 

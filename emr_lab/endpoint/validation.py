@@ -223,8 +223,8 @@ def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
     jar, args = run["Jar"], run.get("Args", [])
     if any(len(text) > LONGEST_STRING for text in (jar, *args)):
         raise ValidationException(f"An argument of the step '{name}' is longer than {LONGEST_STRING} characters.")
-    action = request.get("ActionOnFailure", "CONTINUE")
-    if cluster.concurrency > 1 and action != "CONTINUE":
+    action = request.get("ActionOnFailure")
+    if cluster.concurrency > 1 and action not in {None, "CONTINUE"}:
         raise ValidationException(
             f"ActionOnFailure {action} is not valid for a cluster whose StepConcurrencyLevel is greater than 1; "
             "use CONTINUE."

@@ -45,6 +45,14 @@ def test_step_whose_cause_is_java_s_behind_a_long_stack(lab: Fake):
     assert found["LogFile"].endswith("/stdout.gz")
 
 
+def test_step_that_says_nothing_of_its_failure_ends_the_cluster(lab: Fake):
+    fails = step("fails", "exit 1")
+    del fails["ActionOnFailure"]
+    cluster = lab.start(fails, keep=True)
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.step(cluster, "fails")["ActionOnFailure"] == "TERMINATE_CLUSTER"
+
+
 def test_step_that_fails_and_cancels_the_others(lab: Fake):
     cluster = lab.start(step("fails", "exit 1", "CANCEL_AND_WAIT"), step("after", "exit 0"), keep=True)
     lab.wait_step(cluster, "after", "CANCELLED")
