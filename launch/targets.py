@@ -21,7 +21,14 @@ EVERYWHERE = (
     Setting("spark.dynamicAllocation.enabled", "false", "a fixed number of executors: what was estimated is what runs"),
     Setting("spark.python.worker.reuse", "true", "the model is built once in a worker process, not once a task"),
     Setting(
-        "spark.sql.execution.arrow.maxRecordsPerBatch", "1024", "paths in an Arrow batch: a task has as many at most"
+        "spark.sql.execution.arrow.maxRecordsPerBatch",
+        "1024",
+        "files in an Arrow batch, each with up to 1,024 names: those of known features that are written anew",
+    ),
+    Setting(
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled",
+        "false",
+        "as the extraction has it: with another environment Spark would start a second set of workers for tables",
     ),
     Setting("spark.ui.showConsoleProgress", "false", "the job has a progress line of its own"),
     Setting("spark.sql.adaptive.enabled", "false", "the job sets its partitions; replanning small joins costs seconds"),

@@ -9,10 +9,11 @@ from hashlib import blake2b
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from pipeline import results, store
+from pipeline.names import MEMBER_PATTERN
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CachedFeatures:
         count: images whose features are known.
         published: names of the files below the output's features/ that hold as they are.
         prepared: names of those that another run left in preparation.
-        todo: the listed images that are not known; columns of LISTING_SCHEMA.
+        todo: URIs of the parquet files that list the images that are not known (LISTING_SCHEMA).
         replaced: names of the files in preparation whose good rows are in others; to be removed once `todo`, which is
             worked out from them, has been used.
     """
@@ -31,16 +32,16 @@ class CachedFeatures:
     count: int
     published: Sequence[str]
     prepared: Sequence[str]
-    todo: DataFrame
+    todo: Sequence[str]
     replaced: Sequence[str]
 
 
 def look_up(
-    spark: SparkSession,
     output: str,
     labels: Sequence[str],
     *,
     listing: str,
+    unknown: str,
     published: Collection[str],
     key: str,
     prefix: str,
@@ -52,23 +53,24 @@ def look_up(
     the results in preparation.
 
     Args:
-        spark: the session.
         output: the output location.
         labels: the classes, in the order of label_index.
         listing: location of the complete listing.
+        unknown: location for the listing of what is not known.
         published: names below the output's features/ of the files that runs recorded.
         key: begins the name of every file whose features this model and decoder made.
         prefix: begins the name of every file that this run writes.
     """
-    listed = spark.read.schema(results.spark_schema(results.LISTING_SCHEMA)).parquet(store.spark_path(listing))
     place, prepared = f"{output}/{results.FEATURES}", f"{results.staging(output)}/{results.FEATURES}"
     places = dict.fromkeys(published, place) | dict.fromkeys(results.parquet_files(prepared), prepared)
     foreign = [name for name, folder in places.items() if folder == prepared and not name.startswith(key)]
     store.delete(prepared, foreign)
     places = {name: folder for name, folder in places.items() if name.startswith(key)}
     if not places:
-        return CachedFeatures(0, [], [], listed, [])
+        return CachedFeatures(0, [], [], _files(listing), [])
 
+    spark = SparkSession.builder.getOrCreate()  # only here: to compare nothing with nothing takes it three seconds
+    listed = spark.read.schema(results.spark_schema(results.LISTING_SCHEMA)).parquet(store.spark_path(listing))
     index = (
         spark.read.schema(results.spark_schema(results.FEATURES_SCHEMA))
         .parquet(*[store.spark_path(f"{folder}/{name}") for name, folder in places.items()])
@@ -101,13 +103,20 @@ def look_up(
         rows.mapInArrow(work, "file string").write.format("noop").mode("overwrite").save()
     replaced = [name for name, folder in places.items() if folder == prepared and name not in whole]
     todo = listed.join(chosen.select("path", "etag"), ["path", "etag"], "left_anti")
+    # Members of an archive stay together, in their order: a task has them by one request.
+    todo = todo.orderBy(F.regexp_extract("path", MEMBER_PATTERN, 1), "offset", "path")
+    todo.select(*results.LISTING_SCHEMA.names).write.mode("overwrite").parquet(store.spark_path(unknown))
     return CachedFeatures(
         sum(row["rows"] for row in kept.values()),
         sorted(name for name in whole if places[name] == place),
         sorted(name for name in whole if places[name] == prepared),
-        todo.select(*results.LISTING_SCHEMA.names),
+        _files(unknown),
         replaced,
     )
+
+
+def _files(location: str) -> list[str]:
+    return [f"{location}/{name}" for name in results.parquet_files(location)]
 
 
 def feature_files(output: str, cached: CachedFeatures, *, published: Mapping[str, int], prefix: str) -> dict[str, int]:

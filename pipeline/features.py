@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -10,11 +10,10 @@ from hashlib import sha256
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Accumulator, TaskContext
-from pyspark.sql import SparkSession
+from pyspark import Accumulator, SparkContext
 
-from pipeline import loading, results, store
-from pipeline.images import ImageRef
+from pipeline import listing, loading, results, store
+from pipeline.listing import ListingSlice
 from pipeline.loading import DecodedImage, Rejected
 from pipeline.provenance import software
 from pipeline.runtime import Runtime
@@ -47,6 +46,7 @@ class Extraction:
     Attributes:
         source: the input location.
         target: location of the parquet files of features.
+        rejected: location of the parquet files of rejected images.
         prefix: begins the name of every file that this run writes there.
         model: to run.
         labels: the classes; their order gives label_index.
@@ -56,6 +56,7 @@ class Extraction:
 
     source: str
     target: str
+    rejected: str
     prefix: str
     model: Model
     labels: tuple[str, ...]
@@ -78,26 +79,26 @@ def inspect(uri: str) -> Model:
     return Model(uri, sha256(content).hexdigest(), runtime.size, runtime.features, software())
 
 
-def warm_up(spark: SparkSession, model: Model) -> None:
+def warm_up(context: SparkContext, model: Model) -> None:
     """Start a Python worker a task slot and build the model in it: 2 s in which the first images would wait."""
 
-    def build(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    def build(_: Iterable[int]) -> None:
         _runtime(model)
         tune_worker()
-        return batches
 
-    slots = spark.sparkContext.defaultParallelism
-    spark.range(0, slots, 1, slots).mapInArrow(build, "slot long").write.format("noop").mode("overwrite").save()
+    slots = context.defaultParallelism
+    context.parallelize(range(slots), slots).foreachPartition(build)
 
 
-def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.RecordBatch]:
-    """One task of `mapInArrow`: writes its images' features as one parquet file, yields the rejected rows.
+def extract(part: int, listed: Iterable[ListingSlice], *, task: Extraction) -> Iterator[str]:
+    """One task: writes its images' features as one parquet file, the rejected as another; yields the URIs of both.
 
-    The file's name comes from the number of the partition: a task that is tried again replaces its own file.
+    Both are named after the number of the part: a task that is tried again replaces its own. What an earlier attempt
+    left and the last did not write is in no answer.
     """
     runtime = _runtime(task.model)
     tune_worker()
-    listed = (ImageRef(**row) for batch in batches for row in batch.to_pylist())
+    refs = (ref for rows in listed for ref in listing.read(rows))
     good: list[DecodedImage] = []
     vectors: list[NDArray[np.float32]] = []
     rejected: list[Rejected] = []
@@ -111,7 +112,7 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
                 rejected.append(Rejected(image.image, "infer", "NotFinite", "the model gives no finite features"))
 
     waiting: list[DecodedImage] = []
-    for outcome in loading.load(listed, task.source, size=task.model.size):
+    for outcome in loading.load(refs, task.source, size=task.model.size):
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
             continue
@@ -121,10 +122,10 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
             waiting = []
     if waiting:
         infer(waiting)
+    name = _file_name(task, part)
     if good:
-        context = TaskContext.get()
-        part = context.partitionId() if context else 0
-        results.write_table(f"{task.target}/{task.prefix}{part:05d}.parquet", _table(good, vectors, task.labels))
+        results.write_table(f"{task.target}/{name}", _table(good, vectors, task.labels))
+        yield f"{task.target}/{name}"
     task.done.add(len(good))
     task.failed.add(len(rejected))
     if rejected:
@@ -133,7 +134,26 @@ def extract(batches: Iterable[pa.RecordBatch], task: Extraction) -> Iterator[pa.
              "stage": row.stage, "error": row.error, "message": row.message}
             for row in rejected
         ]  # fmt: skip
-        yield pa.RecordBatch.from_pylist(rows, schema=results.REJECTED_SCHEMA)
+        results.write_table(f"{task.rejected}/{name}", pa.Table.from_pylist(rows, schema=results.REJECTED_SCHEMA))
+        yield f"{task.rejected}/{name}"
+
+
+def discard_leftovers(task: Extraction, *, parts: int, written: Collection[str]) -> None:
+    """Remove what attempts left that were not the last of their part: `written` are the URIs that the last ones gave.
+
+    An image that an attempt read may be rejected by the next, and the other way round: it would count twice.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    names = {_file_name(task, part) for part in range(parts)}
+    for location in (task.target, task.rejected):
+        there = names.intersection(results.parquet_files(location))
+        store.delete(location, sorted(name for name in there if f"{location}/{name}" not in written))
+
+
+def _file_name(task: Extraction, part: int) -> str:
+    return f"{task.prefix}{part:05d}.parquet"
 
 
 def _table(good: list[DecodedImage], vectors: list[NDArray[np.float32]], labels: tuple[str, ...]) -> pa.Table:

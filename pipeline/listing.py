@@ -1,9 +1,11 @@
-"""Lists the input into parquet files of the run's workspace, a block at a time."""
+"""Lists the input into parquet files of the run's workspace, a block at a time, and reads slices of them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -13,6 +15,15 @@ from pipeline.settings import UsageError
 from pipeline.split import Splitter
 
 BLOCK_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class ListingSlice:
+    """`rows` rows of the listing file `uri`, from the row `first` on."""
+
+    uri: str
+    first: int
+    rows: int
 
 
 def begin(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
@@ -51,6 +62,34 @@ def write(listing: Iterator[ImageRef], target: str, splitter: Splitter) -> None:
             if row["error"] is None:
                 splitter.learn(row["path"], row["label"])
         results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+
+
+def cut(files: Sequence[str], *, rows: int) -> list[ListingSlice]:
+    """All that the listing files (URIs) hold, in their order, in slices of at most `rows` rows.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    return [
+        ListingSlice(file, first, min(rows, total - first))
+        for file, total in zip(files, results.rows_of(files), strict=True)
+        for first in range(0, total, rows)
+    ]
+
+
+def read(part: ListingSlice) -> list[ImageRef]:
+    """The images of a slice.
+
+    Raises:
+        StoreError: its file cannot be read.
+    """
+    return [ImageRef(**row) for row in _read_file(part.uri).slice(part.first, part.rows).to_pylist()]
+
+
+@lru_cache(maxsize=1)
+def _read_file(uri: str) -> pa.Table:
+    """Kept in the worker: its next slice is of the same file, as a rule."""
+    return results.read_table(uri)
 
 
 def _list(source: str, summary: ListingSummary) -> Iterator[ImageRef]:

@@ -107,6 +107,11 @@ def listing(work: str) -> str:
     return f"{work}/listing"
 
 
+def unknown(work: str) -> str:
+    """Where it keeps what of that has no features yet, when some has."""
+    return f"{work}/unknown"
+
+
 def vectors(rows: NDArray[np.floating[Any]]) -> pa.ListArray:
     """A (n, d) matrix as n lists of d float32, from its one flat buffer."""
     count, width = rows.shape

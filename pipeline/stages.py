@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
 
 from pipeline import (
     accounting,
@@ -37,7 +36,6 @@ from pipeline.analysis import FeatureSet
 from pipeline.features import Model
 from pipeline.images import ListingSummary
 from pipeline.loading import SPAN_BYTES
-from pipeline.names import MEMBER_PATTERN
 from pipeline.publication import Standing
 from pipeline.settings import Settings, UsageError, check_components
 from pipeline.split import Splitter
@@ -103,18 +101,26 @@ class Prepared:
     """What is listed, and the cluster to work on it.
 
     Attributes:
-        spark: the session, its workers with the model built.
-        slots: task slots of the cluster.
+        context: of the cluster, its workers with the model built.
         summary: of the listing.
         splitter: has learnt all that is listed.
         key: what the results depend on.
     """
 
-    spark: SparkSession
-    slots: int
+    context: SparkContext
     summary: ListingSummary
     splitter: Splitter
     key: Mapping[str, Any]
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, for tables: made at the first call, as the features come without, and it takes a second."""
+        return SparkSession.builder.getOrCreate()
+
+    @property
+    def slots(self) -> int:
+        """Task slots of the cluster."""
+        return self.context.defaultParallelism
 
     @property
     def labels(self) -> list[str]:
@@ -186,7 +192,7 @@ def prepare(run: Run) -> Prepared | None:
         splitter, summary = Splitter(settings.seed), ListingSummary()
         images = listing.begin(settings.input, summary)
         # Spark starts while the listing runs, unless the results of the last run may well stand without it.
-        session = None if last else starter.submit(_start_spark, run.model)
+        starting = None if last else starter.submit(_start_spark, run.model)
         listing.write(images, results.listing(run.workspace), splitter)
     check_components(settings.components, images=summary.listed, features=run.model.features)
     key = run_record.run_key(settings, model=run.model, summary=summary)
@@ -196,9 +202,8 @@ def prepare(run: Run) -> Prepared | None:
         log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
         return None
     with run.timed("start Spark"):
-        spark = (session or starter.submit(_start_spark, run.model)).result()
-    slots = spark.sparkContext.defaultParallelism
-    return Prepared(spark=spark, slots=slots, summary=summary, splitter=splitter, key=key)
+        context = (starting or starter.submit(_start_spark, run.model)).result()
+    return Prepared(context=context, summary=summary, splitter=splitter, key=key)
 
 
 def extract(run: Run, prepared: Prepared) -> Extracted:
@@ -209,10 +214,10 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
     with run.timed("find known"):
         run.confirm()
         cached = feature_cache.look_up(
-            prepared.spark,
             settings.output,
             prepared.labels,
             listing=results.listing(run.workspace),
+            unknown=results.unknown(run.workspace),
             published=published,
             key=key,
             prefix=prefix,
@@ -287,47 +292,48 @@ def _open_model(settings: Settings) -> Model:
         raise UsageError(f"--model {settings.model}: {store.explain(error)}") from error
 
 
-def _start_spark(model: Model) -> SparkSession:
-    """A session whose Python workers have the model built."""
-    spark = SparkSession.builder.getOrCreate()
-    features.warm_up(spark, model)
-    return spark
+def _start_spark(model: Model) -> SparkContext:
+    """A context whose Python workers have the model built."""
+    context = SparkContext.getOrCreate()
+    features.warm_up(context, model)
+    return context
 
 
-def _extract_new(run: Run, prepared: Prepared, rows: DataFrame, *, count: int, prefix: str) -> None:
-    """Features of the `count` images in `rows` to the run in preparation, the rejected ones to its workspace."""
-    context = prepared.spark.sparkContext
+def _extract_new(run: Run, prepared: Prepared, todo: Sequence[str], *, count: int, prefix: str) -> None:
+    """Features of the `count` images that the files `todo` list to the run in preparation, the rejected ones to its
+    workspace.
+
+    Tasks of the RDD, not of a table: to plan the first query, and to compile what runs it, takes Java three seconds.
+    """
+    results.write_table(f"{run.rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
     if not count:
-        results.write_table(f"{run.rejected}/none.parquet", results.REJECTED_SCHEMA.empty_table())
         return
+    context = prepared.context
     size = min(max(count // (prepared.slots * TASKS_A_SLOT), _fewest(prepared.summary)), TASK_IMAGES[1])
     task = features.Extraction(
         source=run.settings.input,
         target=run.prepared,
+        rejected=run.rejected,
         prefix=prefix,
         model=run.model,
         labels=tuple(prepared.labels),
         done=context.accumulator(0),
         failed=context.accumulator(0),
     )
+    parts = listing.cut(todo, rows=size)
     with progress.shown(task.done, task.failed, total=count, live=run.settings.live):
-        _deal(rows, math.ceil(count / size), is_packed=prepared.summary.packed > 0).mapInArrow(
-            partial(features.extract, task=task), results.spark_schema(results.REJECTED_SCHEMA)
-        ).write.mode("overwrite").parquet(store.spark_path(run.rejected))
+        written = set(
+            context.parallelize(parts, len(parts))
+            .mapPartitionsWithIndex(partial(features.extract, task=task))
+            .collect()
+        )
+    features.discard_leftovers(task, parts=len(parts), written=written)
 
 
 def _fewest(summary: ListingSummary) -> int:
     """Images of a task, at least: of small ones in an archive, more, as far as one request fetches them."""
     in_a_span = SPAN_BYTES * summary.packed // max(summary.packed_b, 1)
     return max(TASK_IMAGES[0], min(PACKED_TASK_IMAGES, in_a_span))
-
-
-def _deal(rows: DataFrame, tasks: int, *, is_packed: bool) -> DataFrame:
-    """The images to as many tasks: each has files at random, and members that follow each other in their archives."""
-    if not is_packed:
-        return rows.repartition(tasks)
-    place = [F.regexp_extract("path", MEMBER_PATTERN, 1), F.coalesce("offset", F.xxhash64("path"))]
-    return rows.repartitionByRange(tasks, *place).sortWithinPartitions(*place)
 
 
 def _delete_markers(spark: SparkSession, staging: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from pipeline.worker import tune_worker
@@ -23,12 +22,9 @@ def over(
     """
     shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run(task: int, files: Iterable[list[str]]) -> Iterator[bytes]:
         tune_worker()
-        for batch in batches:
-            numbers = batch.column(0).to_pylist()
-            results = [work(number, shares[number]) for number in numbers]
-            yield pa.RecordBatch.from_pydict({"task": pa.array(numbers, pa.int64()), "result": results})
+        for share in files:
+            yield work(task, share)
 
-    done = spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, "task long, result binary")
-    return [bytes(row["result"]) for row in sorted(done.collect())]
+    return spark.sparkContext.parallelize(shares, len(shares)).mapPartitionsWithIndex(run).collect()

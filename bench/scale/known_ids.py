@@ -69,15 +69,15 @@ def main(folder: str, ids: int) -> None:
     published = results.parquet_files(f"{folder}/output/{results.FEATURES}")
     started = time.monotonic()
     cached = feature_cache.look_up(
-        spark,
         f"{folder}/output",
         LABELS,
         listing=f"{folder}/listing",
+        unknown=f"{folder}/unknown",
         published=published,
         key=KEY,
         prefix=f"{KEY}-new-",
     )
-    left = cached.todo.count()
+    left = results.count_rows(cached.todo)
     seconds = time.monotonic() - started
     if cached.count != ids or left != 1:
         raise RuntimeError(f"{cached.count} of {ids} ids are known, {left} are left to do, not 1")

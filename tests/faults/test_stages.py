@@ -84,13 +84,12 @@ def where(name: str) -> str:
 STAGES = {
     "own the output": ("^PUT .*owner.json",),
     "list": ("^GET .*list-type=2&prefix=in/", "^PUT .*/listing/00000"),
-    "find known": ("^GET .*prefix=.*_incomplete/features/", "^GET .*/listing/00000"),
+    "find known": ("^GET .*prefix=.*_incomplete/features/",),
     "extract": (
+        "^PUT .*/rejected/",
+        "^GET .*/listing/00000",
         "^GET .*/in/Class 1/0_0",
         "^PUT .*_incomplete/features/",
-        "^POST .*/rejected/part.*[?]uploads",
-        "^PUT .*/rejected/part.*partNumber",
-        "^POST .*/rejected/part.*uploadId=",
     ),
     "reduce": (
         "^GET .*_incomplete/features/.*parquet",
@@ -119,7 +118,7 @@ STAGES = {
 # What a stage is ended at: the first request that it alone makes.
 BEGINS = {
     "list": "^GET .*list-type=2&prefix=in/",
-    "find known": "^GET .*/listing/00000",
+    "find known": "^GET .*prefix=.*_incomplete/features/",
     "extract": "^GET .*/in/Class",
     "reduce": "^PUT .*/sums/",
     "classify": "^PUT .*/predictions/.*parquet",

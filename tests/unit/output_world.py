@@ -275,6 +275,6 @@ def find_known(output: str, source: Source, *, published: set[str], prefix: str)
         len(chosen),
         sorted(name for name in whole if places[name] == place),
         sorted(name for name in whole if places[name] == prepared),
-        chosen,  # type: ignore[arg-type] # a DataFrame of those that are not
+        chosen,  # type: ignore[arg-type] # files that list those that are not
         [name for name, folder in places.items() if folder == prepared and name not in whole],
     )

@@ -1,0 +1,32 @@
+"""The listing in files, and in the slices of them that tasks read."""
+
+from pipeline import images, listing, results
+from pipeline.images import ImageRef, ListingSummary
+from pipeline.listing import ListingSlice
+from pipeline.split import Splitter
+from tests import pictures
+
+
+def test_every_image_is_in_one_slice(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "BLOCK_ROWS", 7)
+    pictures.write_set(tmp_path / "in", classes=3, views=8)
+    (tmp_path / "in" / "Class 0" / "empty.jpg").touch()
+    listed = list(images.list_images(str(tmp_path / "in"), ListingSummary()))
+    listing.write(iter(listed), str(tmp_path / "listing"), Splitter(42))
+    files = [f"{tmp_path}/listing/{name}" for name in results.parquet_files(str(tmp_path / "listing"))]
+    parts = listing.cut(files, rows=3)
+    assert [part.rows for part in parts] == [3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 1]
+    assert [image for part in parts for image in listing.read(part)] == listed
+
+
+def test_a_file_without_rows_gives_no_slice(tmp_path):
+    results.write_table(f"{tmp_path}/none.parquet", results.LISTING_SCHEMA.empty_table())
+    assert listing.cut([f"{tmp_path}/none.parquet"], rows=3) == []
+
+
+def test_a_slice_is_of_its_own_file(tmp_path):
+    for name in ("a", "b"):
+        listing.write(iter([ImageRef(f"{name}.jpg", 1, "etag", "x")]), f"{tmp_path}/{name}", Splitter(42))
+    for name in ("a", "b", "a"):
+        (image,) = listing.read(ListingSlice(f"{tmp_path}/{name}/00000.parquet", 0, 1))
+        assert image.path == f"{name}.jpg"
