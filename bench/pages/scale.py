@@ -21,12 +21,15 @@ def render(document: dict[str, Any]) -> str:
         f"Measured by `make bench-scale` on {on['date']}: {machine.words(on)}. All of it is in "
         "[scale.json](scale.json), too.\n\n"
         "## A whole run\n\n"
-        f"Local JPEG files of {size} x {size} pixels, EfficientNet-Lite0 in float32; one run each, nothing known "
-        "before. The photographs are the sample's, each under many names. Images a second of every stage, seconds in "
-        f"brackets.\n\n| | {names} |\n|---|{'---|' * len(runs)}\n"
+        f"JPEG files of {size} x {size} pixels in local shards, as `make shards` packs them, EfficientNet-Lite0 in "
+        "float32; one run each, nothing known before. The photographs are the sample's, each under many names: hard "
+        "links, so that a million take no disk before they are packed. Images a second, seconds in brackets.\n\n"
+        f"| | {names} |\n|---|{'---|' * len(runs)}\n"
+        + _row("`make shards`", [_pace(run, run["packing_s"]) for run in runs])
         + _stages(runs)
-        + _row("the whole run", [f"{run['images'] / run['wall_s']:,.0f} ({run['wall_s']:,.0f} s)" for run in runs])
-        + _row("read", [f"{run['input_mb']:,.0f} MB" for run in runs])
+        + _row("the whole run", [_pace(run, run["wall_s"]) for run in runs])
+        + _row("photographs", [f"{run['photographs_mb']:,.0f} MB" for run in runs])
+        + _row("read", [f"{run['input_mb']:,.0f} MB in {run['input_files']:,} files" for run in runs])
         + _row("written", [f"{run['output_mb']:,.0f} MB in {run['output_files']:,} files" for run in runs])
         + _row("driver's peak memory", [f"{run['driver_mib']:,} MiB" for run in runs])
         + "\n"
@@ -62,15 +65,15 @@ def extrapolated_s(rows: list[dict[str, float]], count: int, *, by: str) -> floa
 
 
 def _stages(runs: list[dict[str, Any]]) -> str:
-    def cell(run: dict[str, Any], stage: str) -> str:
-        seconds = run["stages_s"][stage]
-        return f"{run['images'] / seconds:,.0f} ({seconds:,.1f} s)"
-
     return "".join(
-        _row(stage, [cell(run, stage) for run in runs])
+        _row(stage, [_pace(run, run["stages_s"][stage]) for run in runs])
         for stage in runs[-1]["stages_s"]
         if all(run["stages_s"].get(stage) for run in runs)
     )
+
+
+def _pace(run: dict[str, Any], seconds: float) -> str:
+    return f"{run['images'] / seconds:,.0f} ({seconds:,.1f} s)"
 
 
 def _row(name: str, cells: list[str]) -> str:

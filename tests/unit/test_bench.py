@@ -146,8 +146,9 @@ def test_the_page_of_int8_names_the_instructions_that_it_gains_by():
 
 def test_the_page_of_scale_tells_what_it_extrapolates():
     runs = [
-        {"images": images, "input_mb": 1.0, "output_mb": 2.0, "output_files": 3, "wall_s": images / 100,
-         "stages_s": {"list": 1.0, "extract": images / 200}, "driver_mib": mib}
+        {"images": images, "photographs_mb": 1.0, "packing_s": 10.0, "input_files": 1, "input_mb": 1.0,
+         "output_files": 3, "output_mb": 2.0, "wall_s": images / 100, "driver_mib": mib,
+         "stages_s": {"list": 1.0, "extract": images / 200}}
         for images, mib in ((10_000, 500), (1_000_000, 600))
     ]  # fmt: skip
     listing = [{"keys": keys, "seconds": keys / 1e5, "peak_mib": 50} for keys in (1_000_000, 10_000_000)]
