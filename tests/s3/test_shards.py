@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pipeline import images, loading, shards
+from pipeline import images, loading, results, shards
 from pipeline.images import ImageRef, ListingSummary
 from pipeline.loading import DecodedImage, Rejected
 from pipeline.report_data import EXAMPLES
@@ -67,6 +67,7 @@ def test_a_run_on_an_archive_asks_for_it_a_hundredth_of_its_images(run, bucket, 
     done = run(f"s3://{bucket.name}/in", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout
     contract.check(str(tmp_path / "out"), listed=IMAGES)
+    assert len(results.parquet_files(str(tmp_path / "out" / results.FEATURES))) > 4, "tasks share an archive"
     assert count(proxy, "GET", r"a\.tar") <= IMAGES / 100 + EXAMPLES
     assert count(proxy, "HEAD", r".*a\.tar") == 0
 
