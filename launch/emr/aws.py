@@ -18,7 +18,7 @@ from launch import docker_lab
 from launch.storage import Key
 
 # What boto3 raises: for what AWS answers, and for what never reached it.
-AwsError = (ClientError, BotoCoreError)
+AWS_ERRORS = (ClientError, BotoCoreError)
 
 # The name of everything that this project makes in an account, and the tag by which it is found again.
 NAME = "emrlab"

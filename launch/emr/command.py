@@ -110,7 +110,7 @@ def _guarded(command: Callable[[argparse.Namespace], int], parsed: argparse.Name
         if parsed.target == LAB and command is not _plan:
             aws.use_lab()
         return command(parsed)
-    except aws.AwsError as error:
+    except aws.AWS_ERRORS as error:
         return command_line.fail(aws.explain(error))
 
 

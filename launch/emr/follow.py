@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from launch.emr import logs
-from launch.emr.aws import AwsError, EmrError, explain, is_passing, is_renewable, pages
+from launch.emr.aws import AWS_ERRORS, EmrError, explain, is_passing, is_renewable, pages
 from launch.emr.logs import Cause
 
 # Seconds between two looks: at once after a change, then ever more slowly. EMR throttles who asks every second.
@@ -135,7 +135,7 @@ def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Sh
     while clients.clock() - started < deadline_s:
         try:
             answer = ask()
-        except AwsError as error:
+        except AWS_ERRORS as error:
             if not (is_passing(error) or is_renewable(error)):
                 raise
             if not is_announced and (is_renewable(error) or clients.clock() - answered > UNREACHED_S):
@@ -153,7 +153,7 @@ def _ask_patiently(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> 
     """The answer, or None where it may come a little later."""
     try:
         return ask(s3, uri)
-    except AwsError as error:
+    except AWS_ERRORS as error:
         if not (is_passing(error) or is_renewable(error)):
             raise
         return None

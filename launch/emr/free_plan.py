@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launch.emr import aws
-from launch.emr.aws import AwsError
+from launch.emr.aws import AWS_ERRORS
 
 ASKED_IN = "us-east-1"
 ANSWER_S = 5
@@ -14,5 +14,5 @@ def is_free() -> bool:
     try:
         asked = aws.client("freetier", ASKED_IN, attempts=1, read_s=ANSWER_S)
         return bool(asked.get_account_plan_state().get("accountPlanType") == "FREE")
-    except AwsError:
+    except AWS_ERRORS:
         return False

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import HTTPClientError
 
 from launch.emr import aws
-from launch.emr.aws import NAME, TAG, AwsError, EmrError
+from launch.emr.aws import AWS_ERRORS, NAME, TAG, EmrError
 from launch.emr.change import Change, or_none
 
 ALIAS = f"alias/{NAME}"
@@ -74,7 +74,7 @@ def let_spot_use(key: str, region: str, account: str, change: Change) -> None:
     if not key.endswith("/NEW"):
         try:
             grants = list(aws.pages(kms, "list_grants", "Grants", KeyId=key))
-        except AwsError as error:
+        except AWS_ERRORS as error:
             if aws.code(error) == "AccessDeniedException":
                 raise EmrError(
                     "the key's tag is not known to KMS yet, which takes up to five minutes, or this key of yours lacks "
@@ -131,7 +131,7 @@ def _create(region: str) -> str:
 def _end_nameless(kms: Any, key: str) -> None:
     try:
         kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=PENDING_DAYS)
-    except AwsError as error:
+    except AWS_ERRORS as error:
         raise EmrError(
             f"KMS key {key} got no alias and cannot be removed from here; delete it in the console: it costs {PRICE}"
         ) from error

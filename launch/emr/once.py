@@ -23,7 +23,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnection
 
 from launch.emr import aws
-from launch.emr.aws import NAME, AwsError, EmrError
+from launch.emr.aws import AWS_ERRORS, NAME, EmrError
 from launch.emr.follow import Clients, Show
 
 RUN_TAG = "emrlab-run"
@@ -184,7 +184,7 @@ def _look_for(find: Callable[[], str | None], clients: Clients, *, wait_s: float
         unseen = None
         try:
             found_id = find()
-        except AwsError as error:
+        except AWS_ERRORS as error:
             found_id, unseen = None, aws.explain(error)
         if found_id is not None or clients.clock() - started >= wait_s:
             return found_id, unseen

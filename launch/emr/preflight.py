@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from base.errors import UsageError
 from launch.emr import aws, follow, free_plan, network, request
-from launch.emr.aws import AwsError
+from launch.emr.aws import AWS_ERRORS
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
 
@@ -47,7 +47,7 @@ def _check_bucket(spec: RunSpec) -> None:
     try:
         s3 = aws.client("s3", cluster.region)
         constraint = s3.get_bucket_location(Bucket=cluster.bucket, **owner).get("LocationConstraint")
-    except AwsError as error:
+    except AWS_ERRORS as error:
         if owner and aws.code(error) in {"AccessDenied", "403"}:
             raise UsageError(
                 f"BUCKET={cluster.bucket} belongs to another account, or this key has no right to it; choose another"

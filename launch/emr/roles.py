@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from launch.emr import aws, policies
-from launch.emr.aws import NAME, NODE_ROLE, SERVICE_ROLE, TAG, AwsError, EmrError
+from launch.emr.aws import AWS_ERRORS, NAME, NODE_ROLE, SERVICE_ROLE, TAG, EmrError
 from launch.emr.change import Change, or_none
 
 SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
@@ -132,7 +132,7 @@ def _by_administrator(make: Callable[[], Any]) -> Callable[[], Any]:
     def made() -> Any:
         try:
             return make()
-        except AwsError as error:
+        except AWS_ERRORS as error:
             if aws.code(error) == "AccessDenied":
                 raise EmrError(
                     f"the policy {BOUNDARY} is for an administrator to make or change, lest roles get more rights than "
@@ -149,7 +149,7 @@ def _remove_boundary(iam: Any, arn: str) -> None:
             if not version["IsDefaultVersion"]:
                 iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
         iam.delete_policy(PolicyArn=arn)
-    except AwsError as error:
+    except AWS_ERRORS as error:
         if aws.code(error) != "AccessDenied":
             raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launch.emr import aws, follow, once, plan, request
 from launch.emr.artifacts import Artifacts
-from launch.emr.aws import AwsError, EmrError
+from launch.emr.aws import AWS_ERRORS, EmrError
 from launch.emr.cost import Estimate
 from launch.emr.follow import Clients, Show, Step
 from launch.emr.run_spec import RunSpec
@@ -60,7 +60,7 @@ def end(spec: RunSpec, step: Step, *, clients: Clients, show: Show) -> None:
         else:
             clients.emr.terminate_job_flows(JobFlowIds=[step.cluster])
             show(f"cluster {step.cluster} is ended")
-    except AwsError as error:
+    except AWS_ERRORS as error:
         show(
             f"cluster {step.cluster} cannot be ended from here: {aws.explain(error)}; it ends by itself with its step, "
             "or after ten idle minutes"

@@ -116,7 +116,7 @@ def test_every_code_has_words(stubs, service, operation, code, message, words):
         "run_job_flow": {"Name": "x", "Instances": {}},
         "describe_cluster": {"ClusterId": "j-0"},
     }
-    with pytest.raises(aws.AwsError) as failed:
+    with pytest.raises(aws.AWS_ERRORS) as failed:
         getattr(stubs.client(service), operation)(**arguments.get(operation, {}))
     said = aws.explain(failed.value)
     assert words in said
