@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.model import OperationModel, OperationNotFoundError
 from moto.core.exceptions import ServiceException
-from moto.core.serialize import get_serializer_class
+from moto.core.serialize import XFormedAttributePicker, get_serializer_class
 from moto.core.utils import get_service_model
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
@@ -93,7 +93,9 @@ def _do(call: Call, emr: Emr) -> Response:
         result = OPERATIONS[str(call.operation.name)](emr, call.members)
     except ServiceException as refusal:
         result = refusal
-    serialized = get_serializer_class("emr", "json")(call.operation).serialize(result)
+    # An error's ErrorCode is its attribute error_code.
+    serializer = get_serializer_class("emr", "json")(call.operation, value_picker=XFormedAttributePicker())
+    serialized = serializer.serialize(result)
     headers = {**serialized["headers"], "X-Amzn-RequestId": str(uuid.uuid4())}
     return Response(serialized["body"], status=serialized["status_code"], headers=headers)
 

@@ -224,6 +224,13 @@ def test_operations_that_are_refused(lab: Fake, operation, arguments, code, word
     assert words in refused.value.response["Error"]["Message"]
 
 
+def test_an_error_of_emrs_model_has_all_of_its_members(lab: Fake):
+    with pytest.raises(lab.client.exceptions.InvalidRequestException) as refused:
+        lab.client.describe_cluster(ClusterId="j-NONE")
+    assert refused.value.response["ErrorCode"] == "NoSuchCluster"
+    assert refused.value.response["Message"] == "Cluster id 'j-NONE' is not valid."
+
+
 def test_ended_cluster_takes_nothing(lab: Fake):
     cluster = lab.start()
     lab.wait(cluster, "TERMINATED")
