@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from emr_lab.endpoint.operations import OPERATIONS
 from launch.emr.request import Cluster, NodeArtifacts, run_job_flow
 from tests.unit.fake_nodes import LABEL, Fake, action, step
 
@@ -261,3 +264,9 @@ def test_requests_that_are_not_whole(lab: Fake):
         unchecked.add_job_flow_steps(JobFlowId="j-NONE")
     assert refused.value.response["Error"]["Code"] == "ValidationException"
     assert "Steps" in refused.value.response["Error"]["Message"]
+
+
+def test_the_page_lists_the_operations_that_are_there():
+    page = (Path(__file__).parents[2] / "docs" / "emr-lab.md").read_text()
+    listed = page.partition("## What is there\n")[2].partition("pages of fifty")[0]
+    assert set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b", listed)) - {"StepConcurrencyLevel"} == set(OPERATIONS)
