@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from launch.emr import cost
+from launch.emr import cost, s3_requests
 from launch.emr.request import Cluster
+from launch.emr.s3_requests import Requests
 
 IMAGES = (1_000, 10_000, 100_000, 1_000_000)
-SIZES = (100, 224)
+IMAGE_BYTES = {100: 5_000, 224: 20_000}  # of a JPEG of so many pixels, about: what shards hold
 
 
 def table(region: str = "eu-west-3") -> str:
@@ -16,22 +17,31 @@ def table(region: str = "eu-west-3") -> str:
         CostError: bench/results.json has no rate, or the region no prices.
     """
     cluster = Cluster(bucket="", region=region, release="")
-    rates = [cost.rate("lite0", size, runs=()) for size in SIZES]
-    found = {
-        images: [cost.estimate(cluster, rate, images=images, size_bytes=0, uploads=images) for rate in rates]
-        for images in IMAGES
-    }
+    found = {images: _estimates(cluster, images) for images in IMAGES}
     nodes, most = found[IMAGES[0]][0].nodes, found[IMAGES[-1]][0]
     rows = "".join(
         f"| {images:,} | {' | '.join(f'{each.minutes:,.0f} min, ${each.usd:,.2f}' for each in estimates)} |\n"
         for images, estimates in found.items()
     )
+    heads = " | ".join(f"{size} pixels, {kind}" for size in IMAGE_BYTES for kind in ("files", "shards"))
     return (
         "\n## What it will take and cost on Amazon EMR\n\n"
         f"Estimated, not measured: {nodes} in {region}, whose vCPUs count half a core of the rate above, x "
         f"{cost.CLUSTER_SHARE:g} on a cluster; {cost.START_S // 60} minutes until it is there; S3's requests, of which "
-        f"those of the upload alone (${most.send_usd:.2f} for {most.images:,} photographs) are nothing where these are "
-        "in S3 already; the time of the upload is the network's. "
+        f"those of the upload alone (${most.send_usd:.2f} for {most.images:,} loose files) are nothing where these are "
+        "in S3 already, and next to nothing in shards (`make shards`); the time of the upload is the network's. "
         "`make emr-plan` says it for your photographs, model and instances, from your last run's own rate.\n\n"
-        f"| images | {' | '.join(f'{size} pixels' for size in SIZES)} |\n|---|{'---|' * len(SIZES)}\n" + rows
+        f"| images | {heads} |\n|---|{'---|' * 2 * len(IMAGE_BYTES)}\n" + rows
     )
+
+
+def _estimates(cluster: Cluster, images: int) -> list[cost.Estimate]:
+    """By size, as loose files and in shards: all of them sent and read."""
+    return [
+        cost.estimate(cluster, cost.rate("lite0", size, runs=()), images=images, size_bytes=0, requests=requests)
+        for size, image_bytes in IMAGE_BYTES.items()
+        for requests in (
+            Requests(puts=images, gets=images),
+            s3_requests.in_shards(images, images * image_bytes),
+        )
+    ]

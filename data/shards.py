@@ -29,9 +29,9 @@ from launch.storage import Access
 from pipeline import folder, settings, shards, signals
 from pipeline.images import SUFFIXES
 from pipeline.names import escape, unescape
+from pipeline.shards import SHARD_B
 from pipeline.tar import Member, padded
 
-SHARD_B = 128 * 2**20  # of images in an archive, about
 WORKERS = 4
 
 

@@ -17,7 +17,7 @@ from pipeline.folder import Entry, file
 from pipeline.images import ImageRef
 from pipeline.limits import TooLargeError
 from pipeline.names import shard_of
-from pipeline.shards import ReplacedError, read
+from pipeline.shards import SPAN_B, ReplacedError, read
 from pipeline.store import MissingOrDenied, explain, fetch
 
 MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no photograph
@@ -26,7 +26,6 @@ MAX_BYTES = 128 * 2**20  # an image file is fetched whole: what is larger is no 
 # between them is bounded, so that memory is flat whatever the size of the files.
 FETCHES = 8
 GROUP, GROUP_BYTES = 8, 2**18
-SPAN_BYTES = 4 * 2**20  # of an archive, by one request: a thousandth of one for an image of 5 kB
 AHEAD_BYTES = 64 * 2**20
 
 
@@ -95,7 +94,7 @@ def load(images: Iterable[ImageRef], uri: str, *, size: int) -> Iterator[Decoded
 
 
 def _stretches(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:
-    """Images that are fetched together: members that follow each other in an archive, SPAN_BYTES of it at most; or a
+    """Images that are fetched together: members that follow each other in an archive, SPAN_B of it at most; or a
     group of files."""
     stretch: list[ImageRef] = []
     for image in images:
@@ -112,7 +111,7 @@ def _joins(stretch: list[ImageRef], image: ImageRef) -> bool:
     if not _is_packed(first) or not _is_packed(image):
         return _is_packed(first) == _is_packed(image) and _fits(stretch, image)
     is_same = shard_of(image.path) == shard_of(first.path)
-    return is_same and _end(last) <= (image.offset or 0) and _end(image) - (first.offset or 0) <= SPAN_BYTES
+    return is_same and _end(last) <= (image.offset or 0) and _end(image) - (first.offset or 0) <= SPAN_B
 
 
 def _groups(images: Iterable[ImageRef]) -> Iterator[list[ImageRef]]:

@@ -22,7 +22,8 @@ MAX_MEMBERS = 2**21  # images whose names are held, 100 bytes each, so that none
 
 # An archive of ours ends with its index; readers of WebDataset's archives pass members of such a name over.
 INDEX = "__index__"
-TAIL_B = 2 * 2**20  # holds the index of 128 MiB in images of 5 kB
+SHARD_B = 128 * 2**20  # of images, in an archive of ours, about
+TAIL_B = 2 * 2**20  # holds its index, with images of 5 kB
 MAX_INDEX_B = 2**25
 END_B = 2 * BLOCK_B  # of zeros, at the end of an archive
 _LAST_LINE = re.compile(rf"{INDEX} 1 (?P<members>\d{{1,8}}) (?P<bytes>\d{{1,8}})\n".encode())
@@ -30,6 +31,8 @@ _LAST_LINE = re.compile(rf"{INDEX} 1 (?P<members>\d{{1,8}}) (?P<bytes>\d{{1,8}})
 # An archive without an index is read from one header to the next: in windows of so much, the next ones ahead.
 WINDOW_B, WINDOWS = 8 * 2**20, 4
 TAILS = 16  # of archives that are listed next, fetched ahead
+
+SPAN_B = 4 * 2**20  # of members that follow each other, by one request: a thousandth of one for an image of 5 kB
 
 CLASS_SUFFIX = ".cls"  # of WebDataset: what `a.cls` holds is the class of `a.jpg`
 MAX_CLASS_B = 1024
@@ -122,6 +125,16 @@ def index(placed: Iterable[Member]) -> bytes:
     return b"".join([*lines, f"{INDEX} 1 {len(lines)} {sum(map(len, lines))}\n".encode()])
 
 
+def count(end: bytes) -> int | None:
+    """How many members the index at an archive's `end` speaks of; None without one. The last 16 KiB are enough."""
+    told = _last_line(end.rstrip(b"\0"))
+    return int(told["members"]) if told else None
+
+
+def _last_line(text: bytes) -> re.Match[bytes] | None:
+    return _LAST_LINE.fullmatch(text, text.rfind(b"\n", 0, -1) + 1)
+
+
 def _whole(shard: Entry, error: str, message: str) -> Packed:
     return Packed(Member("", 0, shard.size, error, message))
 
@@ -129,11 +142,10 @@ def _whole(shard: Entry, error: str, message: str) -> Packed:
 def _indexed(uri: str, shard: Entry, end: bytes) -> list[Member] | None:
     """The members as the archive's index has them; None where it has none, or one that cannot be true."""
     text = end.rstrip(b"\0")
-    last = text[text.rfind(b"\n", 0, -1) + 1 :]
-    told = _LAST_LINE.fullmatch(last)
+    told = _last_line(text)
     if not told:
         return None
-    count, length = int(told["members"]), int(told["bytes"])
+    last, count, length = told[0], int(told["members"]), int(told["bytes"])
     start = shard.size - len(end) + len(text) - len(last) - length
     if length > MAX_INDEX_B or start < BLOCK_B:
         return None

@@ -35,9 +35,9 @@ from pipeline.accounting import Rejections
 from pipeline.analysis import FeatureSet
 from pipeline.features import Model
 from pipeline.images import ListingSummary
-from pipeline.loading import SPAN_BYTES
 from pipeline.publication import Standing
 from pipeline.settings import Settings, UsageError, check_components
+from pipeline.shards import SPAN_B
 from pipeline.split import Splitter
 from pipeline.summary import unchanged
 
@@ -332,7 +332,7 @@ def _extract_new(run: Run, prepared: Prepared, todo: Sequence[str], *, count: in
 
 def _fewest(summary: ListingSummary) -> int:
     """Images of a task, at least: of small ones in an archive, more, as far as one request fetches them."""
-    in_a_span = SPAN_BYTES * summary.packed // max(summary.packed_b, 1)
+    in_a_span = SPAN_B * summary.packed // max(summary.packed_b, 1)
     return max(TASK_IMAGES[0], min(PACKED_TASK_IMAGES, in_a_span))
 
 

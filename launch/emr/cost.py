@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +16,13 @@ from base import sizing
 from base.errors import UsageError
 from base.paths import ROOT
 from launch.emr.request import ROOT_GB, VOLUME_GB, Cluster, executors
+from launch.emr.s3_requests import Requests
 
 PRICES = Path(__file__).parent / "prices.toml"
 BENCH = ROOT / "bench" / "results.json"
 HOURS_A_MONTH = 730
 MINUTE_S = 60
+WORTH_USD = 0.05  # of requests, that shards save: what is less is not spoken of
 # Of each node in a public subnet, as those of a default network are, in every region. https://aws.amazon.com/vpc/pricing/
 IPV4_USD_HOUR = 0.005
 FREE = "nothing, the EMR lab is free"
@@ -65,6 +67,7 @@ class Estimate:
         usd: of the run, S3's requests included.
         send_usd: of these, those that bring photographs which S3 has not got yet.
         read_usd: of these, those that the nodes read photographs by.
+        sharded_usd: what both would be, were the photographs in shards; None where they are, or lie in S3.
         upload_minutes: until these are sent, before the request.
         storage_usd: a month, for as long as the photographs stay in the bucket.
         nodes: like 3 x m5.xlarge.
@@ -78,6 +81,7 @@ class Estimate:
     usd: float
     send_usd: float
     read_usd: float
+    sharded_usd: float | None
     upload_minutes: float
     storage_usd: float
     nodes: str
@@ -141,7 +145,8 @@ def estimate(
     *,
     images: int,
     size_bytes: int,
-    uploads: int,
+    requests: Requests,
+    in_shards: Requests | None = None,
     upload_bytes: int = 0,
     running: bool = False,
 ) -> Estimate:
@@ -152,7 +157,9 @@ def estimate(
         measured: rate of one core.
         images: to be extracted.
         size_bytes: of all photographs.
-        uploads, upload_bytes: files to be sent to S3.
+        requests: of S3, that send the photographs and read them.
+        in_shards: what these would be, were the photographs in shards; None: no less.
+        upload_bytes: to be sent.
         running: the cluster is there already.
 
     Raises:
@@ -166,7 +173,7 @@ def estimate(
     work_s = FIXED_S + images / images_s * (1 + AFTER_SHARE)
     hours = (work_s if running else START_S + work_s + END_S) / 3600
     an_hour = hour_usd(cluster)
-    send_usd, read_usd = uploads / 1000 * table["s3_put_1000"], images / 1000 * table["s3_get_1000"]
+    send_usd, read_usd = _requests_usd(requests, table)
     unconfirmed = table["unconfirmed"]
     return Estimate(
         images=images,
@@ -176,6 +183,7 @@ def estimate(
         usd=hours * an_hour + send_usd + read_usd,
         send_usd=send_usd,
         read_usd=read_usd,
+        sharded_usd=None if in_shards is None else sum(_requests_usd(in_shards, table)),
         upload_minutes=upload_bytes * 8 / 1e6 / UPLINK_MBIT_S / 60,
         storage_usd=size_bytes / 1e9 * table["s3_gb_month"],
         nodes=f"{1 + cluster.workers} x {cluster.instance_type}",
@@ -260,6 +268,13 @@ def words(found: Estimate, *, in_emr_lab: bool) -> str:
     ]
     if found.requests_usd >= 0.005:
         lines.append(f"requests    of it S3's: {_requests(found)}" + " on AWS" * in_emr_lab)
+    if found.sharded_usd is not None and found.requests_usd - found.sharded_usd >= WORTH_USD:
+        sharded_usd = math.ceil(found.sharded_usd * 100) / 100
+        lines.append(
+            f"shards      ${sharded_usd:.2f} in place of ${found.requests_usd:.2f}"
+            + " on AWS" * in_emr_lab
+            + ", were they in shards: make shards"
+        )
     if found.upload_minutes >= 1 and not in_emr_lab:
         lines.append(
             f"sending     {found.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
@@ -276,6 +291,11 @@ def words_after(usd: float, *, minutes: float, in_emr_lab: bool) -> str:
     if in_emr_lab:
         return f"cost        {FREE}; on AWS these {minutes:.0f} minutes would cost ${usd:.2f} at list prices\n"
     return f"cost        ${usd:.2f} at list prices in {minutes:.0f} minutes; the bill comes from Amazon\n"
+
+
+def _requests_usd(requests: Requests, table: Mapping[str, Any]) -> tuple[float, float]:
+    """Of those that write, and of those that read."""
+    return requests.puts / 1000 * table["s3_put_1000"], requests.gets / 1000 * table["s3_get_1000"]
 
 
 def _requests(found: Estimate) -> str:

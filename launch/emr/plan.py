@@ -27,7 +27,8 @@ def estimate(spec: RunSpec, workload: Workload) -> cost.Estimate:
         measured,
         images=workload.images,
         size_bytes=workload.size_bytes,
-        uploads=workload.uploads,
+        requests=workload.requests,
+        in_shards=workload.in_shards,
         upload_bytes=workload.upload_bytes,
         running=spec.cluster_id is not None,
     )

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import UsageError
 from launch import storage, transfer
-from launch.emr import aws, run_spec
+from launch.emr import aws, run_spec, s3_requests
 from launch.emr.run_spec import RunSpec
+from launch.emr.s3_requests import Requests
+from pipeline import shards
+from pipeline.names import unescape
 
 # What stands in a plan for photographs in a bucket, which it may not list.
 PLANNED_IMAGES = 10_000
 
 
+# A shard without an index says only to who reads all of it how many images it holds; so large is each taken to be.
+IMAGE_B = 20_000
+END_B = 2**14  # of a shard: its index's last line, with the zeros behind it
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Photographs and their bytes, and those of them that must be sent."""
+    """What a run has to read.
+
+    Attributes:
+        images: photographs.
+        size_bytes: of all of them.
+        requests: of S3, to send those that must be sent, and to read all.
+        in_shards: what these would be, were the folder's photographs in shards; None where they are, or lie in S3.
+        upload_bytes: of those that must be sent.
+    """
 
     images: int
     size_bytes: int
-    uploads: int
+    requests: Requests
+    in_shards: Requests | None = None
     upload_bytes: int = 0
 
 
@@ -77,22 +95,57 @@ def measure(spec: RunSpec, stored: Mapping[str, int]) -> Workload:
     if source.startswith("s3://"):
         if not stored:
             raise UsageError(f"--input {source} holds nothing; bring photographs there, or give a folder")
-        return Workload(images=len(stored), size_bytes=sum(stored.values()), uploads=0)
+        return _of(stored, ends=_stored_ends(spec, stored), missing={})
     sizes = {file.name: file.size for file in storage.files(Path(source))}
     extra = extra_objects(spec, stored)
-    missing = [size for name, size in sizes.items() if stored.get(name) != size]
+    missing = {name: size for name, size in sizes.items() if stored.get(name) != size}
+    ends = {name: _end(Path(source, unescape(name))) for name in sizes if name.lower().endswith(shards.SUFFIX)}
+    workload = _of(sizes | extra, ends=ends | _stored_ends(spec, extra), missing=missing)
+    if ends:
+        return workload
+    return replace(workload, in_shards=s3_requests.in_shards(workload.images, workload.size_bytes))
+
+
+def _of(sizes: Mapping[str, int], *, ends: Mapping[str, bytes], missing: Mapping[str, int]) -> Workload:
+    """The workload of files and objects of these `sizes`, by name, with the `ends` of those that are shards."""
+    images = gets = len(sizes) - len(ends)
+    for name, end in ends.items():
+        count = shards.count(end)
+        images += max(1, sizes[name] // IMAGE_B) if count is None else count
+        gets += s3_requests.shard_gets(sizes[name], is_indexed=count is not None)
+    puts = sum(map(s3_requests.puts, missing.values()))
     return Workload(
-        images=len(sizes) + len(extra),
-        size_bytes=sum(sizes.values()) + sum(extra.values()),
-        uploads=len(missing),
-        upload_bytes=sum(missing),
+        images=images,
+        size_bytes=sum(sizes.values()),
+        requests=Requests(puts=puts, gets=gets),
+        upload_bytes=sum(missing.values()),
     )
+
+
+def _end(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - END_B))
+        return file.read()
+
+
+def _stored_ends(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, bytes]:
+    """The ends of the shards among the `stored` objects, by a request each."""
+    names = [name for name in stored if name.lower().endswith(shards.SUFFIX)]
+    bucket, _, prefix = _input_uri(spec).removeprefix("s3://").partition("/")
+    s3 = aws.client("s3", spec.cluster.region)
+
+    def end(name: str) -> bytes:
+        content = s3.get_object(Bucket=bucket, Key=f"{prefix}/{name}", Range=f"bytes=-{END_B}")["Body"].read()
+        return bytes(content)
+
+    with ThreadPoolExecutor(storage.THREADS) as pool:
+        return dict(zip(names, pool.map(end, names), strict=True))
 
 
 def planned(spec: RunSpec) -> Workload:
     """What is to be extracted as far as it can be known without a call: of photographs in S3 an assumed number."""
     if spec.job.settings.input.startswith("s3://"):
-        return Workload(images=PLANNED_IMAGES, size_bytes=0, uploads=0)
+        return Workload(images=PLANNED_IMAGES, size_bytes=0, requests=Requests(puts=0, gets=PLANNED_IMAGES))
     return measure(spec, {})
 
 

@@ -10,12 +10,14 @@ import pytest
 
 from base import sizing
 from bench import costs
-from launch.emr import cost
+from launch.emr import cost, s3_requests
 from launch.emr.cost import CostError, Rate
 from launch.emr.request import Cluster
+from launch.emr.s3_requests import Requests
 
 CLUSTER = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0")
 MEASURED = Rate(images_s=50.0, model="lite0", image_size=224, source="here")
+LOOSE, NONE = Requests(puts=34_000, gets=34_000), Requests(puts=0, gets=0)
 BENCH = {
     "date": "2026-11-22",
     "processor": "A Processor",
@@ -88,7 +90,7 @@ def test_an_hour_is_machines_emr_volumes_and_public_addresses():
 
 
 def test_the_estimate_is_what_its_rules_say():
-    found = cost.estimate(CLUSTER, MEASURED, images=34_000, size_bytes=10**10, uploads=34_000)
+    found = cost.estimate(CLUSTER, MEASURED, images=34_000, size_bytes=10**10, requests=LOOSE)
     assert found.images_s == pytest.approx(8 * 50 / 2 * 0.85), "four cores of two threads"
     work_s = 90 + 34_000 / 170 * 1.25
     assert found.minutes == pytest.approx((480 + work_s + 60) / 60)
@@ -100,13 +102,13 @@ def test_the_estimate_is_what_its_rules_say():
 
 
 def test_on_a_cluster_that_runs_only_the_work_counts():
-    found = cost.estimate(CLUSTER, MEASURED, images=340, size_bytes=0, uploads=0, running=True)
+    found = cost.estimate(CLUSTER, MEASURED, images=340, size_bytes=0, requests=NONE, running=True)
     assert found.minutes == pytest.approx((90 + 2.5) / 60)
     assert "the cluster runs already" in found.basis
 
 
 def test_what_has_no_source_is_said():
-    said = cost.words(cost.estimate(CLUSTER, MEASURED, images=1, size_bytes=0, uploads=0), in_emr_lab=False)
+    said = cost.words(cost.estimate(CLUSTER, MEASURED, images=1, size_bytes=0, requests=NONE), in_emr_lab=False)
     table = cost.prices("eu-west-3")
     assert f"prices of eu-west-3 from {table['date']}" in said
     for name in table["unconfirmed"]:
@@ -116,7 +118,7 @@ def test_what_has_no_source_is_said():
 
 
 def test_every_price_in_the_emr_lab_is_said_to_be_that_of_aws():
-    found = cost.estimate(CLUSTER, MEASURED, images=1000, size_bytes=10**10, uploads=1000)
+    found = cost.estimate(CLUSTER, MEASURED, images=1000, size_bytes=10**10, requests=LOOSE)
     there, here = (cost.words(found, in_emr_lab=in_emr_lab).splitlines() for in_emr_lab in (False, True))
     assert there[0].startswith(f"estimate    ${found.usd:.2f}: ")
     assert here[0].startswith(
@@ -133,7 +135,7 @@ def test_every_price_in_the_emr_lab_is_said_to_be_that_of_aws():
 
 
 def test_over_the_limit_is_refused():
-    found = cost.estimate(CLUSTER, MEASURED, images=10**7, size_bytes=0, uploads=0)
+    found = cost.estimate(CLUSTER, MEASURED, images=10**7, size_bytes=0, requests=Requests(puts=0, gets=10**7))
     with pytest.raises(CostError, match=r"the run would cost \$\d+\.\d\d \(S3's requests .*\), over MAX_USD=5"):
         cost.check(found, max_usd=5)
     cost.check(found, max_usd=1000)
@@ -171,7 +173,7 @@ def test_a_run_on_amazon_is_measured_by_the_vcpu_of_its_instances(tmp_path, benc
     assert (found.images_s, found.on_cluster) == (200.0, True)
     on = {
         name: cost.estimate(
-            replace(CLUSTER, region="us-east-1", instance_type=name), found, images=1, size_bytes=0, uploads=0
+            replace(CLUSTER, region="us-east-1", instance_type=name), found, images=1, size_bytes=0, requests=NONE
         )
         for name in ("m5.xlarge", "m6g.xlarge")
     }
@@ -183,7 +185,14 @@ def test_a_run_on_amazon_is_measured_by_the_vcpu_of_its_instances(tmp_path, benc
 
 def test_requests_are_said_and_that_sending_is_nothing_where_the_photographs_are():
     sent, there = (
-        cost.estimate(CLUSTER, MEASURED, images=10**6, size_bytes=10**10, uploads=count, upload_bytes=size)
+        cost.estimate(
+            CLUSTER,
+            MEASURED,
+            images=10**6,
+            size_bytes=10**10,
+            requests=Requests(puts=count, gets=10**6),
+            upload_bytes=size,
+        )
         for count, size in ((10**6, 10**10), (0, 0))
     )
     table = cost.prices("eu-west-3")
@@ -198,7 +207,7 @@ def test_requests_are_said_and_that_sending_is_nothing_where_the_photographs_are
 
 def test_what_a_cluster_measured_counts_in_full():
     there = replace(MEASURED, on_cluster=True)
-    rates = [cost.estimate(CLUSTER, each, images=1, size_bytes=0, uploads=0).images_s for each in (MEASURED, there)]
+    rates = [cost.estimate(CLUSTER, each, images=1, size_bytes=0, requests=NONE).images_s for each in (MEASURED, there)]
     assert rates[0] == pytest.approx(0.85 * rates[1])
 
 
@@ -248,11 +257,51 @@ def test_the_instances_hours_by_the_second_and_a_minute_at_least():
     assert found == pytest.approx((0.5 + 1 / 60 + 1) * a_node)
 
 
+def test_shards_are_spoken_of_where_they_save_something():
+    found, small = (
+        cost.estimate(
+            CLUSTER,
+            MEASURED,
+            images=images,
+            size_bytes=5000 * images,
+            requests=Requests(puts=images, gets=images),
+            in_shards=s3_requests.in_shards(images, 5000 * images),
+        )
+        for images in (10**6, 1000)
+    )
+    table = cost.prices("eu-west-3")
+    assert found.requests_usd == pytest.approx(1000 * (table["s3_put_1000"] + table["s3_get_1000"]))
+    assert found.sharded_usd is not None
+    assert found.sharded_usd < 0.01 < found.requests_usd
+    assert "shards      $0.01 in place of $5.72, were they in shards: make shards\n" in (
+        cost.words(found, in_emr_lab=False)
+    )
+    assert "$0.01 in place of $5.72 on AWS, were" in cost.words(found, in_emr_lab=True)
+    assert "shards" not in cost.words(small, in_emr_lab=False)
+    assert "shards" not in cost.words(replace(found, sharded_usd=None), in_emr_lab=False)
+
+
+def test_a_million_small_images_in_shards_cost_a_dollar_at_most():
+    """A million JPEGs of 100 pixels, sent, read and extracted, by the benchmark's own rate."""
+    rate = cost.rate("lite0", 100, runs=[])
+    of_shards = s3_requests.in_shards(10**6, 10**6 * costs.IMAGE_BYTES[100])
+    files = Requests(puts=10**6, gets=10**6)
+    loose, packed = (
+        cost.estimate(CLUSTER, rate, images=10**6, size_bytes=0, requests=requests) for requests in (files, of_shards)
+    )
+    assert packed.usd <= 1
+    assert loose.usd > 5
+    assert of_shards.gets <= 10**6 / 100, "a hundredth of a request an image"
+
+
 def test_the_benchmark_says_what_a_run_will_cost():
     figure = r"([0-9,]+) min, \$([0-9.,]+) \|"
-    rows = re.findall(rf"^\| ([0-9,]+) \| {figure} {figure}$", costs.table(), re.MULTILINE)
+    rows = re.findall(rf"^\| ([0-9,]+) \| {' '.join([figure] * 4)}$", costs.table(), re.MULTILINE)
     figures = [[float(figure.replace(",", "")) for figure in row] for row in rows]
     assert [row[0] for row in figures] == list(costs.IMAGES)
-    assert all(small <= large for row in figures for small, large in ((row[1], row[3]), (row[2], row[4])))
+    for _, *row in figures:
+        minutes, usd = row[::2], row[1::2]
+        assert minutes[0] == minutes[1] <= minutes[2] == minutes[3], "requests take no time of the machines"
+        assert usd[0] >= usd[1] <= usd[3] <= usd[2], "shards save, larger pictures cost"
     assert figures == sorted(figures)
     assert figures[0][2] < figures[-1][2]

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, TokenRetrievalError
 
 from launch.emr import aws, cost, follow
 from launch.emr.follow import Clients
+from launch.emr.s3_requests import Requests
 from tests.emr.conftest import BUCKET, REGION
 from tests.emr.machinery import ENDING, Machinery
 
@@ -180,7 +181,8 @@ def test_the_deadline_goes_on_while_the_machine_sleeps(monkeypatch):
 def test_the_step_ends_within_what_is_paid_and_not_before_its_work(make_spec, running):
     cluster = make_spec().cluster
     rate = cost.Rate(images_s=50.0, model="lite0", image_size=224, source="here")
-    found = cost.estimate(cluster, rate, images=100_000, size_bytes=0, uploads=100_000, running=running)
+    requests = Requests(puts=100_000, gets=100_000)
+    found = cost.estimate(cluster, rate, images=100_000, size_bytes=0, requests=requests, running=running)
     for max_usd in (found.usd, 5.0):
         step_s = cost.step_s(found, max_usd=max_usd, running=running)
         around_s = 0 if running else cost.START_S + cost.END_S

@@ -32,6 +32,7 @@ MAY_IMPORT = {
                 "progress",
                 "redaction",
                 "settings",
+                "shards",
                 "signals",
                 "store",
                 "summary",
