@@ -148,6 +148,17 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
+def read_columns(uri: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the parquet object at `uri`, of whose other bytes few are fetched.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return store.read_parts(
+        uri, lambda file: pq.ParquetFile(pa.PythonFile(file, mode="r")).read(columns=list(columns), use_threads=False)
+    )
+
+
 def parquet_files(uri: str) -> list[str]:
     """Names of the parquet objects below `uri`, sorted."""
     return sorted(name for name, _ in store.sizes(uri) if is_result(name) and name.endswith(".parquet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -28,6 +29,7 @@ StoreError = (BaseError, OSError)
 # One object is missing, or not this key's to read: what is said of it says nothing of the others.
 MissingOrDenied = (FileNotFoundError, PermissionError, PermissionDeniedError, UnauthenticatedError)
 
+PART_BYTES = 2**16  # of an object that is read in parts
 
 # What a cause looks like in the text of an error, and what a user can do about it.
 CAUSES = (
@@ -123,6 +125,43 @@ def read(uri: str) -> bytes:
     """
     folder, _, name = uri.rpartition("/")
     return fetch(folder, name).content
+
+
+def read_parts(uri: str, read: Callable[[IO[bytes]], _T]) -> _T:
+    """What `read` makes of the object at `uri`, of which only those parts are fetched that it reads.
+
+    Raises:
+        StoreError: it is not there or cannot be read.
+    """
+    if not uri.startswith("s3://"):
+        with Path(uri).open("rb") as file:
+            return read(file)
+    folder, _, name = uri.rpartition("/")
+    return patiently(folder, lambda opened: read(cast("IO[bytes]", _Parts(opened, name))))
+
+
+class _Parts(io.RawIOBase):
+    """An object that is fetched in parts of PART_BYTES, as Python has files."""
+
+    def __init__(self, opened: ObjectStore, name: str) -> None:
+        self._reader = obstore.open_reader(opened, name, buffer_size=PART_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._reader.read(len(buffer))
+        buffer[: len(content)] = bytes(content)
+        return len(content)
 
 
 def read_json(uri: str) -> Any:

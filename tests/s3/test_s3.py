@@ -1,8 +1,10 @@
 """The job on S3: moto's server, the AWS_* variables alone."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipeline import images, store
+from pipeline import images, results, store
 from pipeline.images import ListingSummary
 from tests import contract, pictures
 
@@ -43,6 +45,23 @@ def test_a_listing_of_more_than_a_thousand_keys_is_one_request_a_thousand_and_no
     listed = list(images.list_images(f"s3://{bucket.name}/many", summary))
     assert summary.labels == {"Kiwi": 1205}
     assert len({image.path for image in listed}) == 1205
+
+
+def test_of_some_columns_the_others_are_not_fetched(bucket, monkeypatch):
+    uri, vector = f"s3://{bucket.name}/table.parquet", np.random.default_rng(0).normal(size=(500, 4000))
+    table = pa.table({"path": [f"{number}.jpg" for number in range(500)], "features": results.vectors(vector)})
+    results.write_table(uri, table)
+    fetched, readinto = [], store._Parts.readinto
+
+    def count(part, buffer):
+        fetched.append(readinto(part, buffer))
+        return fetched[-1]
+
+    monkeypatch.setattr(store._Parts, "readinto", count)
+    assert results.read_columns(uri, ["path"]).equals(table.select(["path"]))
+    assert sum(fetched) < 2**18 < table.nbytes
+    with pytest.raises(store.StoreError):
+        results.read_columns(f"s3://{bucket.name}/gone.parquet", ["path"])
 
 
 BAD = {

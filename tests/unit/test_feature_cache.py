@@ -1,0 +1,108 @@
+"""Which features of earlier runs hold, by the driver's own comparison and by Spark's, with the same answers."""
+
+import pyarrow as pa
+import pytest
+
+from pipeline import feature_cache, results, store
+
+KEY, PREFIX = "0" * 16, "0" * 16 + "-new-"
+LABELS = ["Kiwi", "Lime", "Plum"]
+
+
+@pytest.fixture(params=[0, feature_cache.DRIVER_ROWS], ids=["spark", "driver"])
+def look_up(request, spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, "DRIVER_ROWS", request.param)
+
+    def call(listed, *, published=()):
+        rows = [
+            {"path": path, "size": 1, "etag": etag, "label": path.partition("/")[0], "error": error, "message": error}
+            for path, etag, error in listed
+        ]
+        for number in range(0, len(rows), 3):
+            table = pa.Table.from_pylist(rows[number : number + 3], schema=results.LISTING_SCHEMA)
+            results.write_table(f"{tmp_path}/work/listing/{number:05d}.parquet", table)
+        return feature_cache.look_up(
+            str(tmp_path),
+            LABELS,
+            listing=f"{tmp_path}/work/listing",
+            unknown=f"{tmp_path}/work/unknown",
+            published=published,
+            key=KEY,
+            prefix=PREFIX,
+        )
+
+    return call
+
+
+def write(folder, name, images, *, labels=LABELS):
+    rows = [
+        {
+            "path": path,
+            "label": label,
+            "label_index": labels.index(label),
+            "etag": etag,
+            "features": [float(number)] * 4,
+        }
+        for number, (path, etag, label) in enumerate(images)
+    ]
+    results.write_table(f"{folder}/{KEY}-{name}.parquet", pa.Table.from_pylist(rows, schema=results.FEATURES_SCHEMA))
+    return f"{KEY}-{name}.parquet"
+
+
+def todo(cached):
+    return sorted(path for file in cached.todo for path in results.read_table(file)["path"].to_pylist())
+
+
+def rewritten(tmp_path):
+    """Path, label, label_index and first feature of what was written anew."""
+    folder = f"{results.staging(str(tmp_path))}/features"
+    tables = [results.read_table(f"{folder}/{name}") for name in results.parquet_files(folder) if PREFIX in name]
+    return sorted(
+        (row["path"], row["label"], row["label_index"], row["features"][0]) for of in tables for row in of.to_pylist()
+    )
+
+
+def test_every_fate_of_an_image(look_up, tmp_path):
+    place, prepared = tmp_path / "features", f"{results.staging(str(tmp_path))}/features"
+    whole = write(place, "whole", [("Kiwi/0.jpg", "a", "Kiwi"), ("Lime/0.jpg", "b", "Lime")])
+    partly = write(place, "partly", [("Kiwi/gone.jpg", "c", "Kiwi"), ("Kiwi/changed.jpg", "d", "Kiwi"),
+                                     ("Plum/kept.jpg", "e", "Plum")])  # fmt: skip
+    moved = write(place, "moved", [("Plum/0.jpg", "f", "Plum")], labels=["Plum"])
+    named = write(place, "named", [("Lime/1.jpg", "g", "Kiwi")])
+    lost = write(place, "lost", [("Old/0.jpg", "h", "Kiwi")])
+    left = write(prepared, "left", [("Kiwi/left.jpg", "i", "Kiwi")])
+    twice = write(prepared, "z-twice", [("Kiwi/0.jpg", "a", "Kiwi"), ("Lime/twice.jpg", "j", "Lime")])
+    store.write(f"{prepared}/1111-other.parquet", b"of another model")
+    cached = look_up(
+        [("Kiwi/0.jpg", "a", None), ("Lime/0.jpg", "b", None), ("Kiwi/changed.jpg", "new", None),
+         ("Plum/kept.jpg", "e", None), ("Plum/0.jpg", "f", None), ("Lime/1.jpg", "g", None),
+         ("Kiwi/left.jpg", "i", None), ("Lime/twice.jpg", "j", None), ("Lime/bad.jpg", "", "NotFound"),
+         ("Lime/renamed.jpg", "b", None)],
+        published={whole, partly, moved, named, lost},
+    )  # fmt: skip
+    assert todo(cached) == ["Kiwi/changed.jpg", "Lime/bad.jpg", "Lime/renamed.jpg"]
+    assert cached.count == 7
+    assert (cached.published, cached.prepared, cached.replaced) == ([whole], [left], [twice])
+    assert rewritten(tmp_path) == [
+        ("Lime/1.jpg", "Lime", 1, 0.0),
+        ("Lime/twice.jpg", "Lime", 1, 1.0),
+        ("Plum/0.jpg", "Plum", 2, 0.0),
+        ("Plum/kept.jpg", "Plum", 2, 2.0),
+    ]
+    assert not [name for name in results.parquet_files(prepared) if name.startswith("1111")]
+
+
+def test_nothing_known(look_up):
+    cached = look_up([("Kiwi/0.jpg", "a", None)])
+    assert (cached.count, todo(cached)) == (0, ["Kiwi/0.jpg"])
+
+
+def test_nothing_new(look_up, tmp_path):
+    name = write(tmp_path / "features", "all", [("Kiwi/0.jpg", "a", "Kiwi")])
+    cached = look_up([("Kiwi/0.jpg", "a", None)], published={name})
+    assert (cached.count, list(cached.published), todo(cached)) == (1, [name], [])
+
+
+def test_a_file_of_features_that_is_gone_is_an_error(look_up):
+    with pytest.raises(store.StoreError):
+        look_up([("Kiwi/0.jpg", "a", None)], published={f"{KEY}-gone.parquet"})
