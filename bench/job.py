@@ -65,7 +65,9 @@ def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = I
     return Ran(watched.wall_s, json.loads((output / "run.json").read_text()), watched.driver_mib)
 
 
-def watch(command: Sequence[str], *, script: str = "main.py", environment: Mapping[str, str] | None = None) -> Watched:
+def watch(
+    command: Sequence[str], *, script: str = "driver.py", environment: Mapping[str, str] | None = None
+) -> Watched:
     """Run a command that starts Spark, and watch its driver, whose Python runs `script`.
 
     Raises:

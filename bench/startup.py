@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from launch import java, targets
+from launch import java, package, submit, targets
 
 ROOT = Path(__file__).parent.parent
 JOB = Path(__file__).parent / "first_job.py"
@@ -72,9 +72,9 @@ def measure(pairs: int, *, cache: Path = ROOT / ".cache") -> Startup:
         JavaError: there is no Java that Spark runs on.
         RuntimeError: a start failed.
     """
-    archive = java.make_archive(cache)
-    conf = [f"--conf={setting.key}={setting.value}" for setting in targets.local([]) if setting.key != "spark.master"]
-    ours = java.command(["--master", "local[2]", *conf, str(JOB)], memory="1g", archive=archive)
+    java.make_archive(cache)
+    job = replace(package.build(cache), main=JOB)
+    ours = submit.local(job, job_args=[], conf=targets.local([], {"spark.master": "local[2]"}), cache=cache)
     plain = [sys.executable, str(JOB)]
     # The same Java and the same Python; all else as pyspark sets it.
     environment = {
@@ -84,7 +84,7 @@ def measure(pairs: int, *, cache: Path = ROOT / ".cache") -> Startup:
     }
 
     def pair() -> tuple[Start, Start]:
-        return _start(plain, environment), _start(ours, java.environment())
+        return _start(plain, environment), _start(ours.words, ours.environment)
 
     pair()
     measured = [pair() for _ in range(pairs)]

@@ -86,8 +86,9 @@ def _run_here(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bool
     settings = replace(settings, model=str(image_job.build_model(job).path))
     on_s3 = any(location.startswith("s3://") for location in (settings.input, settings.output))
     built, s3a = package.build(CACHE), jars.s3a_jars(CACHE) if on_s3 else ()
-    args = submit.arguments(built.archive, built.main, job_args=settings.to_args(), conf=conf, jars=s3a)
-    return submit.run_local(args, conf, cache=CACHE, verbose=settings.verbose)
+    return submit.run_local(
+        submit.local(built, job_args=settings.to_args(), conf=conf, cache=CACHE, jars=s3a, verbose=settings.verbose)
+    )
 
 
 def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bool) -> int:

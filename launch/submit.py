@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
 from base import compose, paths
 from base.spark_conf import Setting
-from launch import docker_lab, java, signal_relay
+from launch import docker_lab, driver, java, signal_relay
+from launch.package import Package
 from pipeline import signals
 from pipeline.settings import REASON
 
+GATEWAY = "pyspark-shell"  # in the place of the job's main: a JVM that waits for Python to come
 RELAY = Path(signal_relay.__file__).read_text()
 STOP_S = 15.0
 # For the driver, which shares this machine's cores with the workers; see java.environment.
@@ -46,20 +51,61 @@ def conf_arguments(conf: Iterable[Setting]) -> list[str]:
     return [arg for key, value in pairs for arg in ("--conf", f"{key}={value}")]
 
 
-def run_local(args: Sequence[str], conf: Iterable[Setting], *, cache: Path, verbose: bool) -> int:
-    """Run the job on this machine's own Spark and wait for its end. Returns its exit code.
+@dataclass(frozen=True)
+class Command:
+    """A command and the environment that it is run in."""
 
-    Ctrl-C, SIGTERM and SIGHUP end it, a second Ctrl-C at once: 130, 143, 129. However else this process ends, the job
-    ends too: the relay's stdin does.
+    words: Sequence[str]
+    environment: Mapping[str, str]
+
+
+def local(
+    package: Package,
+    *,
+    job_args: Sequence[str],
+    conf: Sequence[Setting],
+    cache: Path,
+    jars: Sequence[Path] = (),
+    verbose: bool = False,
+) -> Command:
+    """What runs the job on this machine's own Spark, with the same arguments as spark-submit elsewhere.
+
+    Args:
+        package: the job.
+        job_args: for its main.
+        conf: Spark's settings.
+        cache: where the archive of Java's classes may lie.
+        jars: for Spark's class path.
+        verbose: Spark's messages, too.
 
     Raises:
         JavaError: there is no Java that Spark runs on.
     """
     memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
     archive = java.archive_path(cache)
-    command = java.command(args, memory=memory, archive=archive if archive.exists() else None, verbose=verbose)
+    jvm = java.command(
+        arguments(package.archive, GATEWAY, job_args=[], conf=conf, jars=jars),
+        memory=memory,
+        archive=archive if archive.exists() else None,
+        verbose=verbose,
+    )
+    environment = java.environment()
+    path = [str(package.archive), *filter(None, [environment.get("PYTHONPATH")])]
+    # -P: this package's modules are none of the job's.
+    return Command(
+        [sys.executable, "-P", driver.__file__, str(package.main), *job_args],
+        environment | {driver.COMMAND: json.dumps(jvm), "PYTHONPATH": os.pathsep.join(path)},
+    )
+
+
+def run_local(command: Command) -> int:
+    """Run the job as `local` has it and wait for its end. Returns its exit code.
+
+    Ctrl-C, SIGTERM and SIGHUP end it, a second Ctrl-C at once: 130, 143, 129. However else this process ends, the job
+    ends too: the relay's stdin does.
+    """
     # -I and -S: what it needs is the standard library, and it is there 20 ms earlier.
-    return _run([sys.executable, "-I", "-S", "-c", RELAY, *command], env=java.environment())
+    return _run([sys.executable, "-I", "-S", "-c", RELAY, *command.words], env=command.environment)
 
 
 def run_lab(args: Sequence[str]) -> int:

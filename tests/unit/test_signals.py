@@ -128,8 +128,8 @@ def test_a_closed_terminal_ends_the_run(run):
 def test_the_drivers_python_ends_well_at_sigterm(run):
     """As from YARN, `timeout` or docker stop, which leave the launcher alone."""
     job = run.start()
-    driver = next(pid for pid in marked(run.mark) if b"main.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-                  and b"SparkSubmit" not in Path(f"/proc/{pid}/cmdline").read_bytes())  # fmt: skip
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in marked(run.mark)}
+    driver = next(pid for pid, words in commands.items() if words[1] == b"-P" and words[2].endswith(b"driver.py"))
     os.kill(driver, signal.SIGTERM)
     assert job.wait(timeout=60) == 143
     run.check_end()

@@ -1,0 +1,68 @@
+"""Runs the job's Python and its JVM beside each other: while Java starts, Python imports what the job needs.
+
+`spark-submit` starts Java first, and Python from it: a second in which one core waits for the other. Here it is as in
+pyspark's own shell (pyspark/java_gateway.py): the JVM is Python's child and ends with it, at the end of its stdin.
+
+Started as a file, by the Python that the job runs on: `driver.py MAIN [ARGUMENT …]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from runpy import run_path
+
+COMMAND = "EMRLAB_JVM"  # the variable that holds the JVM's command, as JSON
+# What pyspark and Spark's PythonGatewayServer know each other by.
+CONNECTION, PORT, SECRET = "_PYSPARK_DRIVER_CONN_INFO_PATH", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
+POLL_S = 0.005
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the script argv[0] with the arguments behind it; it ends this process with its exit code."""
+    signals = import_module("pipeline.signals")
+    with tempfile.TemporaryDirectory() as folder:
+        connection = Path(folder, "connection")
+        command, environment = json.loads(os.environ.pop(COMMAND)), os.environ | {CONNECTION: str(connection)}
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as jvm:
+            try:
+                # Deaf to Ctrl-C until here: the JVM must stay so, or it would fall from under the job.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signals.install_handlers()
+                # Held back meanwhile: while a compiled module is imported it would be lost, or become an error.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *signals.TERMINATION))
+                import_module("pipeline.main")
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                _await(connection, jvm)
+            except KeyboardInterrupt as stopped:
+                sys.stderr.write("error: stopped; run again\n")
+                sys.exit(signals.exit_code(stopped))
+            sys.argv[:] = argv
+            try:
+                run_path(argv[0], run_name="__main__")
+            except SystemExit:
+                # The job has said all. While the JVM ends, pyspark's server of accumulators would mourn it.
+                sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the end of this process
+                raise
+
+
+def _await(connection: Path, jvm: subprocess.Popen[bytes]) -> None:
+    """Let pyspark find the JVM, once it is there; an end of the JVM before that ends this process, too."""
+    while not connection.exists():
+        if jvm.poll() is not None:
+            sys.exit(jvm.returncode or 1)  # it has said why
+        time.sleep(POLL_S)
+    content = connection.read_bytes()  # port and length of the secret, four bytes each; the secret
+    os.environ[PORT], os.environ[SECRET] = str(int.from_bytes(content[:4])), content[8:].decode()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,78 @@
+"""The job's Python beside its JVM: whichever ends first, the other does not stay, and nothing is said twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch import driver
+
+ROOT = Path(__file__).parents[2]
+# A JVM as the driver sees it: it says where it listens, and ends with its stdin.
+JVM = """
+import os, struct, sys
+path = os.environ["_PYSPARK_DRIVER_CONN_INFO_PATH"]
+with open(path + ".half", "wb") as half:
+    half.write(struct.pack(">ii", 4711, 6) + b"secret")
+os.rename(path + ".half", path)
+sys.stdin.read()
+print("JVM ended", flush=True)
+"""
+NEVER_READY = 'sleep 0.5; echo starting; cat > /dev/null; echo "JVM ended"'
+MAIN = """
+import os, sys
+print(os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"], *sys.argv[1:], flush=True)
+sys.stderr.write("the job's own word\\n")
+sys.exit(5)
+"""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def start(tmp_path: Path, jvm: list[str], *, main: str = MAIN) -> subprocess.Popen[str]:
+    (tmp_path / "main.py").write_text(main)
+    return subprocess.Popen(
+        [sys.executable, "-P", driver.__file__, str(tmp_path / "main.py"), "--input", "a b"],
+        env=os.environ | {driver.COMMAND: json.dumps(jvm), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_job_finds_the_jvm_and_its_exit_code_counts(tmp_path):
+    job = start(tmp_path, [sys.executable, "-c", JVM])
+    said = job.communicate(timeout=60)
+    assert said == ("4711 secret --input a b\nJVM ended\n", "the job's own word\n")
+    assert job.returncode == 5
+
+
+def test_an_error_of_the_job_itself_is_shown(tmp_path):
+    job = start(tmp_path, [sys.executable, "-c", JVM], main="1 / 0")
+    assert "ZeroDivisionError" in job.communicate(timeout=60)[1]
+    assert job.returncode == 1
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, 3), (0, 1)])
+def test_a_jvm_that_does_not_start_ends_the_job(tmp_path, code, expected):
+    job = start(tmp_path, ["sh", "-c", f"echo 'no room' >&2; exit {code}"])
+    assert job.communicate(timeout=60) == ("", "no room\n")
+    assert job.returncode == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_while_the_jvm_starts_ends_both(tmp_path, number):
+    job = start(tmp_path, ["sh", "-c", NEVER_READY])
+    assert job.stdout is not None
+    assert job.stdout.readline() == "starting\n"
+    job.send_signal(number)
+    out, err = job.communicate(timeout=60)
+    assert out == "JVM ended\n"
+    assert err == "error: stopped; run again\n"
+    assert job.returncode == 128 + number
