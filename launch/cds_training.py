@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 
 import pyarrow as pa
+from pyspark import SparkContext
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.common import _py2java
 from pyspark.ml.feature import PCAModel, StandardScalerModel
@@ -32,8 +33,17 @@ def large(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict({"sums": [bytes(3 << 20)]})
 
 
+def number(task: int, rows: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """A task of an RDD."""
+    return [(task, row) for row in rows]
+
+
 def main(folder: str) -> None:
     """Parquet out and in, a Python stage, a join, a group, models built, fitted, saved and applied."""
+    context = SparkContext.getOrCreate()
+    done = context.accumulator(0)
+    context.parallelize(range(2), 2).foreach(done.add)
+    context.parallelize(range(4), 4).mapPartitionsWithIndex(number).collect()
     spark = SparkSession.builder.getOrCreate()
     schema = "path string, label string, at array<double>"
     spark.range(0, 40, 1, 2).repartition(3).mapInArrow(double, schema).write.parquet(f"file://{folder}/rows")
@@ -46,7 +56,7 @@ def main(folder: str) -> None:
     list(spark.range(0, 2, 1, 2).mapInArrow(double, schema).toLocalIterator())
     spark.range(0, 1, 1, 1).mapInArrow(large, "sums binary").collect()
 
-    context, package = spark.sparkContext, spark._jvm.org.apache.spark.ml.feature  # type: ignore[union-attr]
+    package = spark._jvm.org.apache.spark.ml.feature  # type: ignore[union-attr]
     vector = _py2java(context, DenseVector([1.0, 2.0]))
     matrix = _py2java(context, DenseMatrix(2, 1, [1.0, 0.0]))
     scaler = StandardScalerModel(package.StandardScalerModel("scaler", vector, vector))
