@@ -12,7 +12,8 @@ BLOCK_B = 512
 MAX_NAME_B = 4096  # of a path on Linux
 # Before a member may come others that hold its long name, its size, its extended attributes. What takes more than this
 # of them is nothing that a file system ever held.
-MAX_EXTENSION_B, MAX_EXTENSIONS, MAX_DIGITS = 2**20, 8, 19
+MAX_EXTENSION_B, MAX_EXTENSIONS = 2**20, 8
+MAX_SIZE_B = 2**63 - 1  # of a file on Linux, and of a number in a table
 
 _MAGIC = b"ustar"  # of pax, POSIX and GNU alike, at byte 257; what was written before 1988 has none
 _COMPRESSED = {
@@ -99,8 +100,8 @@ class _Extension:
         if any(key.startswith(b"GNU.sparse.") for key in records):
             self.fault = _SPARSE
         if (size := records.get(b"size")) is not None:
-            if not size.isdigit() or len(size) > MAX_DIGITS:
-                raise tarfile.HeaderError("a size that is no number")
+            if not size.isdigit() or len(size) > len(str(MAX_SIZE_B)) or int(size) > MAX_SIZE_B:
+                raise tarfile.HeaderError("a size that no file has")
             self.size = int(size)
 
     def refuse(self, size_b: int) -> None:
@@ -187,11 +188,11 @@ def _entry(read: Read, position: int, size_b: int) -> _Entry:
                 body = _after_map(read, body, size_b)
             if info.type not in _EXTENSIONS:
                 return extension.extend(info, body)
+            last = body + padded(info.size)  # before it is read: what makes no sense is not gone through again
             if info.size > MAX_EXTENSION_B:
                 extension.refuse(info.size)
             elif info.type != tarfile.XGLTYPE:  # that of all members: comments, as `git archive` makes them
                 extension.take(info.type, read(body, info.size) if info.size else b"")
-            last = body + padded(info.size)
     except tarfile.HeaderError as error:
         raise _NoHeaderError(max(last, position + BLOCK_B)) from error
     raise _NoHeaderError(last)
@@ -204,8 +205,8 @@ def _header(block: bytes, rest_b: int) -> tarfile.TarInfo:
         HeaderError: it is no header, or announces what cannot be there.
     """
     info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    if info.size < 0 or (info.type in _EXTENSIONS and 2 * BLOCK_B + padded(info.size) > rest_b):
-        raise tarfile.HeaderError("a negative size, or one beyond the end")
+    if not 0 <= info.size <= MAX_SIZE_B or (info.type in _EXTENSIONS and 2 * BLOCK_B + padded(info.size) > rest_b):
+        raise tarfile.HeaderError("a size that no file has, or one beyond the end")
     return info
 
 

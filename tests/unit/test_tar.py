@@ -22,6 +22,7 @@ def scan(content: bytes) -> list[Member]:
 
     members = list(tar.scan(read, len(content)))
     assert len(reads) <= 3 * len(content) // tar.BLOCK_B + 3, "no block is read again and again"
+    assert sum(reads) <= 3 * len(content) + 3 * tar.BLOCK_B, "nor is what many headers claim to be theirs"
     return members
 
 
@@ -68,6 +69,23 @@ def test_a_header_that_claims_gigabytes_of_name_costs_its_member_alone():
         claimed = archives.member("x", b"", type=kind, size=2**60)
         assert names(claimed + archives.member("b.jpg", b"2")) == {"": "NotAnArchive"}
         assert "a.jpg" in names(archives.member("a.jpg", b"1") + claimed + archives.member("b.jpg", b"2"))
+
+
+def test_headers_that_all_claim_the_same_megabyte_cost_it_once():
+    claim = archives.member("x", type=tarfile.XHDTYPE, size=tar.MAX_EXTENSION_B)
+    content = archives.member("a.jpg", b"1") + claim * 4096 + archives.member("b.jpg", b"2") + archives.END
+    assert names(content)["a.jpg"] is None
+
+
+@pytest.mark.parametrize("size", [2**63, 2**70, 10**19 - 1])
+def test_a_size_that_no_table_could_hold_is_no_size(size):
+    first, last = archives.member("a.jpg", b"1"), archives.member("c.jpg", b"3") + archives.END
+    for header in (
+        archives.member("b.jpg", size=size),
+        archives.pax({"size": str(size)}) + archives.member("b.jpg"),
+    ):
+        assert all(member.size < 2**63 for member in scan(first + header + last))
+        assert {"a.jpg": None, "c.jpg": None}.items() <= names(first + header + last).items()
 
 
 def test_sizes_of_extended_headers_hold():
