@@ -69,7 +69,7 @@ def inspect(uri: str) -> Model:
 
     Raises:
         ModelError: it is no LiteRT file, or not one from uint8 RGB squares to float32 features.
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
     """
     content = store.read(uri)
     try:
@@ -144,7 +144,7 @@ def discard_leftovers(task: Extraction, *, parts: int, written: Collection[str])
     An image that an attempt read may be rejected by the next, and the other way round: it would count twice.
 
     Raises:
-        StoreError: it cannot be removed.
+        STORE_ERRORS: it cannot be removed.
     """
     names = {_file_name(task, part) for part in range(parts)}
     for location in (task.target, task.rejected):

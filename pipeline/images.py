@@ -119,7 +119,7 @@ def list_images(uri: str, summary: ListingSummary) -> Iterator[ImageRef]:
     folder that cannot.
 
     Raises:
-        StoreError: the location cannot be listed.
+        STORE_ERRORS: the location cannot be listed.
     """
     last, label = escape(uri.rpartition("/")[2]), ""
     before: str | None = None

@@ -75,7 +75,7 @@ def hold(output: str, run: str) -> AbstractContextManager[Callable[[], None]]:
 
     Raises:
         RunError: another run owns it.
-        StoreError: the output cannot be written.
+        STORE_ERRORS: the output cannot be written.
     """
     place, me = f"{staging(output)}/{OWNER}", _this_process(run)
     return _leased(place, me, output) if output.startswith("s3://") else _locked(Path(place), me, output)
@@ -85,7 +85,7 @@ def is_claimed(output: str) -> bool:
     """Whether a run says there that the output is its own, be it alive or dead.
 
     Raises:
-        StoreError: the output cannot be read.
+        STORE_ERRORS: the output cannot be read.
     """
     try:
         return _owner(store.read(f"{staging(output)}/{OWNER}")).run != NOBODY
@@ -153,7 +153,7 @@ def _leased(uri: str, me: Owner, output: str) -> Iterator[Callable[[], None]]:
             except RunError:
                 interrupt.cancel_jobs()
                 return
-            except store.StoreError:  # no answer now: the next time, or whoever confirms will say so
+            except store.STORE_ERRORS:  # no answer now: the next time, or whoever confirms will say so
                 continue
 
     heart = Thread(target=renew, daemon=True, name="lease")
@@ -168,7 +168,7 @@ def _leased(uri: str, me: Owner, output: str) -> Iterator[Callable[[], None]]:
         ended.set()
         heart.join()
         # A lease that cannot be given back is found dead by the next run: no reason to call what was done a failure.
-        with suppress(RunError, *store.StoreError):
+        with suppress(RunError, *store.STORE_ERRORS):
             lease.give_back()
 
 
@@ -215,7 +215,7 @@ class _Lease:
 
         Raises:
             RunError: it is another's by now.
-            StoreError: the server does not answer.
+            STORE_ERRORS: the server does not answer.
         """
         with self._one_at_a_time:
             for _ in range(TRIES):

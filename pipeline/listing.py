@@ -52,7 +52,7 @@ def write(listing: Iterator[ImageRef], target: str, splitter: Splitter) -> None:
 
     Raises:
         UsageError: the input cannot be listed to its end.
-        StoreError: a file cannot be written.
+        STORE_ERRORS: a file cannot be written.
     """
     for number in itertools.count():
         rows = [vars(image) for image in itertools.islice(listing, BLOCK_ROWS)]
@@ -68,7 +68,7 @@ def cut(files: Sequence[str], *, rows: int) -> list[ListingSlice]:
     """All that the listing files (URIs) hold, in their order, in slices of at most `rows` rows.
 
     Raises:
-        StoreError: a file cannot be read.
+        STORE_ERRORS: a file cannot be read.
     """
     return [
         ListingSlice(file, first, min(rows, total - first))
@@ -81,7 +81,7 @@ def read(part: ListingSlice) -> list[ImageRef]:
     """The images of a slice.
 
     Raises:
-        StoreError: its file cannot be read.
+        STORE_ERRORS: its file cannot be read.
     """
     return [ImageRef(**row) for row in _read_file(part.uri).slice(part.first, part.rows).to_pylist()]
 
@@ -95,5 +95,5 @@ def _read_file(uri: str) -> pa.Table:
 def _list(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
     try:
         yield from images.list_images(source, summary)
-    except store.StoreError as error:
+    except store.STORE_ERRORS as error:
         raise UsageError(f"--input {source}: {store.explain(error)}") from error

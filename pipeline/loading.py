@@ -70,7 +70,7 @@ def load(images: Iterable[ImageRef], uri: str, *, size: int) -> Iterator[Decoded
         size: edge of the square that each is brought to, in pixels.
 
     Raises:
-        StoreError: the server failed in a way that is not about one image.
+        STORE_ERRORS: the server failed in a way that is not about one image.
     """
     waiting: deque[tuple[int, Future[list[DecodedImage | Rejected]]]] = deque()
     ahead_b = 0
@@ -197,7 +197,7 @@ def fetch_image(image: ImageRef, uri: str) -> tuple[bytes, str]:
 
     Raises:
         ReplacedError: the archive that held it is another one by now.
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
     """
     if image.offset is not None:
         return read(uri, _shard(image), image.offset, image.size), image.etag

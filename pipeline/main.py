@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         return _fail(2, str(error))
     except RunError as error:
         return _fail(1, str(error))
-    except store.StoreError as error:
+    except store.STORE_ERRORS as error:
         return _fail(1, f"{store.explain(error)}; what was extracted is kept, run again")
     except (Py4JError, PySparkException) as error:
         return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")

@@ -66,7 +66,7 @@ def patiently(call: Callable[[], _T]) -> _T:
     `call` may have taken effect before it failed: it must be one that may be repeated.
 
     Raises:
-        StoreError: it fails for another reason, or still after PATIENCE_S.
+        STORE_ERRORS: it fails for another reason, or still after PATIENCE_S.
     """
     started = time.monotonic()
     failed, pause = 0.0, SHORTEST_S
@@ -97,7 +97,7 @@ def pages(opened: ObjectStore, *, after: str | None = None) -> Iterator[Sequence
     the last that it gave.
 
     Raises:
-        StoreError: the store cannot be listed.
+        STORE_ERRORS: the store cannot be listed.
     """
     last = after
     rest = iter(obstore.list(opened, offset=last, chunk_size=PAGE))

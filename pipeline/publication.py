@@ -98,7 +98,7 @@ def examine(output: str) -> Standing:
 
     Raises:
         UsageError: something there is no run's: to write here would replace it, or mix with it.
-        StoreError: the output cannot be read.
+        STORE_ERRORS: the output cannot be read.
     """
     for link in store.links(output, _NAMES):
         raise UsageError(
@@ -138,7 +138,7 @@ def begin(output: str, *, confirm: Callable[[], None]) -> Standing:
     Raises:
         RunError: the output is another's by now.
         UsageError: something there is no run's.
-        StoreError: the output cannot be written.
+        STORE_ERRORS: the output cannot be written.
     """
     standing = examine(output)
     if standing.plan and not standing.plan.missing(standing.there):
@@ -161,7 +161,7 @@ def publish(output: str, run: Record, *, features: Mapping[str, int], confirm: C
     Raises:
         RunError: the output is another's by now, or what was counted is not there any more.
         UsageError: something that is no run's has come meanwhile.
-        StoreError: something cannot be written; the next run finishes it.
+        STORE_ERRORS: something cannot be written; the next run finishes it.
     """
     standing = examine(output)
     own = f"{INCOMPLETE}/{run['run']}/"

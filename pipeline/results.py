@@ -130,7 +130,7 @@ def write_table(uri: str, table: pa.Table) -> None:
     """One parquet object at `uri`, whole or not at all.
 
     Raises:
-        StoreError: it cannot be written.
+        STORE_ERRORS: it cannot be written.
     """
     sink = io.BytesIO()
     dictionary = [field.name for field in table.schema if field.name in {"label", "split", "stage", "error"}]
@@ -142,7 +142,7 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The parquet object at `uri`.
 
     Raises:
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
     """
     file = pq.ParquetFile(pa.BufferReader(store.read(uri)))
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
@@ -152,7 +152,7 @@ def read_columns(uri: str, columns: Sequence[str]) -> pa.Table:
     """Some columns of the parquet object at `uri`, of whose other bytes few are fetched.
 
     Raises:
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
     """
     return store.read_parts(
         uri, lambda file: pq.ParquetFile(pa.PythonFile(file, mode="r")).read(columns=list(columns), use_threads=False)

@@ -61,7 +61,7 @@ def read(uri: str, shard: Entry, start_b: int, length_b: int) -> bytes:
 
     Raises:
         ReplacedError: it is another one by now.
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
     """
     replaced = ReplacedError("the archive was replaced while the run read it")
     if uri.startswith("s3://"):
@@ -81,7 +81,7 @@ def tail(uri: str, shard: Entry) -> bytes:
     """The last TAIL_B of an archive, or all of a smaller one.
 
     Raises:
-        ReplacedError, StoreError: as `read` does.
+        ReplacedError, STORE_ERRORS: as `read` does.
     """
     length = min(TAIL_B, shard.size) if shard.path.lower().endswith(SUFFIX) else 0
     return read(uri, shard, shard.size - length, length) if length else b""
@@ -97,7 +97,7 @@ def members(uri: str, shard: Entry, end: Future[bytes], pool: ThreadPoolExecutor
         pool: fetches ahead.
 
     Raises:
-        StoreError: the server failed in a way that is not about this one archive.
+        STORE_ERRORS: the server failed in a way that is not about this one archive.
     """
     if not shard.path.lower().endswith(SUFFIX):
         yield _whole(shard, "Compressed", "it cannot be read in ranges; unpack it to a plain .tar")

@@ -19,7 +19,7 @@ def write_csv(predictions: str, target: str) -> int:
     """The predictions as one UTF-8 CSV file that a spreadsheet opens, file by file through the disk; returns the rows.
 
     Raises:
-        StoreError: it cannot be written.
+        STORE_ERRORS: it cannot be written.
     """
     rows = 0
     with tempfile.TemporaryFile() as file:

@@ -149,7 +149,7 @@ def run(settings: Settings) -> dict[str, Any]:
     Raises:
         UsageError, ModelError: the settings cannot be met.
         RunError: the run failed.
-        StoreError, PySparkException, Py4JError: storage or Spark failed.
+        STORE_ERRORS, PySparkException, Py4JError: storage or Spark failed.
     """
     started, name = datetime.now(UTC), secrets.token_hex(4)
     interrupt.install_handlers()
@@ -180,7 +180,7 @@ def own(settings: Settings, model: Model, *, name: str, started: datetime) -> It
                 publication.examine(output)
             confirm = stack.enter_context(lease.hold(output, name))
             standing = publication.begin(output, confirm=confirm)
-        except store.StoreError as error:
+        except store.STORE_ERRORS as error:
             raise UsageError(f"--output {output} cannot be written: {store.explain(error)}") from error
         yield Run(name=name, started=started, settings=settings, model=model, standing=standing, confirm=confirm)
 
@@ -288,7 +288,7 @@ def publish(run: Run, prepared: Prepared, extracted: Extracted, *, record: dict[
 def _open_model(settings: Settings) -> Model:
     try:
         return features.inspect(settings.model)
-    except store.StoreError as error:
+    except store.STORE_ERRORS as error:
         raise UsageError(f"--model {settings.model}: {store.explain(error)}") from error
 
 

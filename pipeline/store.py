@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 # What an object store raises: its own errors, and Python's for a file that is missing, forbidden or on a full disk.
-StoreError = (BaseError, OSError)
+STORE_ERRORS = (BaseError, OSError)
 # One object is missing, or not this key's to read: what is said of it says nothing of the others.
 MissingOrDenied = (FileNotFoundError, PermissionError, PermissionDeniedError, UnauthenticatedError)
 
@@ -86,7 +86,7 @@ def patiently(uri: str, call: Callable[[ObjectStore], _T]) -> _T:
     """What `call` returns for the store at `uri`; on S3 it outlasts an outage, and must be one that may be repeated.
 
     Raises:
-        StoreError: it fails.
+        STORE_ERRORS: it fails.
     """
     opened = open_store(uri)
     return patience.patiently(lambda: call(opened)) if uri.startswith("s3://") else call(opened)
@@ -96,7 +96,7 @@ def fetch(uri: str, name: str, *, last_bytes: int | None = None) -> Fetched:
     """The object `name` below `uri`, or the end of it.
 
     Raises:
-        StoreError: it is not there or cannot be read.
+        STORE_ERRORS: it is not there or cannot be read.
     """
 
     def get(opened: ObjectStore) -> Fetched:
@@ -111,7 +111,7 @@ def fetch_range(uri: str, name: str, *, start_b: int, end_b: int, etag: str) -> 
 
     Raises:
         PreconditionError: its etag is another.
-        StoreError: it is not there or cannot be read.
+        STORE_ERRORS: it is not there or cannot be read.
     """
     options: GetOptions = {"range": (start_b, end_b), "if_match": etag}
     return patiently(uri, lambda opened: bytes(obstore.get(opened, name, options=options).bytes()))
@@ -121,7 +121,7 @@ def read(uri: str) -> bytes:
     """All bytes of the object at `uri`.
 
     Raises:
-        StoreError: it is not there or cannot be read.
+        STORE_ERRORS: it is not there or cannot be read.
     """
     folder, _, name = uri.rpartition("/")
     return fetch(folder, name).content
@@ -131,7 +131,7 @@ def read_parts(uri: str, read: Callable[[IO[bytes]], _T]) -> _T:
     """What `read` makes of the object at `uri`, of which only those parts are fetched that it reads.
 
     Raises:
-        StoreError: it is not there or cannot be read.
+        STORE_ERRORS: it is not there or cannot be read.
     """
     if not uri.startswith("s3://"):
         with Path(uri).open("rb") as file:
@@ -168,7 +168,7 @@ def read_json(uri: str) -> Any:
     """The JSON document at `uri`, or None where there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        STORE_ERRORS: it cannot be read.
         ValueError: it is not JSON.
     """
     try:
@@ -181,7 +181,7 @@ def write_json(uri: str, document: Any) -> None:
     """Put `document` at `uri` as `as_json` has it, whole or not at all.
 
     Raises:
-        StoreError: it cannot be written.
+        STORE_ERRORS: it cannot be written.
     """
     write(uri, as_json(document))
 
@@ -195,7 +195,7 @@ def write(uri: str, content: bytes | memoryview | IO[bytes]) -> None:
     """Put one object, whole or not at all; a file is read from its start.
 
     Raises:
-        StoreError: it cannot be written.
+        STORE_ERRORS: it cannot be written.
     """
     folder, _, name = uri.rpartition("/")
 
@@ -213,7 +213,7 @@ def entries(uri: str, *, after: str | None = None) -> Iterator[ObjectMeta]:
     """Every object below `uri`, streamed; on S3 those that follow the name `after`.
 
     Raises:
-        StoreError: the location cannot be listed.
+        STORE_ERRORS: the location cannot be listed.
     """
     opened = open_store(uri)
     for page in patience.pages(opened, after=after) if uri.startswith("s3://") else obstore.list(opened):
@@ -224,7 +224,7 @@ def sizes(uri: str) -> Iterator[tuple[str, int]]:
     """Name below `uri` and size in bytes of every object there; nothing where there is nothing.
 
     Raises:
-        StoreError: the location cannot be listed.
+        STORE_ERRORS: the location cannot be listed.
     """
     if uri.startswith("s3://") or Path(uri).is_dir():
         for entry in entries(uri):
@@ -235,7 +235,7 @@ def below(uri: str, names: Collection[str]) -> dict[str, int]:
     """Name and size in bytes of every object at or below `names` in `uri`. Links in a folder are not followed.
 
     Raises:
-        StoreError: the location cannot be listed.
+        STORE_ERRORS: the location cannot be listed.
     """
     if uri.startswith("s3://"):
         return {name: size for name, size in sizes(uri) if name.partition("/")[0] in names}
@@ -268,7 +268,7 @@ def delete(uri: str, names: Iterable[str]) -> None:
     """Delete the objects `names` in `uri`; those that are gone are no error.
 
     Raises:
-        StoreError: one cannot be deleted.
+        STORE_ERRORS: one cannot be deleted.
     """
     if uri.startswith("s3://"):
         if unwanted := list(names):
@@ -288,7 +288,7 @@ def rename(uri: str, source: str, target: str) -> None:
     repeated; both together may not: a source that is gone is not there to be copied.
 
     Raises:
-        StoreError: it cannot be.
+        STORE_ERRORS: it cannot be.
     """
     if not uri.startswith("s3://"):
         obstore.rename(open_store(uri), source, target)
@@ -301,7 +301,7 @@ def clear(uri: str, entries: str) -> None:
     """Delete those entries of `uri` whose name matches `entries`, with all below; links go, not where they lead.
 
     Raises:
-        StoreError: something cannot be deleted.
+        STORE_ERRORS: something cannot be deleted.
     """
     if uri.startswith("s3://"):
         delete(uri, [name for name, _ in sizes(uri) if re.fullmatch(entries, name.partition("/")[0])])

@@ -258,7 +258,7 @@ def keep(kept: Kept, uri: str) -> None:
     """Write it, unless the features themselves are smaller: then the next run reads those.
 
     Raises:
-        StoreError: it cannot be written.
+        STORE_ERRORS: it cannot be written.
     """
     about = {name: value for name, value in vars(kept).items() if name != "sums"}
     content = pack(kept.sums, json.dumps(about))
@@ -271,7 +271,7 @@ def read_kept(uri: str) -> Kept | None:
     """What `keep` wrote, or None where there is nothing that can be read.
 
     Raises:
-        StoreError: the store does not answer.
+        STORE_ERRORS: the store does not answer.
     """
     try:
         sums, about = unpack(store.read(uri))

@@ -60,7 +60,7 @@ def test_of_some_columns_the_others_are_not_fetched(bucket, monkeypatch):
     monkeypatch.setattr(store._Parts, "readinto", count)
     assert results.read_columns(uri, ["path"]).equals(table.select(["path"]))
     assert sum(fetched) < 2**18 < table.nbytes
-    with pytest.raises(store.StoreError):
+    with pytest.raises(store.STORE_ERRORS):
         results.read_columns(f"s3://{bucket.name}/gone.parquet", ["path"])
 
 

@@ -104,5 +104,5 @@ def test_nothing_new(look_up, tmp_path):
 
 
 def test_a_file_of_features_that_is_gone_is_an_error(look_up):
-    with pytest.raises(store.StoreError):
+    with pytest.raises(store.STORE_ERRORS):
         look_up([("Kiwi/0.jpg", "a", None)], published={f"{KEY}-gone.parquet"})

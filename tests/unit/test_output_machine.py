@@ -64,7 +64,7 @@ class Outputs(RuleBasedStateMachine):
                 assert self.is_in_the_way(), "nobody is refused for what runs left"
                 assert not was_in_the_way or self.without_owner() == before, "before anything is written"
                 return "refused"
-            except (RunError, *store.StoreError):
+            except (RunError, *store.STORE_ERRORS):
                 return "failed"
             assert not was_in_the_way
             assert record["asked"] == self.source.asked()
