@@ -19,14 +19,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from base.paths import CACHE, ROOT, SAMPLE
 from bench import after, job, machine, photos, startup, turns
 from bench.job import Ran
 from bench.pages import publish, speed
 from bench.pages.speed import Figure
 from launch import java, model, submit, targets
 
-ROOT = Path(__file__).parent.parent
-CACHE = ROOT / ".cache"
 STARTUP_PAIRS = 3
 PAIRS = {2_016: 3, 20_160: 5, 200_000: 1}  # by images; of any other number one
 RATED = 20_160  # images, of the rate that the estimates start from, and of the goals
@@ -77,7 +76,7 @@ def measure(folder: Path, numbers: list[int]) -> list[Column]:
     built = model.build(
         "lite0", weights=None, image_size=job.IMAGE_SIZE, cache=CACHE / "models", images=photos.sources()[:16]
     )
-    job.run(photos.SAMPLE, folder / "warm")  # the page cache and the model file are warm for both
+    job.run(SAMPLE, folder / "warm")  # the page cache and the model file are warm for both
     return [_column(images, folder / str(images), built.path) for images in numbers]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base.defaults import REGION
 from launch.emr import cost, s3_requests
 from launch.emr.request import Cluster
 from launch.emr.s3_requests import Requests
@@ -10,18 +11,18 @@ IMAGES = (1_000, 10_000, 100_000, 1_000_000)
 IMAGE_BYTES = {100: 5_000, 224: 20_000}  # of a JPEG of so many pixels, about: what shards hold
 
 
-def table(region: str = "eu-west-3") -> str:
+def table(region: str = REGION) -> str:
     """Minutes and dollars of the default cluster, as Markdown; nothing is asked of AWS.
 
     Raises:
         CostError: bench/results.json has no rate, or the region no prices.
     """
     cluster = Cluster(bucket="", region=region, release="")
-    found = {images: _estimates(cluster, images) for images in IMAGES}
-    nodes, most = found[IMAGES[0]][0].nodes, found[IMAGES[-1]][0]
+    by_images = {images: _estimates(cluster, images) for images in IMAGES}
+    nodes, most = by_images[IMAGES[0]][0].nodes, by_images[IMAGES[-1]][0]
     rows = "".join(
         f"| {images:,} | {' | '.join(f'{each.minutes:,.0f} min, ${each.usd:,.2f}' for each in estimates)} |\n"
-        for images, estimates in found.items()
+        for images, estimates in by_images.items()
     )
     heads = " | ".join(f"{size} pixels, {kind}" for size in IMAGE_BYTES for kind in ("files", "shards"))
     return (

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from base.paths import CACHE, ROOT, SAMPLE
 from bench import job, machine, photos
 from bench.pages import publish
 from bench.peers import parity
@@ -34,7 +35,6 @@ from launch import model
 from pipeline.decoding import decode
 from pipeline.runtime import Runtime
 
-ROOT = Path(__file__).parent.parent
 SIZES = (100, 224)
 DRAWN_SIZE = 224
 DRAWN_FRUITS, DRAWN_VIEWS = 20, 10  # of each of the ten classes: 2,000
@@ -48,7 +48,7 @@ def main() -> None:
     photographs: Path | None = parser.parse_args().photos
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        sets = [compare("the sample", photos.SAMPLE, size=100, work=work / "sample")]
+        sets = [compare("the sample", SAMPLE, size=100, work=work / "sample")]
         if photographs:
             sets.append(compare("photographs", photographs, size=100, work=work / "photographs"))
         drawn = draw_set(work / "drawn", fruits=DRAWN_FRUITS, views=DRAWN_VIEWS)
@@ -141,9 +141,7 @@ def _draw_fruit(name: str, number: int, *, folder: Path, views: int) -> None:
 
 
 def _built(name: str, size: int) -> Path:
-    return model.build(
-        name, weights=None, image_size=size, cache=ROOT / ".cache" / "models", images=photos.sources()[:16]
-    ).path
+    return model.build(name, weights=None, image_size=size, cache=CACHE / "models", images=photos.sources()[:16]).path
 
 
 def _predictions(output: Path) -> dict[str, str]:

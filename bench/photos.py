@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-SAMPLE = Path(__file__).parent.parent / "data" / "sample"
+from base.paths import SAMPLE
 
 
 def sources() -> list[Path]:

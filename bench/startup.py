@@ -19,9 +19,9 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from base.paths import CACHE, ROOT
 from launch import java, package, submit, targets
 
-ROOT = Path(__file__).parent.parent
 JOB = Path(__file__).parent / "first_job.py"
 TIMEOUT_S = 300
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -65,7 +65,7 @@ class Startup:
         return "\n".join([*head, *lines]) + "\n"
 
 
-def measure(pairs: int, *, cache: Path = ROOT / ".cache") -> Startup:
+def measure(pairs: int, *, cache: Path = CACHE) -> Startup:
     """Start both in turns, after one start of each that does not count.
 
     Raises:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
+from base.paths import SAMPLE
 from data.fruits import KINDS, Kind
 from data.meshes import Floats, Mesh, noise, rgb, rotation, step, sweep
 
@@ -110,8 +111,7 @@ def draw(name: str, folder: Path) -> int:
 def main() -> None:
     """Draw every class."""
     parser = argparse.ArgumentParser(description="Draw the sample data set: 10 classes of fruit, 24 photos each.")
-    default = Path(__file__).parent / "sample"
-    parser.add_argument("folder", nargs="?", type=Path, default=default, help="where to draw (default: %(default)s)")
+    parser.add_argument("folder", nargs="?", type=Path, default=SAMPLE, help="where to draw (default: %(default)s)")
     folder: Path = parser.parse_args().folder
     size = sum(draw(name, folder) for name in KINDS)
     sys.stdout.write(f"{len(KINDS) * FRUITS * VIEWS} photos, {size} bytes in {folder}\n")

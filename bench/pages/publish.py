@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from base import paths
 from bench import costs
 from bench.pages import int8, lab, peers, scale, speed
 
-FOLDER = Path(__file__).parents[1]
-README = FOLDER.parent / "README.md"
+FOLDER = paths.ROOT / "bench"
+README = paths.ROOT / "README.md"
 # Between these README's table is drawn.
 BEGIN, END = "<!-- drawn from bench/peers.json by make bench-pages -->\n", "<!-- end -->\n"
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {

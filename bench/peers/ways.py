@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.paths import CACHE, ROOT
 from bench import job, photos
 from launch import java, lite0, model
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache"
 LOCK = Path(__file__).parent / "requirements.lock"
 
 

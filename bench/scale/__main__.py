@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from base.paths import CACHE, ROOT
 from bench import job, machine, photos
 from bench.pages import publish
 from bench.scale import known_ids
 from launch import java, submit, targets
 
-ROOT = Path(__file__).parents[2]
 FEW = 10_000  # photographs, of the run that memory is held against
 KEYS = (1_000_000, 10_000_000)
 IDS = (1_000_000, 10_000_000)
@@ -83,7 +83,7 @@ def known(ids: int) -> dict[str, Any]:
         command = java.command(
             [*submit.conf_arguments(targets.local([])), "--conf=spark.ui.enabled=true", "--conf=spark.ui.port=0",
              str(script), folder, str(ids)],
-            memory="1g", archive=java.archive_path(ROOT / ".cache"),
+            memory="1g", archive=java.archive_path(CACHE),
         )  # fmt: skip
         environment = os.environ | java.environment() | {"PYTHONPATH": str(ROOT)}
         watched = job.watch(command, script=script.name, environment=environment)

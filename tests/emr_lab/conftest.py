@@ -19,9 +19,9 @@ import pytest
 from botocore.config import Config
 
 from base import env_files, paths, releases
+from base.paths import ROOT
 from lab import docker
 
-ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"
 # Master and workers of the default profile are not wanted.
 SERVICES = ("minio", "init", "history", "primary", "core-1", "core-2", "emr")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from base.paths import ROOT, SAMPLE
 from launch import transfer
 from pipeline import store
 from tests import contract
-from tests.emr_lab.conftest import BUCKET, ROOT, STEP_S, EmrLab, compose
+from tests.emr_lab.conftest import BUCKET, STEP_S, EmrLab, compose
 
-SAMPLE = ROOT / "data" / "sample"
 STANDALONE = ("master", "worker-1", "worker-2")
 
 

@@ -19,9 +19,9 @@ from botocore.config import Config
 from base import env_files, paths
 from base.compose import exec_command
 from base.defaults import REGION
+from base.paths import ROOT
 from launch import docker_lab, transfer
 
-ROOT = Path(__file__).parents[2]
 BUCKET = "emrlab"
 RUN_S, COMMAND_S = 420, 240
 NODES = ("master", "worker-1", "worker-2", "history")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from base.paths import ROOT
 from lab import docker
 from launch import docker_lab
 from pipeline import store
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(request) -> Iterator[None]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
-    env_file = commands.ROOT / ".env"
+    env_file = ROOT / ".env"
     own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
     own |= {port.variable: "0" for port in docker.ports()}
     before, had_keys = {name: os.environ.get(name) for name in own}, env_file.exists()
@@ -43,7 +44,7 @@ def lab(request) -> Iterator[None]:
     try:
         up = subprocess.run(
             [sys.executable, "-m", "lab", "up"],
-            cwd=commands.ROOT,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from base.paths import ROOT
 from launch import docker_lab
 from tests import contract
 from tests.lab import commands
@@ -23,7 +24,7 @@ def test_finished_jobs_and_all_objects_outlive_the_lab(undisturbed, photos, mode
     for command in ("down", "up"):
         done = subprocess.run(
             [sys.executable, "-m", "lab", command],
-            cwd=commands.ROOT,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from base import releases
+from base.paths import ROOT
 from tests import contract
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
@@ -59,7 +60,7 @@ def test_what_a_node_brings_for_the_job_is_the_lock(undisturbed):
     """No pyspark and no TensorFlow beside it: a cluster has its own Spark, and the model is built on the laptop."""
     look = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}'.lower() for d in m.distributions()))"
     installed = commands.execute("worker-1", "env", "-u", "PYTHONPATH", "/opt/emrlab/bin/python", "-c", look).split()
-    lock = (commands.ROOT / "job.lock").read_text()
+    lock = (ROOT / "job.lock").read_text()
     locked = set(re.findall(r"^([a-z0-9.-]+==[^ ;]+)", lock, re.MULTILINE))
     assert {re.sub(r"[._](?=.*==)", "-", name) for name in installed} <= {
         re.sub(r"[._](?=.*==)", "-", name) for name in locked

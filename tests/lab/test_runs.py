@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from base.compose import exec_command
+from base.paths import ROOT
 from launch import docker_lab, signal_relay
 from tests import contract, pictures
 from tests.lab import commands
@@ -37,7 +38,7 @@ def test_the_summary_and_the_links(undisturbed, photos):
     lines = dict(line.split(maxsplit=1) for line in undisturbed.out.splitlines())
     assert lines["images"] == f"{LISTED:,}: {LISTED - REJECTED:,} extracted, 0 already known"
     assert lines["report"] == f"{undisturbed.output}/report.html"
-    assert (commands.ROOT / lines["here"]).read_text().lstrip().lower().startswith("<!doctype html>")
+    assert (ROOT / lines["here"]).read_text().lstrip().lower().startswith("<!doctype html>")
     assert {path.name for path in undisturbed.folder.iterdir()} == {
         "report.html", "predictions.csv", "metrics.json", "run.json",
     }  # fmt: skip
@@ -56,7 +57,7 @@ def test_nothing_new_does_nothing_but_say_where_things_are(undisturbed, photos, 
     assert contract.read(undisturbed.output).run == before
     folder = f"out/{commands.BUCKET}/{undisturbed.prefix}"
     assert f"here        {folder}/report.html\n" in again.stdout, "results to S3: the report comes here all the same"
-    shutil.rmtree(commands.ROOT / folder)
+    shutil.rmtree(ROOT / folder)
 
 
 def test_what_is_removed_and_changed_in_the_folder_is_so_in_the_results(undisturbed, photos, model, tmp_path):
@@ -141,7 +142,7 @@ def somebodys_application(lab):
     relayed = ["python3", "-c", Path(signal_relay.__file__).read_text(), "spark-submit", "/tmp/holds_cores.py"]  # noqa: S108
     holder = subprocess.Popen(
         exec_command("master", relayed),
-        cwd=commands.ROOT,
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

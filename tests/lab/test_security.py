@@ -13,6 +13,7 @@ from minio.credentials.providers import StaticProvider
 
 from base.compose import exec_command
 from base.defaults import REGION
+from base.paths import ROOT
 from lab import docker
 from lab.bucket import MADE
 from launch import docker_lab
@@ -238,7 +239,7 @@ def job(lab):
     commands.execute("master", "sh", "-c", "cat >/tmp/long.py", stdin=LONG)
     start = "echo $$ >/tmp/long.pid; exec spark-submit --executor-memory 1g /tmp/long.py"
     command = exec_command("master", ["sh", "-c", start])
-    with subprocess.Popen(command, cwd=commands.ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         try:
             commands.wait_until(lambda: '"RUNNING"' in jobs(), "running job", timeout_s=commands.RUN_S)
             yield

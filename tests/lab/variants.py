@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 
 from base import releases
-from tests.lab import commands
+from base.paths import ROOT
 
 PARITY, SECURITY = "tests/lab/test_parity.py", "tests/lab/test_security.py"
 
@@ -25,7 +25,7 @@ def other_releases() -> list[str]:
 
 def s3_servers() -> list[str]:
     """The servers that docker/s3 builds but MinIO."""
-    dockerfile = (commands.ROOT / "docker" / "s3" / "Dockerfile").read_text()
+    dockerfile = (ROOT / "docker" / "s3" / "Dockerfile").read_text()
     return [name for name in re.findall(r"^ENV S3_SERVER=(\S+)", dockerfile, flags=re.M) if name != "minio"]
 
 
@@ -43,7 +43,7 @@ def main(variable: str) -> int:
         sys.stdout.write(f"== {value}\n")
         sys.stdout.flush()
         command = [sys.executable, "-m", "pytest", *paths]
-        ran = subprocess.run(command, cwd=commands.ROOT, env=os.environ | {variable: value}, check=False)
+        ran = subprocess.run(command, cwd=ROOT, env=os.environ | {variable: value}, check=False)
         failed += [value] * bool(ran.returncode)
     if failed:
         sys.stderr.write(f"error: {', '.join(failed)}: see above\n")

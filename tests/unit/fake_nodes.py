@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 
 from base import releases, sizing
+from base.paths import ROOT
 from emr_lab.endpoint import server
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
@@ -29,7 +30,7 @@ from emr_lab.node.controller import InstanceController
 from emr_lab.protocol import api
 
 REGION = "eu-west-3"
-S3A = Path(__file__).parents[2] / "launch" / "s3a.conf"
+S3A = ROOT / "launch" / "s3a.conf"
 LABEL = "emr-spark-8.1.0"
 PROGRAMS = {
     "aws": 'cp "$FAKE_S3/${4#s3://}" "$5" || { echo "fatal error: An error occurred (404): $4" >&2; exit 1; }',

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from base.paths import ROOT
 from launch import __main__ as cli
 from launch import package, submit, targets
 from pipeline.settings import Settings, from_args
 
-ROOT = Path(__file__).parents[2]
 GIVEN = ["run", "--input", "in", "--output", "out"]
 
 

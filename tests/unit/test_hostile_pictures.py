@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from base.paths import ROOT
 from pipeline import results
 from pipeline.decoding import BUDGET
 from tests import bombs, contract, pictures
 
-ROOT = Path(__file__).parents[2]
 # These decode: they are large, and fit the budget alone.
 DECODES = ("rgba.png", "deep.png", "palette.png", "one.webp", "coefficients.jpg", "huge.jpg", "some-texts.png")
 

@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from base.paths import ROOT
+
 # Of the interpreters, -S is one without any package.
 BARE, WITH_PACKAGES = ("-I", "-S", "-B"), ("-I", "-B")
 PROGRAMS = [

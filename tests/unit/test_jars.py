@@ -9,9 +9,9 @@ from string import Template
 import pytest
 
 from base import releases
+from base.paths import ROOT
 from launch import jar_hashes, jars, java
 
-ROOT = Path(__file__).parents[2]
 SAID = """
 :: problems summary ::
 		Host maven.example not found. url=https://maven.example/hadoop-aws.pom

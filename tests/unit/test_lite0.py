@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from base.paths import SAMPLE
 from launch import lite0
 from launch.lite0 import ModelError
 from tests import pictures
 
 MILITARY_UNIFORM, PALACE, DAISY, LEMON, BANANA = 652, 698, 985, 951, 954  # ImageNet's classes
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
 @pytest.fixture(scope="module")

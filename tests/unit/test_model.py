@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from base.paths import ROOT
 from launch import model, parity
 from launch.model import BuiltModel, ModelError, build
 from tests import pictures
 
-ROOT = Path(__file__).parents[2]
 SIZE = 64
 
 

@@ -2,14 +2,15 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
+
+from base.paths import ROOT
 
 pytestmark = pytest.mark.timeout(60)
 
 
-COMMANDS = Path(__file__).parents[2] / "docker" / "node" / "emr" / "bin"
+COMMANDS = ROOT / "docker" / "node" / "emr" / "bin"
 
 
 @pytest.mark.parametrize("flags", [["-n"], ["-u", "root", "-E"], ["--user", "root"], ["-u", "root", "A=b"], []])

@@ -1,13 +1,13 @@
 """The IAM policies say what the job, the laptop and the history server may; tests/lab proves that it holds."""
 
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
 
+from base.paths import ROOT
 from lab import bucket, credentials
 
-FOLDER = Path(__file__).parents[2] / "policies"
+FOLDER = ROOT / "policies"
 READ = {"s3:GetObject"}
 WRITE = READ | {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 OBJECTS = {

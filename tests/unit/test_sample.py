@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from base.paths import SAMPLE
 from data.draw import FRUITS, SIDE, VIEWS, draw
 from data.fruits import KINDS
-
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
 @pytest.fixture(scope="module")
