@@ -20,7 +20,7 @@ def parse(instances: Mapping[str, Any], ours: str) -> list[Collection]:
 
     Args:
         instances: the member `Instances`.
-        ours: the instance type of the core nodes; MASTER may have another.
+        ours: the instance type of the nodes on which YARN runs containers; MASTER may have another beside core nodes.
 
     Raises:
         ValidationException: there is not one primary node, or a type is not known.
@@ -38,9 +38,9 @@ def parse(instances: Mapping[str, Any], ours: str) -> list[Collection]:
                 f"Instance type '{each.instance_type}' is not supported. "
                 f"The lab knows {', '.join(sizing.INSTANCE_TYPES)}."
             )
-        if each.instance_type != ours and each.role != "MASTER":
+        if each.instance_type != ours and (each.role != "MASTER" or len(collections) == 1):
             raise ValidationException(
-                f"Instance type '{each.instance_type}' is not supported: the lab's core nodes are {ours}. "
+                f"Instance type '{each.instance_type}' is not supported: the lab's nodes are {ours}. "
                 f"Start them as INSTANCE_TYPE={each.instance_type}, or ask for {ours}."
             )
     roles = [each.role for each in collections]
@@ -55,13 +55,13 @@ def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[In
     """Give each machine of the groups or fleets a node of the lab; `cores` are the core nodes' names.
 
     Raises:
-        ValidationException: there are too many machines, or only the primary node.
+        ValidationException: there are too many machines.
     """
     core_count = sum(each.count for each in collections) - 1
-    if not 1 <= core_count <= len(cores):
+    if core_count > len(cores):
         raise ValidationException(
             f"The cluster would have {core_count} core and task nodes; the lab has {len(cores)}. "
-            f"Ask for 1 to {len(cores)} beside the primary node."
+            f"Ask for 0 to {len(cores)} beside the primary node."
         )
     free = iter(cores)
     return [

@@ -155,7 +155,8 @@ class ClusterLifecycle:
         return f"On {where}, bootstrap action {number} returned a non-zero return code"
 
     def _start_daemons(self) -> None:
-        on_each(self.nodes, NodeClient.start_daemons)
+        alone = len(self.nodes) == 1
+        on_each(self.nodes, lambda node: node.start_daemons(alone=alone))
         with self.state.change():
             raise_if_terminating(self.cluster)
             self.cluster.ready_s = self.state.clock()

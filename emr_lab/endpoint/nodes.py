@@ -55,9 +55,9 @@ class NodeClient:
         body = {"cluster": cluster, "configurations": list(configurations)}
         self._ask("/reset", body, timeout_s=CHANGE_TIMEOUT_S)
 
-    def start_daemons(self) -> None:
-        """Start YARN's and HDFS's daemons, and wait until they are up."""
-        self._ask("/daemons", {"action": "start"}, timeout_s=CHANGE_TIMEOUT_S)
+    def start_daemons(self, *, alone: bool) -> None:
+        """Start YARN's and HDFS's daemons, and wait until they are up; `alone`: it is its cluster's only node."""
+        self._ask("/daemons", {"action": "start", "alone": alone}, timeout_s=CHANGE_TIMEOUT_S)
 
     def stop_daemons(self) -> None:
         """End YARN's and HDFS's daemons."""

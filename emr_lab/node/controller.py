@@ -91,14 +91,14 @@ class InstanceController:
             self.cluster = cluster
         return {"cluster": cluster, "size": sizing.words(on_emr, size, host), "yarn_mb": size.yarn_mb}
 
-    def start_daemons(self) -> None:
-        """Start those of this node that do not run, and wait until they are up."""
+    def start_daemons(self, *, alone: bool) -> None:
+        """Start those of this node that do not run, and wait until they are up; `alone`: it is the only node."""
         with self._change:
             if not (self.conf / "hadoop").exists():
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has no configuration; reset it first")
             exported = self._properties["hadoop-env"] | self._properties["yarn-env"]
             conf, environment = self.conf / "hadoop", self._environment(exported)
-            for daemon in daemons.of(self.name):
+            for daemon in daemons.of(self.name, alone=alone):
                 if daemon == daemons.NAMENODE and not (self.data / "namenode").exists():
                     self._format(daemons.format_namenode(conf=conf, home=HADOOP_HOME), environment)
                 known = self._daemons.get(daemon)

@@ -94,9 +94,12 @@ NODEMANAGER = Daemon(
 )
 
 
-def of(node: str) -> tuple[Daemon, ...]:
-    """Return the daemons of the node of this name, the slowest first."""
-    return (RESOURCEMANAGER, NAMENODE) if node == "primary" else (NODEMANAGER, DATANODE)
+def of(node: str, *, alone: bool) -> tuple[Daemon, ...]:
+    """Return the daemons of the node of this name, the slowest first; a primary that is `alone` is a core node, too."""
+    core = (NODEMANAGER, DATANODE)
+    if node != "primary":
+        return core
+    return (RESOURCEMANAGER, NAMENODE, *(core if alone else ()))
 
 
 def command(daemon: Daemon, *, conf: Path, home: Path, environment: Mapping[str, str]) -> list[str]:

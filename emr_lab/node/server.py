@@ -89,10 +89,12 @@ def _post(node: InstanceController, path: str, request: BaseHTTPRequestHandler) 
     if path == "/reset":
         return node.reset(body.get("cluster"), body.get("configurations") or [])
     if path == "/daemons":
-        actions = {"start": node.start_daemons, "stop": node.stop_daemons}
-        if body.get("action") not in actions:
+        if body.get("action") == "start":
+            node.start_daemons(alone=bool(body.get("alone")))
+        elif body.get("action") == "stop":
+            node.stop_daemons()
+        else:
             raise RequestError(HTTPStatus.BAD_REQUEST, f"action {body.get('action')!r}: choose start or stop")
-        actions[body["action"]]()
         return {}
     if path == "/processes":
         return {"id": node.start(body)}

@@ -4,7 +4,8 @@ Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
 
     GET  /                            node, cluster, how many processes run
     POST /reset                       {cluster, configurations}: end all, wipe the node, write its configuration
-    POST /daemons                     {action: start | stop}: YARN's and HDFS's; the answer comes when they are up
+    POST /daemons                     {action: start | stop, alone}: YARN's and HDFS's; the answer comes when they are
+                                      up; a primary that is its cluster's only node runs a core node's, too
     POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
     GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
     GET  /processes/ID/stdout, stderr the bytes from ?offset=N on

@@ -43,7 +43,10 @@ class FakeNode(InstanceController):
 
     said: dict[str, str]
 
-    def start_daemons(self) -> None:
+    alone: bool | None = None
+
+    def start_daemons(self, *, alone: bool) -> None:
+        self.alone = alone
         log = self.logs / "hadoop-yarn" / f"hadoop-yarn-{self.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("started\n")

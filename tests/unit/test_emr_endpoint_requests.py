@@ -39,7 +39,7 @@ REFUSED = {
     "type of other nodes": (groups(MASTER, CORE | {"InstanceType": "r5.xlarge"}), "Start them as INSTANCE_TYPE=r5"),
     "no primary": (groups(CORE), "one MASTER"),
     "too many": (groups(MASTER, CORE | {"InstanceCount": 3}), "3 core and task nodes; the lab has 2"),
-    "primary alone": (groups(MASTER), "0 core and task nodes"),
+    "primary of another type alone": (groups(MASTER | {"InstanceType": "r5.xlarge"}), "Start them as INSTANCE_TYPE=r5"),
     "no nodes": ({"Instances": {}}, "InstanceGroups, InstanceFleets or MasterInstanceType"),
     "classification": ({"Configurations": [{"Classification": "hive-site"}]}, "Classification hive-site"),
     "log uri": ({"LogUri": "/var/log"}, "The LogUri /var/log is not valid"),
@@ -162,6 +162,36 @@ def test_nodes_by_their_types_and_number(lab: Fake):
     cluster = lab.start(Instances=kinds)
     names = [each["PrivateDnsName"] for each in lab.client.list_instances(ClusterId=cluster)["Instances"]]
     assert names == ["primary", "core-1"]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        {"InstanceGroups": [MASTER]},
+        {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1},
+        {
+            "InstanceFleets": [
+                {
+                    "InstanceFleetType": "MASTER",
+                    "TargetOnDemandCapacity": 1,
+                    "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}],
+                }
+            ]
+        },
+    ],
+    ids=["group", "type", "fleet"],
+)
+def test_a_primary_alone_does_what_core_nodes_do(lab: Fake, nodes):
+    cluster = lab.start(step("one", "exit 0"), Instances={**nodes, "KeepJobFlowAliveWhenNoSteps": True})
+    lab.wait_step(cluster, "one", "COMPLETED")
+    assert [each["PrivateDnsName"] for each in lab.client.list_instances(ClusterId=cluster)["Instances"]] == ["primary"]
+    assert lab.controllers["primary"].alone is True
+    assert lab.controllers["core-1"].cluster is None
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+    beside_core_nodes = lab.start()
+    lab.wait(beside_core_nodes, "TERMINATED")
+    assert lab.controllers["primary"].alone is False
 
 
 def test_tags(lab: Fake):

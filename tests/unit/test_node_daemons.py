@@ -20,7 +20,7 @@ def up(monkeypatch):
         replace(daemons.NODEMANAGER, main="Daemon", up=lambda _: "nodemanager" in known),
         replace(daemons.DATANODE, main="Daemon", up=lambda _: "datanode" in known),
     )
-    monkeypatch.setattr(daemons, "of", lambda _: pair)
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone: pair)
     monkeypatch.setattr(daemons, "POLL_S", 0.02)
     return known
 
@@ -55,8 +55,8 @@ def test_daemons_are_started_once_waited_for_and_stopped(client, node, up):
 
 
 def test_a_daemon_that_ends_is_told_with_its_last_words(client, up, monkeypatch):
-    broken = replace(daemons.of("core-1")[0], main="Broken", up=lambda _: False)
-    monkeypatch.setattr(daemons, "of", lambda _: (broken,))
+    broken = replace(daemons.NODEMANAGER, main="Broken", up=lambda _: False)
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone: (broken,))
     client.reset()
     code, said = client.refused("/daemons", {"action": "start"})
     assert (code, said) == (500, "nodemanager on core-1 has ended with code 3: FATAL: no port is free")
@@ -68,24 +68,42 @@ def test_a_daemon_that_does_not_come_up_is_told_at_the_deadline(node, up, monkey
         daemons, "wait", lambda started, node, wait=daemons.wait: wait(started, node=node, deadline_s=0.1)
     )
     with pytest.raises(daemons.DaemonError, match=r"nodemanager on core-1 is not up after 0 s: it has said nothing"):
-        node.start_daemons()
+        node.start_daemons(alone=False)
 
 
 def test_hdfs_is_made_once_after_a_reset(node, monkeypatch):
     node.name = "primary"
     name = replace(daemons.NAMENODE, main="Daemon", up=lambda _: True)
     monkeypatch.setattr(daemons, "NAMENODE", name)
-    monkeypatch.setattr(daemons, "of", lambda _: (name,))
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone: (name,))
     node.reset("j-1", [])
     for _ in range(2):
-        node.start_daemons()
+        node.start_daemons(alone=False)
         node.stop_daemons()
     assert (node.logs / "formats").read_text() == "formatted\n"
     node.reset("j-2", [])
-    node.start_daemons()
+    node.start_daemons(alone=False)
     assert (node.logs / "formats").read_text() == "formatted\n"
 
 
 def test_which_daemons_run_where():
-    assert {daemon.name for daemon in daemons.of("primary")} == {"namenode", "resourcemanager"}
-    assert {daemon.name for daemon in daemons.of("core-2")} == {"datanode", "nodemanager"}
+    leading, working = {"namenode", "resourcemanager"}, {"datanode", "nodemanager"}
+    assert {daemon.name for daemon in daemons.of("primary", alone=False)} == leading
+    assert {daemon.name for daemon in daemons.of("core-2", alone=False)} == working
+    assert {daemon.name for daemon in daemons.of("primary", alone=True)} == leading | working
+
+
+def test_a_primary_that_is_alone_runs_a_core_nodes_daemons_too(client, node, monkeypatch):
+    node.name = "primary"
+    for name in ("RESOURCEMANAGER", "NAMENODE", "NODEMANAGER", "DATANODE"):
+        monkeypatch.setattr(
+            daemons, name, replace(getattr(daemons, name), main="Daemon", arguments=(), up=lambda _: True)
+        )
+    client.reset()
+    assert client.ask("/daemons", {"action": "start", "alone": False}) == {}
+    wait_for(lambda: pids(node), lambda started: len(started) == 2)
+    assert client.ask("/daemons", {"action": "start", "alone": True}) == {}
+    wait_for(lambda: pids(node), lambda started: len(started) == 4)
+    running = pids(node)
+    assert client.ask("/daemons", {"action": "stop"}) == {}
+    assert not any(map(lives, running))
