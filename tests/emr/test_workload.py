@@ -87,3 +87,12 @@ def test_shards_in_s3_are_asked_for_their_indexes_by_a_request_each(ready, make_
     assert found.images == IMAGES + 1
     assert found.requests == Requests(puts=0, gets=1 + 2)
     assert found.in_shards is None
+
+
+def test_an_empty_shard_has_no_end_to_ask_for(ready, make_spec, tmp_path):
+    spec = make_spec(input=f"s3://{BUCKET}/images/set")
+    assert workload.measure(spec, {"a.tar": 0}).images == 1, "S3 refuses a range of nothing"
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    (folder / "a.tar").touch()
+    assert workload.measure(make_spec(input=str(folder)), {}).images == 1
