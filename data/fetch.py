@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import file_digest, sha256
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import TextIO
@@ -21,6 +22,7 @@ from urllib.request import Request, urlopen
 
 from base.errors import EmrlabError, UsageError
 from data.meter import Meter
+from pipeline.names import escape
 
 BLOCK_BYTES = 2**20
 HEAD_BYTES = 512  # tell a format
@@ -30,6 +32,8 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 RESERVE_BYTES = 10**9  # of the disk, which stays free
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # what another try may mend
 ARCHIVE, HALF, RECORD, HALF_RECORD = "archive", "archive.half", "record.json", "half.json"
+
+_LENGTH = re.compile("[0-9]{1,18}")  # what has more digits is no file's
 
 
 class FetchError(EmrlabError):
@@ -140,6 +144,8 @@ class _Source:
                 if error.code not in BUSY:
                     raise FetchError(f"{shown(self.url)} answers {error.code} {error.reason}") from error
                 cause = f"it answers {error.code} {error.reason}"
+            except (InvalidURL, ValueError) as error:
+                raise FetchError(f"{shown(self.url)} leads to no address: {error}") from error
             except (OSError, HTTPException) as error:
                 if isinstance(error, OSError) and error.filename is not None:  # of a file here
                     raise
@@ -188,7 +194,7 @@ class _Source:
             FetchError: it is no archive at all.
             OSError: it continues something else.
         """
-        if self.url.startswith("https:") and not response.url.startswith("https:"):
+        if urlsplit(self.url).scheme == "https" and urlsplit(response.url).scheme != "https":
             raise FetchError(f"{shown(self.url)} leads to {shown(response.url)}, which is not encrypted")
         headers = response.headers
         if headers.get_content_type() == "text/html":
@@ -207,7 +213,7 @@ class _Source:
             raise OSError("the file there is another now")
         self._forget()
         length = headers.get("Content-Length", "")
-        fresh = _Version(validator=validator, total_b=int(length) if length.isdecimal() else None)
+        fresh = _Version(validator=validator, total_b=int(length) if _LENGTH.fullmatch(length) else None)
         if fresh.total_b is not None and _free(self.half.parent) < fresh.total_b + RESERVE_BYTES:
             raise FetchError(
                 f"{shown(self.url)} has {fresh.total_b / 1e9:.1f} GB, and {_free(self.half.parent) / 1e9:.1f} GB are "
@@ -273,9 +279,18 @@ def _alone(lock: Path, what: str) -> Iterator[None]:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"DATASET={shown(url)} is no address; write https://host/archive.zip")
+    no_address = UsageError(
+        f"DATASET={escape(shown(url))} is no address; write https://host/archive.zip, and with %HH for each byte of a "
+        "space or of a letter that is no English one"
+    )
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        is_address = parts.scheme in {"http", "https"} and host and parts.port != 0
+    except ValueError as error:
+        raise no_address from error
+    if not (is_address and re.fullmatch("[!-~]+", url)):
+        raise no_address
     if parts.username or parts.password:
         raise UsageError("DATASET has a password in its address, which others would read; fetch the file by hand")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -257,6 +258,26 @@ def test_it_may_not_move_for_ever_nor_to_a_file_of_this_machine(world, get):
             get()
 
 
+@pytest.mark.parametrize("place", ["http://a..b/set.zip", "http://[::1/set.zip", "http://127.0.0.1:port/set.zip"])
+def test_where_no_address_leads_is_said_at_once(world, get, place):
+    world.moves_to = place
+    with pytest.raises(FetchError, match="leads to no address"):
+        get()
+    assert len(world.asked) == 1
+
+
+def test_what_begins_encrypted_stays_so_however_its_address_is_written(world, tmp_path, monkeypatch):
+    plain = urlopen(f"{world.address}/set.zip")  # noqa: S310 - the test's own server
+    monkeypatch.setattr(fetch, "urlopen", lambda *_, **__: plain)
+    with pytest.raises(FetchError, match="which is not encrypted"):
+        fetch.fetch("HTTPS://host/set.zip", tmp_path, is_archive=unpack.is_archive, out=io.StringIO())
+
+
+def test_a_length_of_400_digits_is_none(world, get):
+    world.says_length = 10**400
+    assert get().path.read_bytes() == BODY
+
+
 def test_nobody_there(tmp_path, world):
     with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .*refused"):
         fetch.fetch("http://127.0.0.1:9/set.zip", tmp_path, is_archive=unpack.is_archive, out=io.StringIO())
@@ -315,6 +336,11 @@ def test_a_body_without_end_does_not_fill_the_disk(world, get, monkeypatch):
         ("ftp://host/set.zip", "is no address"),
         ("file:///etc/passwd", "is no address"),
         ("https:///set.zip", "is no address"),
+        ("https://[::1/set.zip", "is no address"),
+        ("https://a..b/set.zip", "is no address"),
+        ("https://host:abc/set.zip", "is no address"),
+        ("https://host/Früchte.zip", "is no address"),
+        ("https://host/a b.zip", "is no address"),
         ("https://me:secret@host/set.zip", "a password in its address"),
     ],
 )
