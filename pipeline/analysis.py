@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from pipeline import classify, predict, reduce, report, report_data, results, spark_models, spreadsheet, store
 from pipeline.accounting import Rejections
 from pipeline.predict import Places
 from pipeline.reduce import Reduction
+from pipeline.report_sample import ReportSample
 from pipeline.settings import RunError, Settings
 from pipeline.split import Splitter
 from pipeline.sums import Sums, keep, measure
@@ -38,14 +39,24 @@ class FeatureSet:
     slots: int
 
 
-def reduce_features(spark: SparkSession, data: FeatureSet, settings: Settings, *, work: str) -> tuple[Sums, Reduction]:
+@dataclass(frozen=True)
+class Classified:
+    """How the classifier does, and the images that the report shows."""
+
+    scores: classify.Scores
+    sample: ReportSample
+
+
+def reduce_features(
+    context: SparkContext, data: FeatureSet, settings: Settings, *, work: str
+) -> tuple[Sums, Reduction]:
     """Sum up the features, fit scaler and PCA.
 
     Raises:
         UsageError: there is nothing to fit.
     """
     measured = measure(
-        spark,
+        context,
         data.files,
         splitter=data.splitter,
         labels=data.labels,
@@ -63,49 +74,59 @@ def reduce_features(spark: SparkSession, data: FeatureSet, settings: Settings, *
 
 
 def classify_images(
-    spark: SparkSession, data: FeatureSet, settings: Settings, *, work: str, sums: Sums, reduction: Reduction
-) -> classify.Scores:
+    context: SparkContext, data: FeatureSet, settings: Settings, *, work: str, sums: Sums, reduction: Reduction
+) -> Classified:
     """Fit, project, predict, score; every image must come out again in each of the three tables.
 
     Raises:
         RunError: it does not.
     """
     reduced, predictions = f"{work}/{results.REDUCED}", f"{work}/{results.PREDICTIONS}"
-    scaler, pca, model = (
-        store.spark_path(f"{work}/{name}") for name in (results.SCALER, results.PCA, results.CLASSIFIER)
+    scaler, pca, model = (f"{work}/{name}" for name in (results.SCALER, results.PCA, results.CLASSIFIER))
+    project = partial(
+        predict.project,
+        context,
+        data.files,
+        reduction,
+        splitter=data.splitter,
+        images=data.images,
+        slots=data.slots,
     )
-    project = partial(predict.project, spark, data.files, reduction, splitter=data.splitter, slots=data.slots)
+    version = context.version
     is_trained, is_logistic = len(sums.classes.index) > 1, settings.classifier == "logistic"
     fitted: classify.Fitted | None = None
-    # What Spark ML writes is a handful of jobs that leave the slots idle: the others' work goes on meanwhile.
-    beside = ThreadPoolExecutor(2)
+    beside = ThreadPoolExecutor(2)  # the models are written while the tasks go on
     try:
-        saved = [beside.submit(spark_models.save_reduction, spark, reduction, scaler=scaler, pca=pca)]
+        saved = [beside.submit(spark_models.save_reduction, reduction, scaler=scaler, pca=pca, version=version)]
         if is_trained and is_logistic:
             from pipeline import logistic  # noqa: PLC0415 - it brings pyspark.ml, pandas and SciPy, which lda does without
 
             project(None, places=Places(reduced, None))
             fitted = logistic.fit(
-                spark,
                 data.labels,
                 reduced=reduced,
                 components=reduction.components.shape[1],
                 train_images=sums.train.count,
             )
-            saved.append(beside.submit(spark_models.save_classifier, spark, fitted.classifier, model))
-            tally = predict.predict(
-                spark, fitted.classifier, reduced=reduced, predictions=predictions, slots=data.slots
+            saved.append(beside.submit(spark_models.save_classifier, fitted.classifier, model, version=version))
+            outcome = predict.predict(
+                context,
+                fitted.classifier,
+                reduced=reduced,
+                predictions=predictions,
+                images=data.images,
+                slots=data.slots,
             )
         else:
             fitted = classify.fit_discriminant(sums, reduction, data.labels) if is_trained else None
             if fitted:
-                saved.append(beside.submit(spark_models.save_classifier, spark, fitted.classifier, model))
-            tally = project(fitted.classifier if fitted else None, places=Places(reduced, predictions))
+                saved.append(beside.submit(spark_models.save_classifier, fitted.classifier, model, version=version))
+            outcome = project(fitted.classifier if fitted else None, places=Places(reduced, predictions))
         for one in saved:
             one.result()
     finally:
         beside.shutdown(wait=False, cancel_futures=True)  # a run that is stopped does not wait for the store
-    scores = classify.score(tally, data.labels, fitted.chosen if fitted else None)
+    scores = classify.score(outcome.tally, data.labels, fitted.chosen if fitted else None)
     store.write_json(f"{work}/{results.METRICS}", scores.metrics())
     store.write_json(f"{work}/{results.LABELS}", data.labels)
     rows = {
@@ -118,21 +139,28 @@ def classify_images(
     for name, count in rows.items():
         if count != data.images:
             raise RunError(f"{name} has {count} rows for {data.images} images; run again")
-    return scores
+    return Classified(scores, outcome.sample)
 
 
 def write_report(
-    spark: SparkSession,
+    context: SparkContext,
     settings: Settings,
     *,
     work: str,
     record: Mapping[str, Any],
-    scores: classify.Scores,
+    classified: Classified,
     reduction: Reduction,
     rejections: Rejections,
 ) -> None:
     """The page on a run, to its workspace."""
     content = report_data.gather(
-        spark, settings, work=work, record=record, scores=scores, reduction=reduction, rejections=rejections
+        context,
+        settings,
+        work=work,
+        record=record,
+        scores=classified.scores,
+        sample=classified.sample,
+        reduction=reduction,
+        rejections=rejections,
     )
     store.write(f"{work}/{results.REPORT}", report.render(content).encode())

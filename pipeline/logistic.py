@@ -24,16 +24,16 @@ MAX_ITERATIONS = 100
 TASK_VALUES = 2_000_000
 
 
-def fit(spark: SparkSession, labels: Sequence[str], *, reduced: str, components: int, train_images: int) -> Fitted:
+def fit(labels: Sequence[str], *, reduced: str, components: int, train_images: int) -> Fitted:
     """Spark ML's logistic regression of the reduced images, of which two classes have some for training.
 
     Args:
-        spark: the session.
         labels: the classes, in the order of label_index.
         reduced: location of the reduced images.
         components: how many each has.
         train_images: how many of them train.
     """
+    spark = SparkSession.builder.getOrCreate()
     rows = spark.read.schema(results.spark_schema(results.REDUCED_SCHEMA)).parquet(store.spark_path(reduced))
     vectors = rows.where("split = 'train'").select(
         array_to_vector(F.col("pca")).alias("vector"), results.label_index(labels).cast("double").alias("target")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import Broadcast
-from pyspark.sql import SparkSession
+from pyspark import Broadcast, SparkContext
 
 from pipeline import results, tasks
 from pipeline.discriminant import softmax
 from pipeline.reduce import Reduction
+from pipeline.report_sample import ReportSample
 from pipeline.split import Splitter
 
 BINS = 15  # of the probabilities, in the reliability picture
@@ -84,23 +83,23 @@ class Tally:
         self.hits += other.hits
         self.sureness += other.sureness
 
-    def pack(self) -> bytes:
-        """As JSON."""
-        return json.dumps(
-            {name: list(value.items()) if isinstance(value, Counter) else value for name, value in vars(self).items()},
-            default=np.ndarray.tolist,
-        ).encode()
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tasks tell of the images that they predict: as much as it takes to score, and to show some."""
+
+    tally: Tally
+    sample: ReportSample
 
     @classmethod
-    def unpack(cls, content: bytes) -> Tally:
-        """What `pack` packed."""
-        document = json.loads(content)
-        for name, of in document.items():
-            if name in {"sides", "predicted"}:
-                document[name] = Counter({tuple(key): images for key, images in of})
-            elif isinstance(of, list):
-                document[name] = np.array(of)
-        return cls(**document)
+    def of(cls, images: int) -> Outcome:
+        """None yet of so many images."""
+        return cls(Tally(), ReportSample.of(images))
+
+    def add(self, other: Outcome) -> None:
+        """Take in another task's."""
+        self.tally.add(other.tally)
+        self.sample.add(other.sample)
 
 
 @dataclass(frozen=True)
@@ -112,36 +111,40 @@ class Places:
 
 
 def project(
-    spark: SparkSession,
+    context: SparkContext,
     files: Sequence[str],
     reduction: Reduction,
     classifier: Classifier | None,
     *,
     splitter: Splitter,
     places: Places,
+    images: int,
     slots: int,
-) -> Tally:
+) -> Outcome:
     """Write the reduced images and their predictions: for every file of features one of the same name in each.
 
     Args:
-        spark: the session.
+        context: of the cluster.
         files: URIs of feature files, one at least.
         reduction: fitted scaler and PCA.
         classifier: or None, which predicts null.
         splitter: says which images train.
         places: where the tables go.
+        images: in all files.
         slots: task slots of the cluster.
     """
-    fitted = spark.sparkContext.broadcast((reduction, classifier))
-    work = partial(_project, fitted=fitted, splitter=splitter, places=places)
-    return _total(tasks.over(spark, files, work, tasks=TASKS_A_SLOT * slots))
+    fitted = context.broadcast((reduction, classifier))
+    work = partial(_project, fitted=fitted, splitter=splitter, places=places, images=images)
+    return _total(tasks.over(context, files, work, tasks=TASKS_A_SLOT * slots), images=images)
 
 
-def predict(spark: SparkSession, classifier: Classifier, *, reduced: str, predictions: str, slots: int) -> Tally:
-    """Write the predictions of images that are reduced already."""
+def predict(
+    context: SparkContext, classifier: Classifier, *, reduced: str, predictions: str, images: int, slots: int
+) -> Outcome:
+    """Write the predictions of so many images, which are reduced already."""
     files = [f"{reduced}/{name}" for name in results.parquet_files(reduced)]
-    work = partial(_predict, classifier=spark.sparkContext.broadcast(classifier), predictions=predictions)
-    return _total(tasks.over(spark, files, work, tasks=TASKS_A_SLOT * slots))
+    work = partial(_predict, classifier=context.broadcast(classifier), predictions=predictions, images=images)
+    return _total(tasks.over(context, files, work, tasks=TASKS_A_SLOT * slots), images=images)
 
 
 def _project(
@@ -151,58 +154,63 @@ def _project(
     fitted: Broadcast[tuple[Reduction, Classifier | None]],
     splitter: Splitter,
     places: Places,
-) -> bytes:
+    images: int,
+) -> Outcome:
     reduction, classifier = fitted.value
-    tally = Tally()
+    outcome = Outcome.of(images)
     for file in files:
         table = results.read_table(file, ["path", "label", "label_index", "features"])
         sides = splitter.sides(table["path"].to_pylist(), table["label"].to_pylist())
         rows = reduction.project(results.matrix(table["features"])).astype(np.float32)
-        images = table.select(["path", "label"]).append_column("split", pa.array(sides, pa.string()))
+        places_of = table.select(["path", "label"]).append_column("split", pa.array(sides, pa.string()))
         name = file.rpartition("/")[2]
-        reduced = images.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
+        reduced = places_of.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
         results.write_table(f"{places.reduced}/{name}", reduced)
         if places.predictions:
-            predicted = _predict_table(tally, classifier, images, rows=rows, classes=table["label_index"].to_numpy())
+            predicted = _predict_table(
+                outcome, classifier, places_of, rows=rows, classes=table["label_index"].to_numpy()
+            )
             results.write_table(f"{places.predictions}/{name}", predicted)
-    return tally.pack()
+    return outcome
 
 
-def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], predictions: str) -> bytes:
-    tally, labels = Tally(), pa.array(classifier.value.labels, pa.string())
+def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], predictions: str, images: int) -> Outcome:
+    outcome, labels = Outcome.of(images), pa.array(classifier.value.labels, pa.string())
     for file in files:
         table = results.read_table(file)
         classes = pc.index_in(table["label"], labels).to_numpy()
         rows = results.matrix(table["pca"])
-        predicted = _predict_table(tally, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
+        predicted = _predict_table(outcome, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
         results.write_table(f"{predictions}/{file.rpartition('/')[2]}", predicted)
-    return tally.pack()
+    return outcome
 
 
 def _predict_table(
-    tally: Tally,
+    outcome: Outcome,
     classifier: Classifier | None,
     images: pa.Table,
     *,
     rows: NDArray[np.float32],
     classes: NDArray[np.int32],
 ) -> pa.Table:
-    """The predictions of `images` (path, label, split), tallied."""
+    """The predictions of `images` (path, label, split), of which the outcome takes what it needs."""
     sides = images["split"].to_pylist()
-    tally.sides.update(zip(classes.tolist(), sides, strict=True))
+    outcome.tally.sides.update(zip(classes.tolist(), sides, strict=True))
     if classifier is None:
         columns = [pa.nulls(len(rows), pa.string()), pa.nulls(len(rows), pa.float64())]
     else:
         probabilities = classifier.probabilities(rows)
         tested = np.array([side == "test" for side in sides])
-        tally.count(classes[tested], probabilities[tested])
+        outcome.tally.count(classes[tested], probabilities[tested])
         labels = pa.array(classifier.labels, pa.string())
         columns = [labels.take(pa.array(probabilities.argmax(axis=1))), pa.array(probabilities.max(axis=1))]
-    return pa.table([*images.columns, *columns], schema=results.PREDICTIONS_SCHEMA)
+    predictions = pa.table([*images.columns, *columns], schema=results.PREDICTIONS_SCHEMA)
+    outcome.sample.draw(predictions, rows)
+    return predictions
 
 
-def _total(packed: Iterable[bytes]) -> Tally:
-    total = Tally()
-    for content in packed:
-        total.add(Tally.unpack(content))
+def _total(outcomes: Iterable[Outcome], *, images: int) -> Outcome:
+    total = Outcome.of(images)
+    for outcome in outcomes:
+        total.add(outcome)
     return total

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files as package_files
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from pipeline import provenance
 from pipeline.features import Model
@@ -73,10 +73,10 @@ def describe_model(model: Model) -> dict[str, Any]:
     return {"name": model.uri.rpartition("/")[2], "sha256": model.sha256, "features": model.features}
 
 
-def versions(spark: SparkSession) -> dict[str, str]:
+def versions(context: SparkContext) -> dict[str, str]:
     """Of Spark, Java, Python and the libraries that results depend on."""
-    java = spark._jvm.java.lang.System.getProperty("java.version")  # type: ignore[union-attr]
+    java = context._jvm.java.lang.System.getProperty("java.version")  # type: ignore[union-attr]
     libraries = ("ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow")
-    return {"spark": spark.version, "java": java, "python": platform.python_version()} | {
+    return {"spark": context.version, "java": java, "python": platform.python_version()} | {
         name: version(name) for name in libraries
     }

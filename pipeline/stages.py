@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from pyspark import SparkContext
-from pyspark.sql import SparkSession
 
 from pipeline import (
     accounting,
@@ -111,11 +110,6 @@ class Prepared:
     summary: ListingSummary
     splitter: Splitter
     key: Mapping[str, Any]
-
-    @property
-    def spark(self) -> SparkSession:
-        """The session, for tables: made at the first call, as the features come without, and it takes a second."""
-        return SparkSession.builder.getOrCreate()
 
     @property
     def slots(self) -> int:
@@ -237,7 +231,7 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
 
 def analyse(run: Run, prepared: Prepared, extracted: Extracted) -> dict[str, Any]:
     """Components, classifier and report of the features, to the workspace; returns the record of the run."""
-    spark, settings, work = prepared.spark, run.settings, run.workspace
+    context, settings, work = prepared.context, run.settings, run.workspace
     with run.timed("reduce"):
         data = FeatureSet(
             files=list(extracted.files),
@@ -246,10 +240,10 @@ def analyse(run: Run, prepared: Prepared, extracted: Extracted) -> dict[str, Any
             splitter=prepared.splitter,
             slots=prepared.slots,
         )
-        sums, reduction = analysis.reduce_features(spark, data, settings, work=work)
+        sums, reduction = analysis.reduce_features(context, data, settings, work=work)
     with run.timed("classify"):
-        scores = analysis.classify_images(spark, data, settings, work=work, sums=sums, reduction=reduction)
-    kept, metrics = reduction.components.shape[1], scores.metrics()
+        classified = analysis.classify_images(context, data, settings, work=work, sums=sums, reduction=reduction)
+    kept, metrics = reduction.components.shape[1], classified.scores.metrics()
     record: dict[str, Any] = {
         "run": run.name,
         "started": run.started.isoformat(timespec="seconds"),
@@ -264,12 +258,12 @@ def analyse(run: Run, prepared: Prepared, extracted: Extracted) -> dict[str, Any
         "notes": [*metrics["notes"], *prepared.summary.notes()],
         "seconds": run.seconds,
         "model": run_record.describe_model(run.model),
-        "versions": run_record.versions(spark),
-        "cluster": {"master": spark.sparkContext.master, "slots": prepared.slots},
+        "versions": run_record.versions(context),
+        "cluster": {"master": context.master, "slots": prepared.slots},
     }
     with run.timed("report"):
         analysis.write_report(
-            spark, settings, work=work, record=record, scores=scores, reduction=reduction,
+            context, settings, work=work, record=record, classified=classified, reduction=reduction,
             rejections=extracted.rejections,
         )  # fmt: skip
     return record
@@ -281,7 +275,7 @@ def publish(run: Run, prepared: Prepared, extracted: Extracted, *, record: dict[
     with run.timed("publish"):
         sizes = {file.rpartition("/")[2]: size for file, size in extracted.files.items()}
         published = publication.publish(output, record, features=sizes, confirm=run.confirm)
-        _delete_markers(prepared.spark, results.staging(output))
+        _delete_markers(prepared.context, results.staging(output))
     return published
 
 
@@ -336,11 +330,11 @@ def _fewest(summary: ListingSummary) -> int:
     return max(TASK_IMAGES[0], min(PACKED_TASK_IMAGES, in_a_span))
 
 
-def _delete_markers(spark: SparkSession, staging: str) -> None:
+def _delete_markers(context: SparkContext, staging: str) -> None:
     """Remove the empty objects that stand for folders on S3: only Hadoop, which made them, can name them."""
-    jvm = spark._jvm
+    jvm = context._jvm
     folder = jvm.org.apache.hadoop.fs.Path(store.spark_path(staging))  # type: ignore[union-attr]
-    system = folder.getFileSystem(spark._jsc.hadoopConfiguration())
+    system = folder.getFileSystem(context._jsc.hadoopConfiguration())
     for entry in system.listStatus(folder):
         if entry.getPath().getName() != publication.OWNER:
             system.delete(entry.getPath(), True)

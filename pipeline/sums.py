@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from pipeline import results, store, tasks
 from pipeline.split import Splitter
@@ -154,30 +154,29 @@ def share_drawn(images: int, classes: int) -> float:
 
 
 def of_files(
-    spark: SparkSession, files: Sequence[str], *, splitter: Splitter, share: float, target: str, slots: int
+    context: SparkContext, files: Sequence[str], *, splitter: Splitter, share: float, target: str, slots: int
 ) -> Sums:
     """Of all features in `files`, merged on the driver one after the other.
 
     A task leaves its sums as one object: d x d numbers take ten times as long through the JVM as through the store.
 
     Args:
-        spark: the session.
+        context: of the cluster.
         files: URIs of feature files, one at least.
         splitter: says which images train, and draws their lots.
         share: of the training images, to be drawn.
         target: location for the partial sums; nobody needs them afterwards.
         slots: as many tasks as there are task slots: what a task sends does not grow with its images.
     """
-    tasks.over(spark, files, partial(_add_files, splitter=splitter, share=share, target=target), tasks=slots)
+    tasks.over(context, files, partial(_add_files, splitter=splitter, share=share, target=target), tasks=slots)
     return functools.reduce(
         add, (unpack(store.read(f"{target}/{number}"))[0] for number in range(min(slots, len(files))))
     )
 
 
-def _add_files(number: int, files: list[str], *, splitter: Splitter, share: float, target: str) -> bytes:
+def _add_files(number: int, files: list[str], *, splitter: Splitter, share: float, target: str) -> None:
     sums = functools.reduce(add, (block(*rows, share=share) for rows in _blocks(files, splitter)))
     store.write(f"{target}/{number}", pack(sums))
-    return b""
 
 
 _Rows = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]
@@ -281,7 +280,7 @@ def read_kept(uri: str) -> Kept | None:
 
 
 def measure(
-    spark: SparkSession,
+    context: SparkContext,
     files: Sequence[str],
     *,
     splitter: Splitter,
@@ -294,7 +293,7 @@ def measure(
     """Of all features in `files`, from those that the last run kept where they hold, and from what is new.
 
     Args:
-        spark: the session.
+        context: of the cluster.
         files: URIs of feature files, one at least.
         splitter: says which images train, and draws their lots.
         labels: the classes, in the order of label_index.
@@ -314,7 +313,7 @@ def measure(
             del names[name]
     if names:
         fresh = list(names.values())
-        parts.append(of_files(spark, fresh, splitter=splitter, share=share, target=target, slots=slots))
+        parts.append(of_files(context, fresh, splitter=splitter, share=share, target=target, slots=slots))
     rules = {label: splitter.rule(label) for label in labels}
     return Kept(functools.reduce(add, parts), [*map(_name, files)], rules, share, _made_by())
 

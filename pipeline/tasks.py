@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from pipeline.worker import tune_worker
 
+_T = TypeVar("_T")
 
-def over(
-    spark: SparkSession, files: Sequence[str], work: Callable[[int, list[str]], bytes], *, tasks: int
-) -> list[bytes]:
+
+def over(context: SparkContext, files: Sequence[str], work: Callable[[int, list[str]], _T], *, tasks: int) -> list[_T]:
     """What `work` returns for the number and the files of each task, in the order of the tasks.
 
     Args:
-        spark: the session.
+        context: of the cluster.
         files: URIs, one at least.
         work: called in the Python workers. What it returns goes through the JVM: a little, or nothing.
         tasks: at most so many.
     """
     shares = [list(files[start::tasks]) for start in range(min(tasks, len(files)))]
 
-    def run(task: int, files: Iterable[list[str]]) -> Iterator[bytes]:
+    def run(task: int, files: Iterable[list[str]]) -> Iterator[_T]:
         tune_worker()
         for share in files:
             yield work(task, share)
 
-    return spark.sparkContext.parallelize(shares, len(shares)).mapPartitionsWithIndex(run).collect()
+    return context.parallelize(shares, len(shares)).mapPartitionsWithIndex(run).collect()

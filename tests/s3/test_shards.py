@@ -9,7 +9,7 @@ import pytest
 from pipeline import images, loading, results, shards
 from pipeline.images import ImageRef, ListingSummary
 from pipeline.loading import DecodedImage, Rejected
-from pipeline.report_data import EXAMPLES
+from pipeline.report_sample import EXAMPLES
 from pipeline.tar import Member
 from tests import archives, contract, pictures
 from tests.s3.proxy import Proxy

@@ -104,7 +104,7 @@ def measure(spark, tmp_path):
         for path in paths:
             splitter.learn(path, path.split("/")[0])
         found = sums.measure(
-            spark,
+            spark.sparkContext,
             [f"{tmp_path}/{file}" for file in files],
             splitter=splitter,
             labels=LABELS,
