@@ -32,7 +32,7 @@ _OPENED = (
     "java.base/sun.util.calendar",
     "java.security.jgss/sun.security.krb5",
 )
-_FLAGS = (
+FLAGS = (
     *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENED),
     "-Djdk.reflect.useDirectMethodHandle=false",
     "-Dio.netty.tryReflectionSetAccessible=true",
@@ -92,7 +92,7 @@ def command(arguments: Sequence[str], *, memory: str, archive: Path | None, verb
     """
     return [
         str(find()),
-        *_FLAGS,
+        *FLAGS,
         f"-Xmx{memory}",
         *([f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive else []),
         *(_VERBOSE if verbose else _QUIET),
@@ -143,7 +143,7 @@ def archive_path(cache: Path) -> Path:
     java = find().resolve()
     # Java compares time and size of each jar, and refuses the archive when one differs.
     files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in (java, *_jars())]
-    known = repr([files, _FLAGS, (HERE / "cds_training.py").read_text()])
+    known = repr([files, FLAGS, (HERE / "cds_training.py").read_text()])
     return cache.resolve() / "cds" / f"{sha256(known.encode()).hexdigest()[:12]}.jsa"
 
 

@@ -77,7 +77,7 @@ def hold(output: str, run: str) -> AbstractContextManager[Callable[[], None]]:
         RunError: another run owns it.
         STORE_ERRORS: the output cannot be written.
     """
-    place, me = f"{staging(output)}/{OWNER}", _this_process(run)
+    place, me = f"{staging(output)}/{OWNER}", this_process(run)
     return _leased(place, me, output) if output.startswith("s3://") else _locked(Path(place), me, output)
 
 
@@ -288,7 +288,8 @@ def _owner(content: bytes) -> Owner:
         return Owner(NOBODY)
 
 
-def _this_process(run: str) -> Owner:
+def this_process(run: str) -> Owner:
+    """The owner that this process is, as the driver of the run."""
     pid = os.getpid()
     return Owner(run, _user(), socket.gethostname(), pid, _machine(), _began(pid))
 

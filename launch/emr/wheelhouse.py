@@ -62,16 +62,16 @@ def build(cache: Path, *, machine: str, python: str) -> Wheelhouse:
         WheelhouseError: they cannot be fetched.
         OSError: the cache cannot be written.
     """
-    wanted = LOCK.read_text()
-    if found := find(cache, machine=machine, python=python):
-        return found
-    folder = _folder(cache, wanted, machine=machine, python=python)
+    if built := find(cache, machine=machine, python=python):
+        return built
+    lock = LOCK.read_text()
+    folder = _folder(cache, lock, machine=machine, python=python)
     half = folder.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    (half / "requirements.txt").write_text(wanted)
-    _download(half, machine=machine, python=python)
-    content = _tar(half)
+    (half / "requirements.txt").write_text(lock)
+    download(half, machine=machine, python=python)
+    content = pack(half)
     sha256 = hashlib.sha256(content).hexdigest()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -83,21 +83,24 @@ def build(cache: Path, *, machine: str, python: str) -> Wheelhouse:
 
 def find(cache: Path, *, machine: str, python: str) -> Wheelhouse | None:
     """The wheelhouse that was built for the lock as it is, or None; nothing is fetched."""
-    wanted = LOCK.read_text()
-    for path in _folder(cache, wanted, machine=machine, python=python).glob("wheelhouse-*.tar"):
+    for path in _folder(cache, LOCK.read_text(), machine=machine, python=python).glob("wheelhouse-*.tar"):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.stem.endswith(sha256[:12]):  # else it is damaged
             return Wheelhouse(path, sha256)
     return None
 
 
-def _folder(cache: Path, wanted: str, *, machine: str, python: str) -> Path:
-    digest = hashlib.sha256(f"{machine} {python} {GLIBC_MINOR}\n{wanted}".encode()).hexdigest()
+def _folder(cache: Path, lock: str, *, machine: str, python: str) -> Path:
+    digest = hashlib.sha256(f"{machine} {python} {GLIBC_MINOR}\n{lock}".encode()).hexdigest()
     return cache / "wheelhouse" / f"{machine}-{digest[:12]}"
 
 
-def _download(folder: Path, *, machine: str, python: str) -> None:
-    """Every wheel of requirements.txt in `folder`, whatever system and Python this one is."""
+def download(folder: Path, *, machine: str, python: str) -> None:
+    """Fetch every wheel of requirements.txt in `folder` into it, whatever system and Python this one is.
+
+    Raises:
+        WheelhouseError: pip cannot, or takes over TIMEOUT_S.
+    """
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC_MINOR, 4, -1)]
     platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -111,13 +114,13 @@ def _download(folder: Path, *, machine: str, python: str) -> None:
             f"the nodes' wheels did not arrive in {TIMEOUT_S} s; check the network, run again"
         ) from error
     if ran.returncode:
-        said = [line for line in ran.stderr.splitlines() if line.strip()] or ["pip says nothing"]
-        cause = next((line for line in said if line.startswith("ERROR")), said[-1]).removeprefix("ERROR: ")
+        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["pip says nothing"]
+        cause = next((line for line in lines if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")
         raise WheelhouseError(f"the nodes' wheels cannot be fetched: {cause}; check the network, run again")
 
 
-def _tar(folder: Path) -> bytes:
-    """The folder's files by name, without what tells who packed them and when; a name may have over 100 characters."""
+def pack(folder: Path) -> bytes:
+    """A tar of the files in `folder` by name, without who packed them and when; names may have over 100 characters."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(folder.iterdir()):

@@ -63,7 +63,7 @@ def fetched(monkeypatch):
         for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"):
             (folder / name).write_bytes(name.encode() * 9)
 
-    monkeypatch.setattr(wheelhouse, "_download", download)
+    monkeypatch.setattr(wheelhouse, "download", download)
     return folders
 
 
@@ -84,9 +84,9 @@ def test_a_wheel_whose_name_is_long_is_packed_and_unpacked(tmp_path):
     for folder in (wheels, unpacked):
         folder.mkdir()
     (wheels / name).write_bytes(b"a wheel")
-    content = wheelhouse._tar(wheels)
+    content = wheelhouse.pack(wheels)
     os.utime(wheels / name, (1, 1))
-    assert wheelhouse._tar(wheels) == content, "the same bytes whenever it is packed"
+    assert wheelhouse.pack(wheels) == content, "the same bytes whenever it is packed"
     (tmp_path / "long.tar").write_bytes(content)
     subprocess.run(["tar", "-xf", tmp_path / "long.tar", "-C", unpacked], check=True)
     assert [path.name for path in unpacked.iterdir()] == [name]
@@ -149,7 +149,7 @@ class Node:
         folder.mkdir()
         digest = hashlib.sha256(make_wheel(folder, version).read_bytes()).hexdigest()
         (folder / "requirements.txt").write_text(f"tiny=={version} --hash=sha256:{digest}\n")
-        content = wheelhouse._tar(folder)
+        content = wheelhouse.pack(folder)
         (self.bucket / name).write_bytes(content)
         return hashlib.sha256(content).hexdigest()
 

@@ -93,7 +93,7 @@ def gone() -> int:
     ],
 )
 def test_an_owner_whose_process_is_seen_to_be_gone_is_dead_at_once(output, left, there, change, is_free):
-    me = dataclasses.replace(lease._this_process("11111111"), **{name: new() for name, new in change.items()})
+    me = dataclasses.replace(lease.this_process("11111111"), **{name: new() for name, new in change.items()})
     left(me, silent_s=0)
     if is_free:
         take(output)

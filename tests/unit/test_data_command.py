@@ -74,6 +74,7 @@ def test_a_known_set_says_its_licence_and_what_is_not_as_its_makers_say(data, ar
             code, out, err = data("fruits360")
             assert code == 0
             assert "Fruits-360" in out
+            assert f" in {tmp_path}/out/fruits360\n" in out
             assert "licence: CC BY-SA 4.0\n" in out
             assert bool(err) is warns
     assert err == "warning: its makers speak of 9 images of 2 classes; the archive has 8 of 2\n"
@@ -151,21 +152,22 @@ def test_a_bucket_gets_them_too(data, archive, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "name"),
-    [
-        ("fruits360", "fruits360"),
-        ("/a/b/my photos.tar.gz", "my_photos"),
-        ("https://host/x/set.zip?token=1", "set"),
-        ("https://host/..", "photographs"),
-        ("a/.zip", "photographs"),
-    ],
+    ("file", "name"), [("my photos.tar.gz", "my_photos"), (".zip", "photographs"), ("set.2.zip", "set.2")]
 )
-def test_a_folder_is_called_like_its_file(dataset, name):
-    assert command._name(dataset) == name
+def test_a_folder_is_called_like_its_file(data, archive, tmp_path, file, name):
+    code, out, _ = data(archive.rename(tmp_path / file))
+    assert (code, out) == (0, f"8 images of 2 classes in {tmp_path}/out/{name}\n")
 
 
-def test_the_table_names_what_is_asked_for():
-    known = command._sets()["fruits360"]
+@pytest.mark.parametrize(("path", "name"), [("/x/set.zip?token=1", "set"), ("/..", "photographs")])
+def test_a_folder_is_called_like_the_file_of_its_address(data, archive, tmp_path, path, name):
+    with serving(World(body=archive.read_bytes())) as world:
+        code, out, _ = data(f"{world.address}{path}")
+    assert (code, out) == (0, f"8 images of 2 classes in {tmp_path}/out/{name}\n")
+
+
+def test_the_table_names_what_is_fetched():
+    known = command.DataSet(**tomllib.loads(command.SETS.read_text())["fruits360"])
     assert known.url.startswith("https://")
     assert known.images > 90_000
     assert known.classes > 100

@@ -16,6 +16,7 @@ import pytest
 
 from base.errors import UsageError
 from data import unpack
+from data.meter import Meter
 from data.unpack import ArchiveError
 
 PHOTOGRAPHS = {"Kiwi/0_0.jpg": b"green" * 100, "Kiwi/0_1.JPG": b"brown", "Lime/0_0.png": b"yellow"}
@@ -159,14 +160,14 @@ def test_an_empty_folder_is_filled(make, take, tmp_path):
 
 
 def test_what_came_into_its_place_meanwhile_stays(make, take, tmp_path, monkeypatch):
-    root = unpack._root
+    rename = Path.rename
 
-    def late(folder):
-        (tmp_path / "out" / "set").mkdir()
-        (tmp_path / "out" / "set" / "mine").write_bytes(b"mine")
-        return root(folder)
+    def late(path, target):
+        target.mkdir()
+        (target / "mine").write_bytes(b"mine")
+        return rename(path, target)
 
-    monkeypatch.setattr(unpack, "_root", late)
+    monkeypatch.setattr(Path, "rename", late)
     with pytest.raises(UsageError, match="holds other files"):
         take(make(PHOTOGRAPHS))
     assert content(tmp_path / "out" / "set") == {"mine": b"mine"}
@@ -358,10 +359,10 @@ def test_an_archive_without_images_is_refused(make, take, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing(make, take, tmp_path, monkeypatch):
-    def stop(*_, **__):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(unpack, "_enter", stop)
+    monkeypatch.setattr(Meter, "show", stop)
     with pytest.raises(KeyboardInterrupt):
         take(make(PHOTOGRAPHS))
     assert nothing_left(tmp_path)

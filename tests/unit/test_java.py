@@ -106,12 +106,17 @@ def test_another_spark_of_the_user_is_kept_out(monkeypatch):
 
 
 def test_the_archives_name_follows_flags_and_jars(monkeypatch, tmp_path):
+    jar = tmp_path / "jars" / "spark.jar"
+    jar.parent.mkdir()
+    jar.write_bytes(b"one")
+    monkeypatch.setattr(java, "spark_home", lambda: tmp_path)
     first = java.archive_path(tmp_path)
     assert first == java.archive_path(tmp_path)
-    monkeypatch.setattr(java, "_FLAGS", (*java._FLAGS, "-Dx=y"))
-    flags = java.archive_path(tmp_path)
-    monkeypatch.setattr(java, "_jars", list)
-    assert len({first, flags, java.archive_path(tmp_path)}) == 3
+    monkeypatch.setattr(java, "FLAGS", (*java.FLAGS, "-Dx=y"))
+    other_flags = java.archive_path(tmp_path)
+    jar.write_bytes(b"another")
+    other_jars = java.archive_path(tmp_path)
+    assert len({first, other_flags, other_jars}) == 3
 
 
 def test_a_failing_first_start_is_one_line_and_leaves_nothing(bare, tmp_path):

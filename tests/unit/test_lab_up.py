@@ -1,5 +1,6 @@
 """`python -m lab`: what it makes, asks of Docker and says, with a `docker` of the test's own on PATH."""
 
+import re
 import socket
 from datetime import date
 
@@ -268,9 +269,11 @@ def test_compose_1_lists_in_one_array(machine, capsys):
     assert [service.name for service in compose.services()] == ["secrets", "minio", "master"]
 
 
-def test_the_ports_are_those_of_compose_yaml():
-    by_variable = {port.variable: port.target for port in docker.ports()}
-    assert set(by_variable) == set(up._BEHIND)
+def test_every_port_of_compose_yaml_is_shown_with_what_stands_behind_it():
+    published = {port.target: number for number, port in enumerate(docker.ports(), start=9000)}
+    every = compose.Service(name="all", state="running", published=published)
+    addresses = re.findall(r"http://127\.0\.0\.1:(\d+)  \S+", up.table([every], releases.find()))
+    assert sorted(map(int, addresses)) == sorted(published.values())
 
 
 def test_down_keeps_the_data(machine, capsys):

@@ -147,9 +147,12 @@ def test_it_meets_the_means_that_training_stored(keras: Any, net: Any, photograp
     assert np.mean(distances) < 0.22
 
 
+PYTORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what PyTorch's own files begin with, before 1.6
+
+
 def write_checkpoint(path: Path, state: bytes) -> Path:
     """A checkpoint whose tensors' pickle is `state`, with one storage '0' of four floats."""
-    head = [pickle.dumps(part, protocol=2) for part in (lite0._MAGIC, 1001, {"little_endian": True})]
+    head = [pickle.dumps(part, protocol=2) for part in (PYTORCH_MAGIC, 1001, {"little_endian": True})]
     order = pickle.dumps(["0"], protocol=2)
     path.write_bytes(b"".join([*head, state, order, (4).to_bytes(8, "little"), np.arange(4, dtype="<f4").tobytes()]))
     return path
