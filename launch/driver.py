@@ -57,8 +57,13 @@ def main(argv: Sequence[str]) -> None:
 def _await(connection: Path, jvm: subprocess.Popen[bytes]) -> None:
     """Let pyspark find the JVM, once it is there; an end of the JVM before that ends this process, too."""
     while not connection.exists():
-        if jvm.poll() is not None:
-            sys.exit(jvm.returncode or 1)  # it has said why
+        if (code := jvm.poll()) is not None:
+            if code < 0:
+                name = signal.Signals(-code).name
+                sys.exit(
+                    f"error: Java was ended by {name} while it started, as where memory runs out; free some, run again"
+                )
+            sys.exit(code or 1)  # it has said why
         time.sleep(POLL_S)
     content = connection.read_bytes()  # port and length of the secret, four bytes each; the secret
     os.environ[PORT], os.environ[SECRET] = str(int.from_bytes(content[:4])), content[8:].decode()

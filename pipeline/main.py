@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from pipeline import interrupt, results, signals, stages, store, summary
@@ -28,10 +28,10 @@ def main(argv: Sequence[str]) -> int:
         return _fail(2, str(error))
     except RunError as error:
         return _fail(1, str(error))
+    except (Py4JError, PySparkException, ConnectionError) as error:
+        return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
     except store.STORE_ERRORS as error:
         return _fail(1, f"{store.explain(error)}; what was extracted is kept, run again")
-    except (Py4JError, PySparkException) as error:
-        return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
     except KeyboardInterrupt as stopped:
         interrupt.cancel_jobs()
         return _fail(signals.exit_code(stopped), "stopped; what was extracted is kept, run again")
@@ -42,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _cause(error: Exception) -> str:
     """The last cause in a Java or Python trace, one line."""
+    if isinstance(error, Py4JNetworkError | ConnectionError):  # a store has errors of its own
+        return "Spark's Java has ended, as where memory runs out"
     text = str(error)
     for pattern in (r"^\w*(?:\.\w+)*(?:Error|Exception): (?!.*(?:Job aborted|Task failed)).*$", r"Caused by: (.*)"):
         if causes := re.findall(pattern, text, re.MULTILINE):

@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from py4j.protocol import Py4JNetworkError
 
 from launch import driver
+from pipeline import main, stages
 
 ROOT = Path(__file__).parents[2]
 # A JVM as the driver sees it: it says where it listens, and ends with its stdin.
@@ -35,8 +38,8 @@ sys.exit(5)
 pytestmark = pytest.mark.timeout(120)
 
 
-def start(tmp_path: Path, jvm: list[str], *, main: str = MAIN) -> subprocess.Popen[str]:
-    (tmp_path / "main.py").write_text(main)
+def start(tmp_path: Path, jvm: list[str], *, script: str = MAIN) -> subprocess.Popen[str]:
+    (tmp_path / "main.py").write_text(script)
     return subprocess.Popen(
         [sys.executable, "-P", driver.__file__, str(tmp_path / "main.py"), "--input", "a b"],
         env=os.environ | {driver.COMMAND: json.dumps(jvm), "PYTHONPATH": str(ROOT)},
@@ -54,7 +57,7 @@ def test_the_job_finds_the_jvm_and_its_exit_code_counts(tmp_path):
 
 
 def test_an_error_of_the_job_itself_is_shown(tmp_path):
-    job = start(tmp_path, [sys.executable, "-c", JVM], main="1 / 0")
+    job = start(tmp_path, [sys.executable, "-c", JVM], script="1 / 0")
     assert "ZeroDivisionError" in job.communicate(timeout=60)[1]
     assert job.returncode == 1
 
@@ -64,6 +67,23 @@ def test_a_jvm_that_does_not_start_ends_the_job(tmp_path, code, expected):
     job = start(tmp_path, ["sh", "-c", f"echo 'no room' >&2; exit {code}"])
     assert job.communicate(timeout=60) == ("", "no room\n")
     assert job.returncode == expected
+
+
+def test_a_jvm_that_is_killed_while_it_starts_is_said_to_be(tmp_path):
+    job = start(tmp_path, ["sh", "-c", "kill -KILL $$"])
+    out, err = job.communicate(timeout=60)
+    assert (out, job.returncode) == ("", 1)
+    assert err == "error: Java was ended by SIGKILL while it started, as where memory runs out; free some, run again\n"
+
+
+@pytest.mark.parametrize("error", [Py4JNetworkError("no answer"), ConnectionRefusedError(111, "no")])
+def test_a_jvm_that_ends_under_the_job_is_no_server_that_does_not_answer(monkeypatch, capsys, error):
+    monkeypatch.setattr(stages, "run", Mock(side_effect=error))
+    assert main.main(["--input", "/in", "--output", "/out", "--model", "/model"]) == 1
+    assert capsys.readouterr().err == (
+        "error: Spark's Java has ended, as where memory runs out; what was extracted is kept, run again "
+        "(--verbose shows Spark's messages)\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
