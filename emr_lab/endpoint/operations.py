@@ -11,10 +11,10 @@ from typing import Any
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
 
 from base import releases, sizing
-from emr_lab.endpoint import serializers, validation
+from emr_lab.endpoint import security, serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import start
-from emr_lab.endpoint.records import DONE, Cluster
+from emr_lab.endpoint.records import DONE, Cluster, SecurityConfiguration
 from emr_lab.endpoint.state import EndpointState, cancel_pending, terminate
 
 ACCOUNT = "123456789012"  # the lab has one, whatever the key
@@ -40,10 +40,15 @@ class Emr:
     def run_job_flow(self, request: Members) -> dict[str, Any]:
         """Remember the cluster and begin its life."""
         state = self.state
-        cluster = validation.cluster(
-            request, state.capabilities, region=self.region, account=ACCOUNT, now_s=state.clock()
-        )
         with state.change():
+            cluster = validation.cluster(
+                request,
+                state.capabilities,
+                security_configurations=self._security_configurations(),
+                region=self.region,
+                account=ACCOUNT,
+                now_s=state.clock(),
+            )
             for other in state.store.clusters.values():
                 if other.ended_s is None and other.state != "TERMINATING":
                     raise ValidationException(
@@ -147,11 +152,10 @@ class Emr:
 
     def add_job_flow_steps(self, request: Members) -> dict[str, Any]:
         """Queue the steps."""
-        if request.get("ExecutionRoleArn"):
-            raise NotOfferedError("ExecutionRoleArn is not in the lab: steps have the rights of the job's user")
         with self.state.change():
             cluster = self._modifiable(request["JobFlowId"])
-            steps = validation.steps(request["Steps"], cluster, now_s=self.state.clock())
+            role = validation.execution_role(request.get("ExecutionRoleArn"), cluster)
+            steps = validation.steps(request["Steps"], cluster, role=role, now_s=self.state.clock())
             cluster.steps += steps
             cluster.idle_since_s = None
         return {"StepIds": [step.id for step in steps]}
@@ -221,6 +225,40 @@ class Emr:
             actions = self._cluster(request["ClusterId"]).request.get("BootstrapActions", [])
             return _page("BootstrapActions", [serializers.describe_bootstrap_action(each) for each in actions], request)
 
+    def create_security_configuration(self, request: Members) -> dict[str, Any]:
+        """Remember it, for the clusters that will name it."""
+        name, content = request["Name"], request["SecurityConfiguration"]
+        if not name.strip():
+            raise InvalidRequestException("The name of a security configuration must not be empty.")
+        security.check(content)
+        with self.state.change():
+            if any(each.name == name for each in self._security_configurations()):
+                raise InvalidRequestException(f"Security configuration with name '{name[:100]}' already exists.")
+            configuration = SecurityConfiguration(
+                name=name, region=self.region, content=content, created_s=self.state.clock()
+            )
+            self.state.store.security_configurations.append(configuration)
+        return serializers.security_configuration_summary(configuration)
+
+    def describe_security_configuration(self, request: Members) -> dict[str, Any]:
+        """One security configuration, its JSON as it came."""
+        with self.state.lock:
+            configuration = self._security_configuration(request["Name"])
+        summary = serializers.security_configuration_summary(configuration)
+        return {**summary, "SecurityConfiguration": configuration.content}
+
+    def list_security_configurations(self, request: Members) -> dict[str, Any]:
+        """The region's, oldest first."""
+        with self.state.lock:
+            summaries = [serializers.security_configuration_summary(each) for each in self._security_configurations()]
+        return _page("SecurityConfigurations", summaries, request)
+
+    def delete_security_configuration(self, request: Members) -> dict[str, Any]:
+        """Forget it; clusters that named it keep what it asked for."""
+        with self.state.change():
+            self.state.store.security_configurations.remove(self._security_configuration(request["Name"]))
+        return {}
+
     def list_release_labels(self, _: Members) -> dict[str, Any]:
         """The one release that the nodes are."""
         return {"ReleaseLabels": [self.state.capabilities.release.label]}
@@ -243,6 +281,16 @@ class Emr:
         if cluster is None or cluster.region != self.region:
             raise InvalidCluster(cluster_id)
         return cluster
+
+    def _security_configurations(self) -> list[SecurityConfiguration]:
+        """Those of the region. Under the lock."""
+        return [each for each in self.state.store.security_configurations if each.region == self.region]
+
+    def _security_configuration(self, name: str) -> SecurityConfiguration:
+        configuration = next((each for each in self._security_configurations() if each.name == name), None)
+        if configuration is None:
+            raise InvalidRequestException(f"Security configuration with name '{name[:100]}' does not exist.")
+        return configuration
 
     def _job_flow(self, job_flow_id: str) -> Cluster:
         """As `_cluster`, with the words of EMR's older operations."""
@@ -299,7 +347,10 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "AddJobFlowSteps": Emr.add_job_flow_steps,
     "AddTags": Emr.add_tags,
     "CancelSteps": Emr.cancel_steps,
+    "CreateSecurityConfiguration": Emr.create_security_configuration,
+    "DeleteSecurityConfiguration": Emr.delete_security_configuration,
     "DescribeCluster": Emr.describe_cluster,
+    "DescribeSecurityConfiguration": Emr.describe_security_configuration,
     "DescribeStep": Emr.describe_step,
     "GetAutoTerminationPolicy": Emr.get_auto_termination_policy,
     "ListBootstrapActions": Emr.list_bootstrap_actions,
@@ -308,6 +359,7 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "ListInstanceGroups": Emr.list_instance_groups,
     "ListInstances": Emr.list_instances,
     "ListReleaseLabels": Emr.list_release_labels,
+    "ListSecurityConfigurations": Emr.list_security_configurations,
     "ListSteps": Emr.list_steps,
     "ListSupportedInstanceTypes": Emr.list_supported_instance_types,
     "ModifyCluster": Emr.modify_cluster,

@@ -1,4 +1,4 @@
-"""Clusters, their nodes and steps as the endpoint remembers them, in one JSON file that is replaced as a whole."""
+"""What the endpoint remembers: clusters with their nodes and steps, security configurations. One JSON file."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ class Instance:
     collection: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class SecurityConfiguration:
+    """A security configuration of a region; `content` is its JSON as it came, `created_s` in seconds since 1970."""
+
+    name: str
+    region: str
+    content: str
+    created_s: float
+
+
 @dataclass(kw_only=True)
 class Step:
     """A step; times are seconds since 1970.
@@ -59,6 +69,7 @@ class Step:
     Attributes:
         request: its StepConfig.
         message: why it is in this state.
+        execution_role: ARN of its runtime role.
         failure: FailureDetails.
         process: of the primary's instance controller, once it runs.
     """
@@ -70,6 +81,7 @@ class Step:
     message: str = ""
     started_s: float | None = None
     ended_s: float | None = None
+    execution_role: str | None = None
     failure: dict[str, str] | None = None
     process: str | None = None
 
@@ -93,6 +105,7 @@ class Cluster:
         idle_timeout_s: of the auto-termination policy, None for no policy.
         idle_since_s: None while something runs.
         keep_alive: stays without steps.
+        runtime_roles: its security configuration gives each step a role of its own.
     """
 
     id: str
@@ -108,6 +121,7 @@ class Cluster:
     protected: bool
     concurrency: int
     idle_timeout_s: int | None
+    runtime_roles: bool = False
     steps: list[Step] = field(default_factory=list)
     state: str = "STARTING"
     code: str = ""
@@ -142,11 +156,12 @@ class StateError(EmrlabError):
 
 
 class ClusterStore:
-    """The clusters by their ids, oldest first, and the file that they are kept in."""
+    """The clusters by their ids, oldest first, the security configurations, and the file that both are kept in."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clusters: dict[str, Cluster] = {}
+        self.security_configurations: list[SecurityConfiguration] = []
         self._saved = ""
 
     def load(self, *, now_s: float) -> None:
@@ -159,12 +174,18 @@ class ClusterStore:
         if not self.path.exists():
             return
         try:
-            clusters = [_cluster(record) for record in json.loads(self.path.read_bytes())["clusters"]]
+            content = json.loads(self.path.read_bytes())
+            clusters = [_cluster(record) for record in content["clusters"]]
+            # What an endpoint wrote that had none is read, too.
+            security_configurations = [
+                SecurityConfiguration(**each) for each in content.get("security_configurations", [])
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{self.path} is damaged or of another version ({' '.join(str(error).split())[:200]}); "
                 "remove the volume emr-state, which forgets the clusters"
             ) from error
+        self.security_configurations = security_configurations
         self.clusters = {each.id: each for each in clusters if each.ended_s is None or now_s - each.ended_s < KEPT_S}
 
     def save(self) -> None:
@@ -173,7 +194,12 @@ class ClusterStore:
         Raises:
             OSError: it cannot be written.
         """
-        content = json.dumps({"clusters": [asdict(cluster) for cluster in self.clusters.values()]})
+        content = json.dumps(
+            {
+                "clusters": [asdict(cluster) for cluster in self.clusters.values()],
+                "security_configurations": [asdict(each) for each in self.security_configurations],
+            }
+        )
         if content == self._saved:
             return
         half = self.path.with_suffix(".half")

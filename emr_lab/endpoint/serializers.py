@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from base import releases, sizing
-from emr_lab.endpoint.records import DEFAULT_ACTION_ON_FAILURE, Cluster, Collection, Instance, Step
+from emr_lab.endpoint.records import (
+    DEFAULT_ACTION_ON_FAILURE,
+    Cluster,
+    Collection,
+    Instance,
+    SecurityConfiguration,
+    Step,
+)
 from emr_lab.endpoint.validation import RECORDED
 
 # A machine's state follows its cluster's.
@@ -17,7 +24,8 @@ _COLLECTION = {**_MACHINE, "TERMINATING": "TERMINATING"}
 def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, Any]:
     """DescribeCluster's Cluster."""
     request, instances = cluster.request, cluster.request["Instances"]
-    shown = {name: request[name] for name in ("Name", "ReleaseLabel", "ServiceRole", *RECORDED) if name in request}
+    names = ("Name", "ReleaseLabel", "ServiceRole", "SecurityConfiguration", *RECORDED)
+    shown = {name: request[name] for name in names if name in request}
     subnets = instances.get("Ec2SubnetIds", [])
     attributes = {
         "Ec2KeyName": instances.get("Ec2KeyName"),
@@ -97,6 +105,7 @@ def describe_step(step: Step) -> dict[str, Any]:
         "Id": step.id,
         "Name": step.request["Name"],
         "Config": _without_empty(config),
+        **({"ExecutionRoleArn": step.execution_role} if step.execution_role else {}),
         "ActionOnFailure": step.request.get("ActionOnFailure", DEFAULT_ACTION_ON_FAILURE),
         "Status": status,
     }
@@ -159,6 +168,11 @@ def describe_bootstrap_action(action: dict[str, Any]) -> dict[str, Any]:
     """ListBootstrapActions' Command."""
     script = action["ScriptBootstrapAction"]
     return {"Name": action["Name"], "ScriptPath": script["Path"], "Args": script.get("Args", [])}
+
+
+def security_configuration_summary(configuration: SecurityConfiguration) -> dict[str, Any]:
+    """ListSecurityConfigurations' SecurityConfigurationSummary."""
+    return {"Name": configuration.name, **_times({"CreationDateTime": configuration.created_s})}
 
 
 def _machine_state(cluster: Cluster) -> str:

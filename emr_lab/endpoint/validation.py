@@ -1,7 +1,7 @@
 """Turns a request into a cluster or steps, or refuses it with EMR's code.
 
 The lab's own limits are refused as NotImplemented, or where EMR has limits of that kind, as EMR refuses them. What
-would have no effect here (roles, subnets, disks, spot) is recorded and shown again.
+would have no effect here (roles, subnets, disks, spot, encryption) is recorded and shown again.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from moto.emr.exceptions import ValidationException
 
 from base import releases
-from emr_lab.endpoint import instances
+from emr_lab.endpoint import instances, security
 from emr_lab.endpoint.errors import NotOfferedError
-from emr_lab.endpoint.records import Cluster, Step, new_id
+from emr_lab.endpoint.records import Cluster, SecurityConfiguration, Step, new_id
 from emr_lab.protocol.classifications import ConfigurationError, properties
 
 # fmt: off
 # RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.
 ACTED_ON = frozenset({
     "Name", "LogUri", "ReleaseLabel", "Instances", "Steps", "BootstrapActions", "Applications", "Configurations",
-    "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "JobFlowRole", "ServiceRole",
+    "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "JobFlowRole", "ServiceRole", "SecurityConfiguration",
 })
 RECORDED = frozenset({
-    "LogEncryptionKmsKeyId", "VisibleToAllUsers", "SecurityConfiguration", "AutoScalingRole", "ScaleDownBehavior",
+    "LogEncryptionKmsKeyId", "VisibleToAllUsers", "AutoScalingRole", "ScaleDownBehavior",
     "EbsRootVolumeSize", "EbsRootVolumeIops", "EbsRootVolumeThroughput", "RepoUpgradeOnBoot", "OSReleaseLabel",
     "ExtendedSupport",
 })
@@ -62,6 +62,7 @@ LONGEST_STRING = 10_280
 MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
 IDLE_TIMEOUT_S = (60, 604_800)
 DEFAULT_IDLE_TIMEOUT_S = 3600
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,15 @@ class Capabilities:
 
 
 def cluster(
-    request: Mapping[str, Any], capabilities: Capabilities, *, region: str, account: str, now_s: float
+    request: Mapping[str, Any],
+    capabilities: Capabilities,
+    *,
+    security_configurations: Sequence[SecurityConfiguration],
+    region: str,
+    account: str,
+    now_s: float,
 ) -> Cluster:
-    """Return the cluster that RunJobFlow's members ask for, with its steps.
+    """Return the cluster that RunJobFlow's members ask for, with its steps; `security_configurations` are the region's.
 
     Raises:
         ValidationException: EMR would not take it, or it is more than the lab's nodes.
@@ -89,6 +96,7 @@ def cluster(
     for name, word in (("JobFlowRole", "InstanceProfile"), ("ServiceRole", "ServiceRole")):
         if not request.get(name):
             raise ValidationException(f"{word} is required for creating cluster.")
+    configuration = _security_configuration(request.get("SecurityConfiguration"), security_configurations)
     _check_applications(request.get("Applications", []), capabilities.release.label)
     _check_configurations(request.get("Configurations", []))
     _check_bootstrap_actions(request.get("BootstrapActions", []))
@@ -110,13 +118,36 @@ def cluster(
         protected=bool(request["Instances"].get("TerminationProtected", False)),
         concurrency=concurrency(request.get("StepConcurrencyLevel", 1)),
         idle_timeout_s=None if policy is None else idle_timeout_s(policy),
+        runtime_roles=configuration is not None and security.has_runtime_roles(configuration.content),
     )
     new_cluster.steps = steps(request.get("Steps", []), new_cluster, now_s=now_s)
     return new_cluster
 
 
-def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: float) -> list[Step]:
-    """Return the steps that a request asks for, to be added to `cluster`.
+def execution_role(arn: str | None, cluster: Cluster) -> str | None:
+    """Return the runtime role of AddJobFlowSteps, where its cluster has those.
+
+    Raises:
+        ValidationException: the cluster has none, or asks for one, or it is no role.
+    """
+    if cluster.runtime_roles and not arn:
+        raise ValidationException(
+            "Runtime roles are required for this cluster. Please specify the role using the ExecutionRoleArn parameter."
+        )
+    if arn and not cluster.runtime_roles:
+        raise ValidationException(
+            "Runtime roles are not supported on this cluster. Leave the ExecutionRoleArn out, or give the cluster a "
+            "security configuration with EnableApplicationScopedIAMRole."
+        )
+    if arn and not _ROLE.fullmatch(arn):
+        raise ValidationException(f"The ExecutionRoleArn {arn[:100]} is not valid: arn:aws:iam::ACCOUNT:role/NAME.")
+    return arn
+
+
+def steps(
+    requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, role: str | None = None, now_s: float
+) -> list[Step]:
+    """Return the steps that a request asks for, to be added to `cluster`; `role` is their runtime role.
 
     Raises:
         ValidationException: EMR would not take them.
@@ -128,7 +159,7 @@ def steps(requests: Sequence[Mapping[str, Any]], cluster: Cluster, *, now_s: flo
         )
     for request in requests:
         _check_step(request, cluster)
-    return [Step(id=new_id("s"), request=dict(request), created_s=now_s) for request in requests]
+    return [Step(id=new_id("s"), request=dict(request), execution_role=role, created_s=now_s) for request in requests]
 
 
 def concurrency(level: int) -> int:
@@ -185,6 +216,19 @@ def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
             f"The supplied release label is not that of the lab's nodes: {label}. They are {ours.label}; "
             f"start them as RELEASE={label}, or ask for {ours.label}."
         )
+
+
+def _security_configuration(
+    name: str | None, configurations: Sequence[SecurityConfiguration]
+) -> SecurityConfiguration | None:
+    if not name:
+        return None
+    configuration = next((each for each in configurations if each.name == name), None)
+    if configuration is None:
+        raise ValidationException(f"Security configuration with name '{name[:100]}' does not exist.")
+    if security.has_kerberos(configuration.content):
+        raise NotOfferedError(f"the security configuration '{name[:100]}' asks for Kerberos, which is not in the lab")
+    return configuration
 
 
 def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -> None:

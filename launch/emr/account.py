@@ -98,6 +98,13 @@ def ensure_security_configuration(region: str, own_key: str | None, change: Chan
     change(f"as wanted: security configuration {name} in {region}", create)
 
 
+def ensure_in_emr_lab(region: str) -> None:
+    """The security configuration that clusters ask for: of what emr-setup makes, the EMR lab has this alone."""
+    emr, name = aws.client("emr", region), SECURITY_CONFIGURATION
+    if or_none(lambda: emr.describe_security_configuration(Name=name), *NO_CONFIGURATION) is None:
+        emr.create_security_configuration(Name=name, SecurityConfiguration=json.dumps(security_configuration(None)))
+
+
 def ensure_budget(account: str, limit_usd: float, email: str, change: Change) -> None:
     """A budget of the whole account with mails at 80 % spent and 100 % foreseen. An alarm, hours late; no brake."""
     budgets, iam = aws.client("budgets", BUDGETS_REGION), aws.client("iam", BUDGETS_REGION)

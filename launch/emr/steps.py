@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launch.emr import aws, follow, once, plan, request
+from launch.emr import account, aws, follow, once, plan, request
 from launch.emr.artifacts import Artifacts
 from launch.emr.aws import AWS_ERRORS, EmrError
 from launch.emr.cost import Estimate
@@ -39,6 +39,8 @@ def start(spec: RunSpec, sent: Artifacts, agreed: Estimate, *, clients: Clients,
     if spec.cluster_id:
         step = once.add_step(clients, sender, spec.cluster_id, plan.step(spec, sent, agreed), show=show)
         return Step(cluster=spec.cluster_id, step=step, logs=spec.cluster.logs)
+    if spec.in_emr_lab:
+        account.ensure_in_emr_lab(spec.cluster.region)
     cluster = once.run_job_flow(clients, sender, plan.run_job_flow(spec, sent, agreed), show=show)
     try:
         return Step(cluster=cluster, step=_first_step(clients, cluster), logs=spec.cluster.logs)

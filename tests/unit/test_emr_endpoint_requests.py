@@ -97,7 +97,6 @@ def test_run_job_flow_is_refused(lab: Fake, changes, code, words):
 
 def test_members_without_effect_are_recorded(lab: Fake):
     recorded = {
-        "SecurityConfiguration": "encrypted",
         "EbsRootVolumeSize": 20,
         "AutoScalingRole": "scaling",
         "ScaleDownBehavior": "TERMINATE_AT_TASK_COMPLETION",
@@ -245,7 +244,7 @@ def test_clusters_by_time_and_state(lab: Fake):
             "Specified job flow ID does not exist.",
         ),
         ("terminate_job_flows", {"JobFlowIds": ["j-NONE"]}, "ValidationException", "does not exist"),
-        ("list_security_configurations", {}, "NotImplemented", "ListSecurityConfigurations is not in the lab"),
+        ("list_studios", {}, "NotImplemented", "ListStudios is not in the lab"),
         ("describe_job_flows", {}, "NotImplemented", "DescribeJobFlows is not in the lab"),
         ("get_managed_scaling_policy", {"ClusterId": "j-NONE"}, "NotImplemented", "docs/emr-lab.md"),
     ],
