@@ -131,6 +131,8 @@ def _end(path: Path) -> bytes:
 def _stored_ends(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, bytes]:
     """The ends of the shards among the `stored` objects, by a request each."""
     names = [name for name, size in stored.items() if size and name.lower().endswith(shards.SUFFIX)]
+    if not names:  # a plan makes no client: it needs no account, and no profile
+        return {}
     bucket, _, prefix = _input_uri(spec).removeprefix("s3://").partition("/")
     s3 = aws.client("s3", spec.cluster.region)
 

@@ -96,3 +96,8 @@ def test_an_empty_shard_has_no_end_to_ask_for(ready, make_spec, tmp_path):
     folder.mkdir()
     (folder / "a.tar").touch()
     assert workload.measure(make_spec(input=str(folder)), {}).images == 1
+
+
+def test_a_plan_makes_no_client_which_a_wrong_profile_would_end(make_spec, photos, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    assert workload.planned(make_spec(input=str(photos))).images == IMAGES
