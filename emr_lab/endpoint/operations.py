@@ -5,6 +5,7 @@ Requests only change what is remembered; a cluster's thread (lifecycle.py) does 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_CLUSTERS_TO_END = 10
 MOST_STEP_IDS = 10
 
 Members = Mapping[str, Any]
+
+_LOG = logging.getLogger(__name__)
 
 
 class Emr:
@@ -56,6 +59,9 @@ class Emr:
                         f"{other.region}) has them. Add steps to it, or terminate it first."
                     )
             state.store.clusters[cluster.id] = cluster
+        ours = state.capabilities.release.label
+        if request["ReleaseLabel"] != ours:
+            _LOG.warning("cluster %s asked for %s and runs on %s", cluster.id, request["ReleaseLabel"], ours)
         start(state, cluster)
         return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
@@ -267,7 +273,7 @@ class Emr:
         """The instance types that the lab knows."""
         label = request["ReleaseLabel"]
         try:
-            releases.find(label)
+            validation.release(label)
         except releases.ReleaseError as error:
             raise InvalidRequestException(f"The supplied release label is invalid: {label}. {error}") from error
         types = [

@@ -62,6 +62,8 @@ LONGEST_STRING = 10_280
 MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
 IDLE_TIMEOUT_S = (60, 604_800)
 DEFAULT_IDLE_TIMEOUT_S = 3600
+# Of a release; which of them Amazon has is not known here.
+_PATCH = re.compile(r"(emr-(?:spark-)?[0-9]+\.[0-9]+)\.[1-9][0-9]?", re.ASCII)
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
@@ -122,6 +124,21 @@ def cluster(
     )
     new_cluster.steps = steps(request.get("Steps", []), new_cluster, now_s=now_s)
     return new_cluster
+
+
+def release(label: str) -> releases.Release:
+    """Return the release of this label; a patch release is its minor release here.
+
+    Raises:
+        ReleaseError: releases.toml has neither.
+    """
+    patch = _PATCH.fullmatch(label)
+    if patch is None or label in releases.labels():
+        return releases.find(label)
+    try:
+        return releases.find(f"{patch[1]}.0")
+    except releases.ReleaseError:
+        return releases.find(label)  # the error names what was asked for
 
 
 def execution_role(arn: str | None, cluster: Cluster) -> str | None:
@@ -205,16 +222,16 @@ def tags(requests: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
     label = str(request.get("ReleaseLabel", ""))
+    if not label:
+        raise ValidationException("Must specify a release label: ReleaseLabel is missing.")
     try:
-        release = releases.find(label) if label else None
+        requested_release = release(label)
     except releases.ReleaseError as error:
         raise ValidationException(f"The supplied release label is invalid: {label}. {error}") from error
-    if release is None:
-        raise ValidationException("Must specify a release label: ReleaseLabel is missing.")
-    if release != ours:
+    if requested_release != ours:
         raise ValidationException(
             f"The supplied release label is not that of the lab's nodes: {label}. They are {ours.label}; "
-            f"start them as RELEASE={label}, or ask for {ours.label}."
+            f"start them as RELEASE={requested_release.label}, or ask for {ours.label}."
         )
 
 

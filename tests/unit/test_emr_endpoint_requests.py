@@ -32,6 +32,15 @@ REFUSED = {
     "unknown label": ({"ReleaseLabel": "emr-9.9.9"}, "The supplied release label is invalid: emr-9.9.9"),
     "label of 8.x as if it were of 7.x": ({"ReleaseLabel": "emr-8.1.0"}, "The supplied release label is invalid"),
     "label of other nodes": ({"ReleaseLabel": "emr-7.14.0"}, "They are emr-spark-8.1.0; start them as RELEASE=emr-7"),
+    "patch of an unknown release": (
+        {"ReleaseLabel": "emr-9.9.1"},
+        "release label is invalid: emr-9.9.1. RELEASE=emr-9",
+    ),
+    "patch of other nodes": (
+        {"ReleaseLabel": "emr-7.14.1"},
+        "They are emr-spark-8.1.0; start them as RELEASE=emr-7.14.0",
+    ),
+    "no patch": ({"ReleaseLabel": f"{LABEL}.1"}, f"The supplied release label is invalid: {LABEL}.1"),
     "no instance profile": ({"JobFlowRole": None}, "InstanceProfile is required for creating cluster"),
     "no service role": ({"ServiceRole": None}, "ServiceRole is required for creating cluster"),
     "application of 7.x": ({"Applications": [{"Name": "Hadoop"}]}, f"not valid for release label {LABEL}: Hadoop"),
@@ -108,6 +117,18 @@ def test_members_without_effect_are_recorded(lab: Fake):
     assert {name: found[name] for name in recorded} == recorded
     assert found["Tags"] == [{"Key": "for", "Value": "test"}]
     assert (found["ServiceRole"], found["Ec2InstanceAttributes"]["IamInstanceProfile"]) == ("service", "node")
+
+
+def test_a_patch_release_is_its_minor_release(lab: Fake, caplog):
+    cluster = lab.start(ReleaseLabel="emr-spark-8.1.2")
+    found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
+    assert found["ReleaseLabel"] == "emr-spark-8.1.2"
+    assert found["Applications"] == [{"Name": "Spark", "Version": "4.1.1"}]
+    assert f"cluster {cluster} asked for emr-spark-8.1.2 and runs on {LABEL}" in caplog.text
+    lab.wait(cluster, "TERMINATED")
+    assert lab.client.list_supported_instance_types(ReleaseLabel="emr-7.14.3")["SupportedInstanceTypes"]
+    with pytest.raises(ClientError, match=r"InvalidRequestException.*emr-9\.9\.1"):
+        lab.client.list_supported_instance_types(ReleaseLabel="emr-9.9.1")
 
 
 def test_instance_groups(lab: Fake):
