@@ -25,7 +25,15 @@ MEMBER_FAULTS = {
     "Empty": "it has no bytes",
     "TooMany": f"no more than {shards.MAX_MEMBERS:,} images of one archive are read, and this is the next; split it",
 }
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
+# The formats that `decoding` reads, and what their files are called.
+SUFFIXES_BY_FORMAT = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
+SUFFIXES = tuple(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for suffix in suffixes)
 
 
 @dataclass(frozen=True)

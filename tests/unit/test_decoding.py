@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from pipeline import decoding
+from pipeline import decoding, images
 from pipeline.decoding import UndecodableError, decode
 from tests import pictures
 
@@ -25,6 +25,14 @@ def test_what_is_no_image_is_undecodable(name):
     assert message
     assert "\n" not in message
     assert "0x" not in message, "an address would make two runs differ"
+
+
+def test_what_is_listed_as_an_image_is_decoded_and_named_where_it_is_none():
+    names = list(images.SUFFIXES_BY_FORMAT)
+    assert [name.upper() for name in names] == list(decoding.FORMATS)
+    with pytest.raises(UndecodableError) as caught:
+        decode(b"no image", size=32)
+    assert str(caught.value) == f"no {', '.join(names[:-1])} or {names[-1]}"
 
 
 def test_the_pixels_are_the_files_own():
