@@ -32,8 +32,8 @@ def ours(spark: SparkSession, files: list[str]) -> float:
             splitter.learn(path, label)  # the job does so while it lists
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as target:
-        found = sums.of_files(spark.sparkContext, files, splitter=splitter, share=0.0, target=target, slots=slots)
-    reduce.fit(found.all, components=COMPONENTS, variance=1.0)
+        summed = sums.of_files(spark.sparkContext, files, splitter=splitter, share=0.0, target=target, slots=slots)
+    reduce.fit(summed.all, components=COMPONENTS, variance=1.0)
     return time.monotonic() - started
 
 

@@ -92,9 +92,9 @@ def fetch(
     folder = cache / sha256(url.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder / "lock", shown(url)):
-        there = _there(folder)
-        if there and expected in {"", there.sha256}:
-            return there
+        fetched = _fetched_before(folder)
+        if fetched and expected in {"", fetched.sha256}:
+            return fetched
         source = _Source(url, folder / HALF, folder / HALF_RECORD, is_archive)
         source.download(live=live, out=out)
         digest = _digest(folder / HALF)
@@ -295,14 +295,15 @@ def _check(url: str) -> None:
         raise UsageError("DATASET has a password in its address, which others would read; fetch the file by hand")
 
 
-def _there(folder: Path) -> Fetched | None:
+def _fetched_before(folder: Path) -> Fetched | None:
     """What was fetched before; None where it is not there, or is not any more what it was."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        found = Fetched(path=folder / ARCHIVE, size=record["size"], sha256=record["sha256"])
-        return found if found.path.stat().st_size == found.size and _digest(found.path) == found.sha256 else None
+        fetched = Fetched(path=folder / ARCHIVE, size=record["size"], sha256=record["sha256"])
+        is_whole = fetched.path.stat().st_size == fetched.size and _digest(fetched.path) == fetched.sha256
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+    return fetched if is_whole else None
 
 
 def _digest(path: Path) -> str:

@@ -121,8 +121,8 @@ def unpack(archive: Path, folder: Path, *, sha256: str, live: bool = False, out:
         ArchiveError: the archive is damaged, holds no image, or a member that could do harm.
         OSError: the disk cannot be written.
     """
-    if there := _there(folder, sha256):
-        return there
+    if contents := _unpacked_before(folder, sha256):
+        return contents
     half = folder.with_name(f".{folder.name}.emrlab-half")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _own(half, folder):
@@ -139,7 +139,7 @@ def unpack(archive: Path, folder: Path, *, sha256: str, live: bool = False, out:
     return contents
 
 
-def _there(folder: Path, sha256: str) -> Contents | None:
+def _unpacked_before(folder: Path, sha256: str) -> Contents | None:
     """What the folder holds of the archive; None where it can be made.
 
     Raises:

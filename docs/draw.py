@@ -153,8 +153,8 @@ def _corner(place: Place) -> tuple[float, int, float]:
 
 
 def _ports(service: Mapping[str, Any]) -> str:
-    found = [re.search(r":-([0-9]+)\}:[0-9]+$", port) for port in service.get("ports", [])]
-    return "127.0.0.1: " + ", ".join(port[1] for port in found if port) if found else ""
+    published = [re.search(r":-([0-9]+)\}:[0-9]+$", port) for port in service.get("ports", [])]
+    return "127.0.0.1: " + ", ".join(port[1] for port in published if port) if published else ""
 
 
 def main() -> None:

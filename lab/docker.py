@@ -24,7 +24,7 @@ class Port:
     target: int
 
     @property
-    def wanted(self) -> str:
+    def setting(self) -> str:
         """What the variable says, in the environment or in `.env`."""
         return compose.setting(self.variable) or str(self.default)
 
@@ -41,8 +41,8 @@ def written(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     Raises:
         DockerError: see `compose.run`; compose.yaml or a variable in it is not right.
     """
-    found: dict[str, Any] = json.loads(compose.call("config", "--format", "json", environment=environment))
-    return found
+    filled_in: dict[str, Any] = json.loads(compose.call("config", "--format", "json", environment=environment))
+    return filled_in
 
 
 def finishing(services: Mapping[str, Any]) -> set[str]:

@@ -86,12 +86,12 @@ TROUBLES = {
         fix="give a number from 0 to 65535",
     ),
     "java": Trouble(
-        says="no Java {wanted}: {found}; runs on this machine need it, the lab brings its own",
-        fix="make setup, or on macOS: brew install openjdk@{wanted}",
+        says="no Java {needed}: {installed}; runs on this machine need it, the lab brings its own",
+        fix="make setup, or on macOS: brew install openjdk@{needed}",
         needed=False,
     ),
     "python": Trouble(
-        says="Python {found} is not one of {wanted}",
+        says="Python {version} is not one of {supported}",
         fix="install one, and: make setup PYTHON=/path/to/python",
         needed=False,
     ),
@@ -146,14 +146,14 @@ def table() -> list[tuple[str, str]]:
 
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which they matter; those that need the daemon only where it answers."""
-    found = daemon()
-    if isinstance(found, Finding):
-        yield found
+    engine = daemon()
+    if isinstance(engine, Finding):
+        yield engine
     else:
-        yield _engine(found)
-        yield from needs(found)
+        yield _engine(engine)
+        yield from needs(engine)
         yield from _ports(docker.ports())
-        yield from building(found)
+        yield from building(engine)
     yield _java()
     yield _python()
     yield _aws()
@@ -165,8 +165,8 @@ def daemon() -> Daemon | Finding:
         return _trouble("Docker", "cli")
     try:
         version = compose.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=DAEMON_TIMEOUT_S)
-        asked = "{{.NCPU}}|{{.MemTotal}}|{{.DockerRootDir}}"
-        cpus, memory, folder = compose.run(["docker", "info", "--format", asked]).strip().split("|")
+        fields = "{{.NCPU}}|{{.MemTotal}}|{{.DockerRootDir}}"
+        cpus, memory, folder = compose.run(["docker", "info", "--format", fields]).strip().split("|")
     except DockerError as error:
         if "permission denied" in error.output.lower():
             return _trouble("Docker", "socket")
@@ -175,10 +175,10 @@ def daemon() -> Daemon | Finding:
     return Daemon(version=version.strip(), folder=Path(folder), host=host)
 
 
-def needs(found: Daemon) -> Iterator[Finding]:
+def needs(engine: Daemon) -> Iterator[Finding]:
     """What the lab cannot start without, besides the daemon and free ports."""
     yield _compose()
-    yield _memory(found.host)
+    yield _memory(engine.host)
 
 
 def ports(services: Mapping[str, Any]) -> list[Finding]:
@@ -187,18 +187,18 @@ def ports(services: Mapping[str, Any]) -> list[Finding]:
     return _ports([port for port in docker.ports() if port.target in targets or not _is_number(port)])
 
 
-def building(found: Daemon) -> Iterator[Finding]:
+def building(engine: Daemon) -> Iterator[Finding]:
     """What building the images needs besides."""
     try:
         yield Finding(subject="buildx", text=_version(compose.run(["docker", "buildx", "version"])))
     except DockerError:
         yield _trouble("buildx", "buildx")
-    yield _disk(found.folder)
+    yield _disk(engine.folder)
 
 
 def taken(port: docker.Port) -> Finding:
     """The finding that another program has `port`."""
-    return _trouble("ports", "port", port=port.wanted, variable=port.variable)
+    return _trouble("ports", "port", port=port.setting, variable=port.variable)
 
 
 def report(findings: Iterator[Finding]) -> tuple[str, bool]:
@@ -217,12 +217,12 @@ def _trouble(subject: str, name: str, **values: object) -> Finding:
     return Finding(subject=subject, text=text, fix=fix, needed=trouble.needed)
 
 
-def _engine(found: Daemon) -> Finding:
+def _engine(engine: Daemon) -> Finding:
     """Docker Desktop's machine, whose folder is not here, has no neighbours. https://github.com/moby/moby/issues/45610"""
-    major = re.match(r"[0-9]+", found.version)
-    if major and int(major[0]) < SAFE_ENGINE and found.folder.exists():
-        return _trouble("Docker", "engine", version=found.version)
-    return Finding(subject="Docker", text=found.version)
+    major = re.match(r"[0-9]+", engine.version)
+    if major and int(major[0]) < SAFE_ENGINE and engine.folder.exists():
+        return _trouble("Docker", "engine", version=engine.version)
+    return Finding(subject="Docker", text=engine.version)
 
 
 def _compose() -> Finding:
@@ -253,23 +253,23 @@ def _disk(folder: Path) -> Finding:
     return Finding(subject="disk", text=f"{free_gib:.0f} GiB free")
 
 
-def _ports(wanted: Sequence[docker.Port]) -> list[Finding]:
+def _ports(checked: Sequence[docker.Port]) -> list[Finding]:
     """One finding for each port that is wrong, else one for all; the running lab's own ports are not taken."""
-    numberless = [port for port in wanted if not _is_number(port)]
+    numberless = [port for port in checked if not _is_number(port)]
     if numberless:  # Compose does not even say then which ports are the lab's own
-        return [_trouble("ports", "port-number", variable=port.variable, value=port.wanted) for port in numberless]
+        return [_trouble("ports", "port-number", variable=port.variable, value=port.setting) for port in numberless]
     try:
         own = {port for service in compose.services() for port in service.published.values()}
     except DockerError:
         own = set()
-    others = [port for port in wanted if int(port.wanted) not in own and _is_taken(int(port.wanted))]
+    others = [port for port in checked if int(port.setting) not in own and _is_taken(int(port.setting))]
     if others:
         return [taken(port) for port in others]
-    return [Finding(subject="ports", text=", ".join(f"{port.variable} {port.wanted}" for port in wanted))]
+    return [Finding(subject="ports", text=", ".join(f"{port.variable} {port.setting}" for port in checked))]
 
 
 def _is_number(port: docker.Port) -> bool:
-    return port.wanted.isdecimal() and int(port.wanted) <= 65535
+    return port.setting.isdecimal() and int(port.setting) <= 65535
 
 
 def _is_taken(port: int) -> bool:
@@ -289,27 +289,27 @@ def _is_taken(port: int) -> bool:
 
 
 def _java() -> Finding:
-    wanted = releases.find().java
+    needed = releases.find().java
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else "java"
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr
     except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
-    if version and int(version[1]) in {wanted, 21}:  # as for runs on this machine: Spark 4 is tested on both
+        answer = ""
+    version = re.search(r'version "(?:1\.)?(\d+)', answer)
+    if version and int(version[1]) in {needed, 21}:  # as for runs on this machine: Spark 4 is tested on both
         return Finding(subject="Java", text=version[1])
-    found = f"{java} is Java {version[1]}" if version else f"{java} does not run"
-    return _trouble("Java", "java", wanted=wanted, found=found)
+    what = f"{java} is Java {version[1]}" if version else f"{java} does not run"
+    return _trouble("Java", "java", needed=needed, installed=what)
 
 
 def _python() -> Finding:
-    found = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     project = tomllib.loads(PROJECT.read_text())["project"]
-    wanted = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
-    if found in wanted:
-        return Finding(subject="Python", text=found)
-    return _trouble("Python", "python", found=found, wanted=", ".join(wanted))
+    supported = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    if version in supported:
+        return Finding(subject="Python", text=version)
+    return _trouble("Python", "python", version=version, supported=", ".join(supported))
 
 
 def _aws() -> Finding:
@@ -326,5 +326,5 @@ def _aws() -> Finding:
 
 
 def _version(text: str) -> str:
-    found = re.search(r"v?(\d+\.\d+\.\d+\S*)", text)
-    return found[1] if found else text.strip()
+    version = re.search(r"v?(\d+\.\d+\.\d+\S*)", text)
+    return version[1] if version else text.strip()

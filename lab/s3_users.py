@@ -87,29 +87,29 @@ def versitygw(server: Server, users: Sequence[User], *, former: Set[str], bucket
     """
     for user in users:
         account = f"<Access>{escape(user.key_id)}</Access><Secret>{escape(user.secret)}</Secret><Role>user</Role>"
-        status, said = _ask(server, "PATCH", "/create-user", body=f"<Account>{account}</Account>")
+        status, body = _ask(server, "PATCH", "/create-user", body=f"<Account>{account}</Account>")
         if status == 409:  # it is there, perhaps with another secret
             query, changed = urlencode({"access": user.key_id}), f"<Secret>{escape(user.secret)}</Secret>"
-            status, said = _ask(
+            status, body = _ask(
                 server, "PATCH", f"/update-user?{query}", body=f"<MutableProps>{changed}</MutableProps>"
             )
-        _check(status, said)
+        _check(status, body)
     in_use = {user.key_id for user in users}
     statements = [
         {**statement, "Sid": f"{user.name}{statement['Sid']}", "Principal": {"AWS": [user.key_id]}}
         for user in users
         for statement in user.statements
     ]
-    status, said = _ask(server, "GET", f"/{bucket}?policy=", body="")
+    status, body = _ask(server, "GET", f"/{bucket}?policy=", body="")
     if status != 404:  # there is none yet
-        _check(status, said)
-        statements += [each for each in json.loads(said)["Statement"] if not _principals(each) <= former | in_use]
+        _check(status, body)
+        statements += [each for each in json.loads(body)["Statement"] if not _principals(each) <= former | in_use]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     _check(*_ask(server, "PUT", f"/{bucket}?policy=", body=policy))
     for key_id in sorted(former - in_use):
-        status, said = _ask(server, "PATCH", f"/delete-user?{urlencode({'access': key_id})}", body="")
+        status, body = _ask(server, "PATCH", f"/delete-user?{urlencode({'access': key_id})}", body="")
         if status != 404:  # it is gone already
-            _check(status, said)
+            _check(status, body)
 
 
 GRANT: dict[str, Callable[..., None]] = {"minio": minio, "versitygw": versitygw}
@@ -146,6 +146,6 @@ def _ask(server: Server, method: str, path: str, *, body: str) -> tuple[int, str
     return answer.status, answer.data.decode(errors="replace")
 
 
-def _check(status: int, said: str) -> None:
+def _check(status: int, body: str) -> None:
     if status >= 300:
-        raise RefusedError(f"{status} {' '.join(said.split())[:300]}")
+        raise RefusedError(f"{status} {' '.join(body.split())[:300]}")

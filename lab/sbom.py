@@ -16,8 +16,8 @@ def write(folder: Path = FOLDER) -> list[Path]:
     Raises:
         DockerError: Docker or Syft fails.
     """
-    asked = ["docker", "image", "ls", "--filter", "reference=emrlab/*", "--format", "{{.Repository}}:{{.Tag}}"]
-    images = sorted(compose.run(asked).split())
+    listing = ["docker", "image", "ls", "--filter", "reference=emrlab/*", "--format", "{{.Repository}}:{{.Tag}}"]
+    images = sorted(compose.run(listing).split())
     for image in images:
         command = ["docker", "buildx", "build", "--file", "docker/sbom/Dockerfile", "--build-arg", f"IMAGE={image}"]
         compose.run([*command, "--output", f"type=local,dest={folder}", "."], timeout_s=BUILD_TIMEOUT_S, shown=True)

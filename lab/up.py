@@ -50,22 +50,22 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False)
     asked = sizing.instance(instance_type or compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE)
     for line in releases.warnings(chosen, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
-    found = doctor.daemon()
-    if isinstance(found, doctor.Finding):
-        raise StartError(found.line)
-    _refuse(doctor.needs(found))
-    given = sizing.worker(asked, found.host)
+    daemon = doctor.daemon()
+    if isinstance(daemon, doctor.Finding):
+        raise StartError(daemon.line)
+    _refuse(doctor.needs(daemon))
+    given = sizing.worker(asked, daemon.host)
     # Every profile: which services are started is said by their names.
-    environment = variables(chosen, asked=asked, given=given, host=found.host) | {"COMPOSE_PROFILES": "*"}
+    environment = variables(chosen, asked=asked, given=given, host=daemon.host) | {"COMPOSE_PROFILES": "*"}
     every = _every(environment)
     services = _needed(every, _wanted(every, emr_lab=emr_lab))
     _refuse(doctor.ports(services))
     fresh = not credentials.SHORTEST.keys() <= env_files.read_dotenv().keys()
     credentials.ensure(paths.ENV_FILE)
-    _build(services, environment, daemon=found)
+    _build(services, environment, daemon=daemon)
     _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
     running = _start(services, environment, fresh=fresh)
-    sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, found.host)}\n")
+    sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, daemon.host)}\n")
 
 
 def variables(
@@ -136,8 +136,8 @@ def _is_there(image: str) -> bool:
 def _every(environment: Mapping[str, str]) -> dict[str, Any]:
     """All services of compose.yaml, whatever the ports are set to: what is wrong with one is the doctor's to say."""
     free = {port.variable: "0" for port in docker.ports()}
-    found: dict[str, Any] = docker.written({**environment, **free})["services"]
-    return found
+    services: dict[str, Any] = docker.written({**environment, **free})["services"]
+    return services
 
 
 def _wanted(every: Mapping[str, Any], *, emr_lab: bool) -> set[str]:
@@ -147,20 +147,20 @@ def _wanted(every: Mapping[str, Any], *, emr_lab: bool) -> set[str]:
 
 def _needed(services: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     """The `wanted` services and all that they depend on."""
-    found, waiting = set[str](), set(wanted)
+    names, waiting = set[str](), set(wanted)
     while waiting:
-        found |= waiting
-        waiting = {name for service in waiting for name in services[service].get("depends_on") or ()} - found
-    return {name: services[name] for name in services if name in found}
+        names |= waiting
+        waiting = {name for service in waiting for name in services[service].get("depends_on") or ()} - names
+    return {name: services[name] for name in services if name in names}
 
 
 def _make_room(others: Set[str], environment: Mapping[str, str], *, command: str) -> None:
     """Remove the containers of the `others`, for the workers of both would take twice the memory; the data stay."""
-    there = sorted(service.name for service in compose.services() if service.name in others)
-    if there:
-        sys.stdout.write(f"stopping {', '.join(there)}: their memory is needed; {command} starts them again\n")
+    running = sorted(service.name for service in compose.services() if service.name in others)
+    if running:
+        sys.stdout.write(f"stopping {', '.join(running)}: their memory is needed; {command} starts them again\n")
         sys.stdout.flush()
-        compose.call("rm", "--stop", "--force", *there, environment=environment, timeout_s=STOP_TIMEOUT_S)
+        compose.call("rm", "--stop", "--force", *running, environment=environment, timeout_s=STOP_TIMEOUT_S)
 
 
 def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh: bool) -> list[compose.Service]:
@@ -177,7 +177,7 @@ def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh
 def _why(output: str, ending: set[str]) -> str:
     """The cause of a start that failed: a port, the service on which others wait, or Docker's own `output`."""
     for port in docker.ports():
-        if re.search(rf":{port.wanted}\b.*(already allocated|address already in use)", output):
+        if re.search(rf":{port.setting}\b.*(already allocated|address already in use)", output):
             return doctor.taken(port).line
     begun = [service for service in compose.services() if service.state != "created"]
     culprits = [service for service in begun if docker.failed(service, ending)]
@@ -194,6 +194,6 @@ def _version(service: str, release: releases.Release) -> str:
 
 
 def _s3_server() -> str:
-    said = compose.call("exec", "-T", "minio", "sh", "-c", '"$S3_SERVER" --version')
-    found = re.search(r"RELEASE\.\S+|\bv\d+\.\S+", said)
-    return found[0] if found else compose.telling_line(said)
+    answer = compose.call("exec", "-T", "minio", "sh", "-c", '"$S3_SERVER" --version')
+    version = re.search(r"RELEASE\.\S+|\bv\d+\.\S+", answer)
+    return version[0] if version else compose.telling_line(answer)

@@ -96,8 +96,8 @@ def emr_lab_node(instance_type: str) -> Node:
         LabError: Docker does not answer.
         SizingError: the instance type is not known, or the host too small.
     """
-    asked = ["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"]
-    cpus, memory = ask_docker(asked).split()
+    command = ["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"]
+    cpus, memory = ask_docker(command).split()
     return sizing.worker(sizing.instance(instance_type), sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2))
 
 

@@ -19,11 +19,11 @@ class HashError(Exception):
 
 def digests(jars: Iterable[Path]) -> dict[str, str]:
     """SHA-256, hexadecimal, by the file's name."""
-    found = {}
+    by_name = {}
     for jar in jars:
         with jar.open("rb") as file:
-            found[jar.name] = file_digest(file, "sha256").hexdigest()
-    return found
+            by_name[jar.name] = file_digest(file, "sha256").hexdigest()
+    return by_name
 
 
 def check(jars: Iterable[Path], lock: Path) -> None:

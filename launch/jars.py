@@ -62,9 +62,9 @@ def lock() -> None:
     hashes = dict[str, str]()
     with tempfile.TemporaryDirectory() as work:
         for label in releases.labels():
-            for wanted in (WANTED, *IN_IMAGES):
-                folder = Path(work) / label / wanted.stem
-                _fetch(folder, wanted, versions=_versions(releases.find(label)), cache=Path(work))
+            for ivy_file in (WANTED, *IN_IMAGES):
+                folder = Path(work) / label / ivy_file.stem
+                _fetch(folder, ivy_file, versions=_versions(releases.find(label)), cache=Path(work))
                 hashes |= jar_hashes.digests(folder.glob("*.jar"))
     jar_hashes.LOCK.write_text("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)))
 

@@ -60,21 +60,21 @@ def find() -> Path:
     Raises:
         JavaError: there is none, or it is another version than the release's.
     """
-    wanted = releases.find().java
-    accepted = {wanted, 21}  # Spark 4 is tested on both
-    fix = f"install it: apt-get install openjdk-{wanted}-jre-headless, or on macOS: brew install openjdk@{wanted}"
+    needed = releases.find().java
+    accepted = {needed, 21}  # Spark 4 is tested on both
+    fix = f"install it: apt-get install openjdk-{needed}-jre-headless, or on macOS: brew install openjdk@{needed}"
     home = os.environ.get("JAVA_HOME")
-    found = [java for java in ([Path(home, "bin", "java")] if home else _candidates(wanted)) if java.is_file()]
-    if not found:
+    installed = [java for java in ([Path(home, "bin", "java")] if home else _candidates(needed)) if java.is_file()]
+    if not installed:
         where = f"JAVA_HOME={home} has no bin/java" if home else "no Java on PATH"
-        raise JavaError(f"{where}; Spark needs Java {wanted}; {fix}")
-    versions = {java: _version(java) for java in found}
+        raise JavaError(f"{where}; Spark needs Java {needed}; {fix}")
+    versions = {java: _version(java) for java in installed}
     for java, version in versions.items():
         if version in accepted:
             return java
     java, version = next(iter(versions.items()))
-    said = f"is Java {version}" if version else "does not say its version"
-    raise JavaError(f"{java} {said}; Spark needs Java {wanted} or 21; {fix}, and point JAVA_HOME to it")
+    what = f"is Java {version}" if version else "does not say its version"
+    raise JavaError(f"{java} {what}; Spark needs Java {needed} or 21; {fix}, and point JAVA_HOME to it")
 
 
 def command(arguments: Sequence[str], *, memory: str, archive: Path | None, verbose: bool = False) -> list[str]:
@@ -110,7 +110,7 @@ def environment() -> dict[str, str]:
     Without SPARK_HOME they import pyspark as it is installed, compiled, and not from Spark's pyspark.zip, whose sources
     every process compiles anew; and nobody's conf/spark-defaults.conf is read.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
+    inherited = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
     own = {
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it: workers must agree on a string's hash
@@ -119,7 +119,7 @@ def environment() -> dict[str, str]:
         # cores that Spark is using.
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return kept | own
+    return inherited | own
 
 
 def spark_home() -> Path:
@@ -143,8 +143,8 @@ def archive_path(cache: Path) -> Path:
     java = find().resolve()
     # Java compares time and size of each jar, and refuses the archive when one differs.
     files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in (java, *_jars())]
-    known = repr([files, FLAGS, (HERE / "cds_training.py").read_text()])
-    return cache.resolve() / "cds" / f"{sha256(known.encode()).hexdigest()[:12]}.jsa"
+    recipe = repr([files, FLAGS, (HERE / "cds_training.py").read_text()])
+    return cache.resolve() / "cds" / f"{sha256(recipe.encode()).hexdigest()[:12]}.jsa"
 
 
 def make_archive(cache: Path) -> Path:
@@ -181,18 +181,18 @@ def make_archive(cache: Path) -> Path:
     return path
 
 
-def _candidates(wanted: int) -> Iterator[Path]:
+def _candidates(needed: int) -> Iterator[Path]:
     """Where a `java` may be without JAVA_HOME. macOS has a stub on PATH that only asks to install one."""
     if sys.platform == "darwin":
-        asked = subprocess.run(
-            ["/usr/libexec/java_home", "-v", str(wanted)], capture_output=True, text=True, check=False
+        java_home = subprocess.run(
+            ["/usr/libexec/java_home", "-v", str(needed)], capture_output=True, text=True, check=False
         )
-        if asked.returncode == 0:
-            yield Path(asked.stdout.strip(), "bin", "java")
+        if java_home.returncode == 0:
+            yield Path(java_home.stdout.strip(), "bin", "java")
         for prefix in ("/opt/homebrew", "/usr/local"):  # Homebrew's versions are not put on PATH
-            yield Path(prefix, "opt", f"openjdk@{wanted}", "bin", "java")
-    if found := shutil.which("java"):
-        yield Path(found)
+            yield Path(prefix, "opt", f"openjdk@{needed}", "bin", "java")
+    if on_path := shutil.which("java"):
+        yield Path(on_path)
 
 
 def _version(java: Path) -> int:
@@ -204,8 +204,8 @@ def _version(java: Path) -> int:
             text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=20).stderr
         except (OSError, subprocess.TimeoutExpired):
             return 0
-    found = re.search(r'(?:JAVA_VERSION=|version )"(?:1\.)?(\d+)', text)
-    return int(found[1]) if found else 0
+    version = re.search(r'(?:JAVA_VERSION=|version )"(?:1\.)?(\d+)', text)
+    return int(version[1]) if version else 0
 
 
 def _jars() -> list[Path]:

@@ -148,14 +148,15 @@ def key() -> Key:
     Raises:
         EmrError: there is none.
     """
-    found = _credentials()
-    if found is not None and found.method == FROM_FILE:  # which boto3 reads once; sign-in tools write it anew
+    credentials = _credentials()
+    if credentials is not None and credentials.method == FROM_FILE:
+        # Which boto3 reads once, while sign-in tools write it anew.
         import boto3  # noqa: PLC0415
 
-        found = boto3.Session().get_credentials()
-    if found is None:
+        credentials = boto3.Session().get_credentials()
+    if credentials is None:
         raise EmrError(CAUSES[0][1])
-    frozen = found.get_frozen_credentials()
+    frozen = credentials.get_frozen_credentials()
     return Key(
         key_id=frozen.access_key,
         secret=frozen.secret_key,
@@ -213,8 +214,8 @@ def explain(error: Exception) -> str:
     """What went wrong and what to do, in one line."""
     if not isinstance(error, ClientError):
         return known(f"{type(error).__name__} {error}") or f"{type(error).__name__}: {_line(str(error))}"
-    found = error.response.get("Error", {})
-    message = _line(str(found.get("Message", "")))
+    answer = error.response.get("Error", {})
+    message = _line(str(answer.get("Message", "")))
     words = known(f"{code(error)} {message}") or "AWS refuses"
     return f"{words} ({error.operation_name}: {code(error)}{f', {message}' if message else ''})"
 

@@ -127,8 +127,8 @@ def rate(model: str, image_size: int, *, runs: Iterable[Path], bench: Path = BEN
         CostError: nothing was ever measured.
     """
     name = Path(model).stem
-    known = sorted((found for path in runs if (found := _of_run(path))), key=lambda each: each.source, reverse=True)
-    for measured in known:
+    rates = sorted((rate for path in runs if (rate := _of_run(path))), key=lambda each: each.source, reverse=True)
+    for measured in rates:
         if (measured.model, measured.image_size) == (name, image_size):
             return measured
     measured = _of_bench(bench)
@@ -214,15 +214,15 @@ def hour_usd(cluster: Cluster) -> float:
     return float((1 + cluster.workers) * (of_type["ec2"] + of_type["emr"] + volumes + IPV4_USD_HOUR))
 
 
-def check(found: Estimate, *, max_usd: float) -> None:
+def check(estimate: Estimate, *, max_usd: float) -> None:
     """Refuse what costs more than `max_usd`.
 
     Raises:
         CostError: it does.
     """
-    if found.usd > max_usd:
+    if estimate.usd > max_usd:
         raise CostError(
-            f"the run would cost ${found.usd:.2f} (S3's requests {_requests(found)}), over MAX_USD={max_usd:g}; "
+            f"the run would cost ${estimate.usd:.2f} (S3's requests {_requests(estimate)}), over MAX_USD={max_usd:g}; "
             "raise it if that is meant, or take fewer photographs"
         )
 
@@ -259,31 +259,33 @@ def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: da
     return seconds / 3600 * a_node
 
 
-def words(found: Estimate, *, in_emr_lab: bool) -> str:
+def words(estimate: Estimate, *, in_emr_lab: bool) -> str:
     """The estimate as a user reads it; of the EMR lab it says that nothing of it is billed."""
-    what = f"${found.usd:.2f}: {found.minutes:.0f} minutes of {found.nodes} at ${found.hour_usd:.2f} an hour"
+    what = (
+        f"${estimate.usd:.2f}: {estimate.minutes:.0f} minutes of {estimate.nodes} at ${estimate.hour_usd:.2f} an hour"
+    )
     lines = [
         f"estimate    {FREE}; on AWS the same run would cost {what}" if in_emr_lab else f"estimate    {what}",
-        f"images      {found.images:,}, about {found.images_s:,.0f} a second",
+        f"images      {estimate.images:,}, about {estimate.images_s:,.0f} a second",
     ]
-    if found.requests_usd >= 0.005:
-        lines.append(f"requests    of it S3's: {_requests(found)}" + " on AWS" * in_emr_lab)
-    if found.sharded_usd is not None and found.requests_usd - found.sharded_usd >= WORTH_USD:
-        sharded_usd = math.ceil(found.sharded_usd * 100) / 100
+    if estimate.requests_usd >= 0.005:
+        lines.append(f"requests    of it S3's: {_requests(estimate)}" + " on AWS" * in_emr_lab)
+    if estimate.sharded_usd is not None and estimate.requests_usd - estimate.sharded_usd >= WORTH_USD:
+        sharded_usd = math.ceil(estimate.sharded_usd * 100) / 100
         lines.append(
-            f"shards      ${sharded_usd:.2f} in place of ${found.requests_usd:.2f}"
+            f"shards      ${sharded_usd:.2f} in place of ${estimate.requests_usd:.2f}"
             + " on AWS" * in_emr_lab
             + ", were they in shards: make shards"
         )
-    if found.upload_minutes >= 1 and not in_emr_lab:
+    if estimate.upload_minutes >= 1 and not in_emr_lab:
         lines.append(
-            f"sending     {found.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
+            f"sending     {estimate.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
         )
-    if found.storage_usd >= 0.005:
-        there = " on AWS" * in_emr_lab
-        lines.append(f"storage     ${found.storage_usd:.2f} a month{there} while the photographs are in the bucket")
-    heads = ["based on", *[""] * len(found.basis)]
-    return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, found.basis, strict=False)]) + "\n"
+    if estimate.storage_usd >= 0.005:
+        on_aws = " on AWS" * in_emr_lab
+        lines.append(f"storage     ${estimate.storage_usd:.2f} a month{on_aws} while the photographs are in the bucket")
+    heads = ["based on", *[""] * len(estimate.basis)]
+    return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, estimate.basis, strict=False)]) + "\n"
 
 
 def words_after(usd: float, *, minutes: float, in_emr_lab: bool) -> str:
@@ -298,9 +300,9 @@ def _requests_usd(requests: Requests, table: Mapping[str, Any]) -> tuple[float, 
     return requests.puts / 1000 * table["s3_put_1000"], requests.gets / 1000 * table["s3_get_1000"]
 
 
-def _requests(found: Estimate) -> str:
-    sent = f"${found.send_usd:.2f} once to send the photographs" if found.send_usd else "none to send the photographs"
-    return f"{sent}, ${found.read_usd:.2f} to read them"
+def _requests(estimate: Estimate) -> str:
+    sent = f"${estimate.send_usd:.2f} once" if estimate.send_usd else "none"
+    return f"{sent} to send the photographs, ${estimate.read_usd:.2f} to read them"
 
 
 def _of_run(path: Path) -> Rate | None:
@@ -339,17 +341,12 @@ def _billed_type(path: Path) -> str | None:
 def _of_bench(path: Path) -> Rate:
     """The extraction's figure of the benchmark."""
     try:
-        found = json.loads(path.read_text())
+        figures = json.loads(path.read_text())
         return Rate(
-            images_s=found["extract_images_s"] / found["cores"],
-            model=found["model"],
-            image_size=found["image_size"],
-            source=f"make bench of {found['date']} on {found['processor']}",
+            images_s=figures["extract_images_s"] / figures["cores"],
+            model=figures["model"],
+            image_size=figures["image_size"],
+            source=f"make bench of {figures['date']} on {figures['processor']}",
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CostError(f"{path.name} has no rate of the extraction; measure it with make bench") from error
-
-
-def known_types() -> tuple[str, ...]:
-    """The instance types that the table must have."""
-    return tuple(sizing.INSTANCE_TYPES)

@@ -12,7 +12,7 @@ ANSWER_S = 5
 def is_free() -> bool:
     """Whether AWS says so. Who may not ask, and an account that has no plan, is not held up: EMR would say it too."""
     try:
-        asked = aws.client("freetier", ASKED_IN, attempts=1, read_s=ANSWER_S)
-        return bool(asked.get_account_plan_state().get("accountPlanType") == "FREE")
+        client = aws.client("freetier", ASKED_IN, attempts=1, read_s=ANSWER_S)
+        return bool(client.get_account_plan_state().get("accountPlanType") == "FREE")
     except AWS_ERRORS:
         return False

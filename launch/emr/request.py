@@ -209,12 +209,12 @@ def _fleet(cluster: Cluster, role: str, *, on_demand: int = 0, spot: int = 0) ->
 
 def alike(instance_type: str) -> list[str]:
     """This type first, then those with the same architecture, vCPUs, cores and memory: the same executors fit."""
-    wanted, machine = sizing.instance(instance_type), architecture(instance_type)
+    node, machine = sizing.instance(instance_type), architecture(instance_type)
     core = sizing.cores_a_vcpu(instance_type)
     others = (
         name
-        for name, node in sizing.INSTANCE_TYPES.items()
-        if (node.vcpu, node.memory_mb, architecture(name)) == (wanted.vcpu, wanted.memory_mb, machine)
+        for name, other in sizing.INSTANCE_TYPES.items()
+        if (other.vcpu, other.memory_mb, architecture(name)) == (node.vcpu, node.memory_mb, machine)
         and sizing.cores_a_vcpu(name) == core
     )
     return [instance_type, *(name for name in others if name != instance_type)]
