@@ -13,6 +13,8 @@ from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.records import Collection, Instance, new_id
 
 REFUSED_MEMBERS = ("AutoScalingPolicy", "Configurations", "CustomAmiId")  # of a group or of a fleet's types
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-plan-storage.html
+MOST_VOLUMES = 25
 
 
 def parse(instances: Mapping[str, Any], ours: str) -> list[Collection]:
@@ -76,6 +78,21 @@ def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[In
     ]
 
 
+def weight(fleet: Mapping[str, Any], instance_type: str) -> int:
+    """Return how many units of a fleet's capacity a machine of a type is; `fleet` is its InstanceFleetConfig."""
+    config = next(each for each in fleet["InstanceTypeConfigs"] if each["InstanceType"] == instance_type)
+    return int(config.get("WeightedCapacity", 1))
+
+
+def fleet_counts(fleet: Mapping[str, Any], instance_type: str) -> tuple[int, int]:
+    """Return how many machines of a type give a fleet its capacity on demand, and on spot."""
+    units = weight(fleet, instance_type)
+    on_demand, spot = (
+        -(-int(fleet.get(name, 0)) // units) for name in ("TargetOnDemandCapacity", "TargetSpotCapacity")
+    )
+    return on_demand, spot
+
+
 def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the groups that MasterInstanceType, SlaveInstanceType and InstanceCount stand for."""
     count, kind = instances.get("InstanceCount", 1), instances.get("MasterInstanceType")
@@ -90,7 +107,7 @@ def _groups_of_types(instances: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _group(request: Mapping[str, Any]) -> Collection:
-    _refuse_of_nodes(request)
+    _check_nodes(request)
     _positive(request["InstanceCount"], f"InstanceCount of {request['InstanceRole']}")
     return Collection(
         id=new_id("ig"),
@@ -108,18 +125,18 @@ def _fleet(request: Mapping[str, Any], ours: str) -> Collection:
     if not types:
         raise ValidationException(f"The instance fleet {request['InstanceFleetType']} has no InstanceTypeConfigs.")
     for each in types:
-        _refuse_of_nodes(each)
+        _check_nodes(each)
     chosen = next((each for each in types if each["InstanceType"] == ours), types[0])
     on_demand, spot = request.get("TargetOnDemandCapacity", 0), request.get("TargetSpotCapacity", 0)
-    weight, role = chosen.get("WeightedCapacity", 1), request["InstanceFleetType"]
+    role = request["InstanceFleetType"]
     _positive(on_demand + spot, f"TargetOnDemandCapacity and TargetSpotCapacity of {role}")
-    _positive(weight, f"WeightedCapacity of {role}")
+    _positive(weight(request, chosen["InstanceType"]), f"WeightedCapacity of {role}")
     return Collection(
         id=new_id("if"),
         role=role,
         instance_type=chosen["InstanceType"],
         spot=not on_demand,
-        count=-(-(on_demand + spot) // weight),
+        count=sum(fleet_counts(request, chosen["InstanceType"])),
         request=dict(request),
     )
 
@@ -129,7 +146,14 @@ def _positive(number: int, what: str) -> None:
         raise ValidationException(f"{what} must be 1 or greater, not {number}.")
 
 
-def _refuse_of_nodes(request: Mapping[str, Any]) -> None:
+def _check_nodes(request: Mapping[str, Any]) -> None:
+    """See that a group, or a type of a fleet, asks for nothing that the lab has not, and for no more disks than EMR."""
+    disks = request.get("EbsConfiguration", {}).get("EbsBlockDeviceConfigs", [])
+    counts = [each.get("VolumesPerInstance", 1) for each in disks]
+    for count in counts:
+        _positive(count, "VolumesPerInstance")
+    if sum(counts) > MOST_VOLUMES:
+        raise ValidationException(f"An instance has at most {MOST_VOLUMES} EBS volumes, not {sum(counts)}.")
     for name in REFUSED_MEMBERS:
         if request.get(name):
             raise NotOfferedError(f"{name} of single instance groups or fleets is not in the lab; leave it out")

@@ -13,7 +13,7 @@ from moto.emr.exceptions import InvalidCluster, InvalidRequestException, Validat
 
 from base import releases, sizing
 from emr_lab.endpoint import security, serializers, validation
-from emr_lab.endpoint.errors import NotOfferedError
+from emr_lab.endpoint.errors import NotOfferedError, mutually_exclusive
 from emr_lab.endpoint.lifecycle import start
 from emr_lab.endpoint.records import DONE, Cluster, SecurityConfiguration
 from emr_lab.endpoint.state import EndpointState, cancel_pending, terminate
@@ -194,13 +194,20 @@ class Emr:
         return _page("Steps", steps, request)
 
     def list_instances(self, request: Members) -> dict[str, Any]:
-        """Machines by their groups, fleets and states."""
+        """Machines by their groups or fleets, and by their states."""
         collections = {request.get("InstanceGroupId"), request.get("InstanceFleetId")} - {None}
         roles = set(request.get("InstanceGroupTypes", [])) | {request.get("InstanceFleetType")} - {None}
         states = set(request.get("InstanceStates", []))
         with self.state.lock:
             cluster = self._cluster(request["ClusterId"])
+            other = "InstanceFleet" if cluster.uniform else "InstanceGroup"
+            if unsuitable := [name for name in sorted(request) if name.startswith(other) and request[name]]:
+                advice = f"ListInstances takes no {unsuitable[0]} for it."
+                raise mutually_exclusive(uniform=cluster.uniform, advice=advice)
             role_of = {each.id: each.role for each in cluster.collections}
+            if unknown := collections - role_of.keys():
+                kind = "group" if cluster.uniform else "fleet"
+                raise InvalidRequestException(f"Instance {kind} id '{unknown.pop()}' is not valid.")
             instances = [
                 serializers.describe_instance(each, cluster)
                 for each in cluster.instances
@@ -315,7 +322,12 @@ class Emr:
         """The cluster, which has instance groups (`uniform`), or else fleets."""
         cluster = self._cluster(cluster_id)
         if cluster.uniform != uniform:
-            raise InvalidRequestException("Instance fleets and instance groups are mutually exclusive.")
+            kind, other = ("Group", "Fleet") if uniform else ("Fleet", "Group")
+            advice = (
+                f"The ListInstance{kind}s operation does not support clusters that use instance {other.lower()}s. "
+                f"Use the ListInstance{other}s operation instead."
+            )
+            raise mutually_exclusive(uniform=cluster.uniform, advice=advice)
         return cluster
 
     def _set_idle_timeout(self, cluster_id: str, timeout_s: int | None) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from base import releases, sizing
+from emr_lab.endpoint import instances
 from emr_lab.endpoint.records import (
     DEFAULT_ACTION_ON_FAILURE,
     Cluster,
@@ -23,15 +24,15 @@ _COLLECTION = {**_MACHINE, "TERMINATING": "TERMINATING"}
 
 def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, Any]:
     """DescribeCluster's Cluster."""
-    request, instances = cluster.request, cluster.request["Instances"]
+    request, requested_instances = cluster.request, cluster.request["Instances"]
     names = ("Name", "ReleaseLabel", "ServiceRole", "SecurityConfiguration", *RECORDED)
-    shown = {name: request[name] for name in names if name in request}
-    subnets = instances.get("Ec2SubnetIds", [])
+    shown = _members(request, *names)
+    subnets = requested_instances.get("Ec2SubnetIds", [])
     attributes = {
-        "Ec2KeyName": instances.get("Ec2KeyName"),
-        "Ec2SubnetId": instances.get("Ec2SubnetId") or next(iter(subnets), None),
+        "Ec2KeyName": requested_instances.get("Ec2KeyName"),
+        "Ec2SubnetId": requested_instances.get("Ec2SubnetId") or next(iter(subnets), None),
         "RequestedEc2SubnetIds": subnets or None,
-        "Ec2AvailabilityZone": instances.get("Placement", {}).get("AvailabilityZone") or f"{cluster.region}a",
+        "Ec2AvailabilityZone": requested_instances.get("Placement", {}).get("AvailabilityZone") or f"{cluster.region}a",
         "IamInstanceProfile": request["JobFlowRole"],
     }
     return {
@@ -112,8 +113,13 @@ def describe_step(step: Step) -> dict[str, Any]:
 
 
 def describe_instance(instance: Instance, cluster: Cluster) -> dict[str, Any]:
-    """ListInstances' Instance."""
+    """ListInstances' Instance; it has no addresses, and disks only as far as its group or fleet says."""
     collection = next(each for each in cluster.collections if each.id == instance.collection)
+    peers = [each.id for each in cluster.instances if each.collection == collection.id]
+    on_spot = collection.spot
+    if not cluster.uniform:
+        on_demand_count, _ = instances.fleet_counts(collection.request, collection.instance_type)
+        on_spot = peers.index(instance.id) >= on_demand_count
     return {
         "Id": instance.id,
         "Ec2InstanceId": instance.ec2,
@@ -121,7 +127,7 @@ def describe_instance(instance: Instance, cluster: Cluster) -> dict[str, Any]:
         "PrivateDnsName": instance.node,
         "Status": _status(cluster, _machine_state(cluster)),
         "InstanceGroupId" if cluster.uniform else "InstanceFleetId": collection.id,
-        "Market": "SPOT" if collection.spot else "ON_DEMAND",
+        "Market": "SPOT" if on_spot else "ON_DEMAND",
         "InstanceType": collection.instance_type,
     }
 
@@ -140,27 +146,37 @@ def describe_instance_group(group: Collection, cluster: Cluster) -> dict[str, An
         "RequestedInstanceCount": group.count,
         "RunningInstanceCount": group.count if running else 0,
         "Status": _status(cluster, _collection_state(cluster)),
+        "Configurations": [],
+        "ShrinkPolicy": {},
+        **_disks(group.request),
     }
 
 
 def describe_instance_fleet(fleet: Collection, cluster: Cluster) -> dict[str, Any]:
-    """ListInstanceFleets' InstanceFleet."""
-    request, running = fleet.request, _machine_state(cluster) == "RUNNING"
-    on_demand, spot = int(request.get("TargetOnDemandCapacity", 0)), int(request.get("TargetSpotCapacity", 0))
+    """ListInstanceFleets' InstanceFleet; whole machines may be more than its target."""
+    request = fleet.request
+    units = instances.weight(request, fleet.instance_type) if _machine_state(cluster) == "RUNNING" else 0
+    on_demand_count, spot_count = instances.fleet_counts(request, fleet.instance_type)
     return {
         "Id": fleet.id,
         "Name": request.get("Name", fleet.role.lower()),
         "Status": _status(cluster, _collection_state(cluster)),
         "InstanceFleetType": fleet.role,
-        "TargetOnDemandCapacity": on_demand,
-        "TargetSpotCapacity": spot,
-        "ProvisionedOnDemandCapacity": on_demand if running else 0,
-        "ProvisionedSpotCapacity": spot if running else 0,
+        "TargetOnDemandCapacity": request.get("TargetOnDemandCapacity", 0),
+        "TargetSpotCapacity": request.get("TargetSpotCapacity", 0),
+        "ProvisionedOnDemandCapacity": on_demand_count * units,
+        "ProvisionedSpotCapacity": spot_count * units,
         "InstanceTypeSpecifications": [
-            {name: each[name] for name in ("InstanceType", "WeightedCapacity", "BidPrice") if name in each}
+            {
+                "WeightedCapacity": 1,
+                **_members(each, "InstanceType", "WeightedCapacity", "BidPrice", "Priority"),
+                **_members(each, "BidPriceAsPercentageOfOnDemandPrice"),
+                "Configurations": [],
+                **_disks(each),
+            }
             for each in request["InstanceTypeConfigs"]
         ],
-        **({"LaunchSpecifications": request["LaunchSpecifications"]} if "LaunchSpecifications" in request else {}),
+        **_members(request, "LaunchSpecifications", "ResizeSpecifications", "Context"),
     }
 
 
@@ -173,6 +189,21 @@ def describe_bootstrap_action(action: dict[str, Any]) -> dict[str, Any]:
 def security_configuration_summary(configuration: SecurityConfiguration) -> dict[str, Any]:
     """ListSecurityConfigurations' SecurityConfigurationSummary."""
     return {"Name": configuration.name, **_times({"CreationDateTime": configuration.created_s})}
+
+
+def _disks(request: dict[str, Any]) -> dict[str, Any]:
+    """The disks that a group or a fleet's type asks for, one entry a volume, without the devices that they would be."""
+    ebs = request.get("EbsConfiguration", {})
+    volumes = [
+        {"VolumeSpecification": each["VolumeSpecification"]}
+        for each in ebs.get("EbsBlockDeviceConfigs", [])
+        for _ in range(each.get("VolumesPerInstance", 1))
+    ]
+    return {"EbsBlockDevices": volumes, **_members(ebs, "EbsOptimized")}
+
+
+def _members(request: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: request[name] for name in names if name in request}
 
 
 def _machine_state(cluster: Cluster) -> str:

@@ -47,6 +47,23 @@ REFUSED = {
     "unknown type": (groups(MASTER, CORE | {"InstanceType": "m5.tiny"}), "Instance type 'm5.tiny' is not supported"),
     "type of other nodes": (groups(MASTER, CORE | {"InstanceType": "r5.xlarge"}), "Start them as INSTANCE_TYPE=r5"),
     "no primary": (groups(CORE), "one MASTER"),
+    "a great many disks": (
+        groups(
+            MASTER
+            | {
+                "EbsConfiguration": {
+                    "EbsBlockDeviceConfigs": [
+                        {
+                            "VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": 1},
+                            "VolumesPerInstance": 2**31 - 1,
+                        }
+                    ]
+                }
+            },
+            CORE,
+        ),
+        "at most 25 EBS volumes, not 2147483647",
+    ),
     "too many": (groups(MASTER, CORE | {"InstanceCount": 3}), "3 core and task nodes; the lab has 2"),
     "primary of another type alone": (groups(MASTER | {"InstanceType": "r5.xlarge"}), "Start them as INSTANCE_TYPE=r5"),
     "no nodes": ({"Instances": {}}, "InstanceGroups, InstanceFleets or MasterInstanceType"),
@@ -140,8 +157,32 @@ def test_instance_groups(lab: Fake):
     instances = lab.client.list_instances(ClusterId=cluster, InstanceGroupId=core["Id"])["Instances"]
     assert [each["PrivateDnsName"] for each in instances] == ["core-1", "core-2"]
     assert all(each["Ec2InstanceId"].startswith("i-0") for each in instances)
-    with pytest.raises(ClientError, match="mutually exclusive"):
+    assert (
+        lab.client.list_instances(ClusterId=cluster, InstanceGroupTypes=["MASTER"], InstanceStates=["RUNNING"])[
+            "Instances"
+        ][0]["PrivateDnsName"]
+        == "primary"
+    )
+    with pytest.raises(lab.client.exceptions.InvalidRequestException, match="Use the ListInstanceGroups operation"):
         lab.client.list_instance_fleets(ClusterId=cluster)
+    for other in ({"InstanceFleetId": "if-1"}, {"InstanceFleetType": "CORE"}):
+        with pytest.raises(lab.client.exceptions.InvalidRequestException, match="request uses instance groups"):
+            lab.client.list_instances(ClusterId=cluster, **other)
+    with pytest.raises(lab.client.exceptions.InvalidRequestException, match="Instance group id 'ig-1' is not valid"):
+        lab.client.list_instances(ClusterId=cluster, InstanceGroupId="ig-1")
+
+
+def test_the_disks_of_a_group_are_recorded(lab: Fake):
+    volume = {"VolumeType": "gp3", "SizeInGB": 64}
+    ebs = {
+        "EbsBlockDeviceConfigs": [{"VolumeSpecification": volume, "VolumesPerInstance": 2}],
+        "EbsOptimized": True,
+    }
+    cluster = lab.start(**groups(MASTER, CORE | {"EbsConfiguration": ebs}))
+    master, core = lab.client.list_instance_groups(ClusterId=cluster)["InstanceGroups"]
+    assert (master["EbsBlockDevices"], master["Configurations"], master["ShrinkPolicy"]) == ([], [], {})
+    assert core["EbsBlockDevices"] == [{"VolumeSpecification": volume}] * 2
+    assert core["EbsOptimized"] is True
 
 
 def test_the_nodes_that_emr_run_asks_for(lab: Fake):
@@ -175,6 +216,58 @@ def test_instance_fleets(lab: Fake):
     assert [(each["InstanceType"], each["Market"], each["PrivateDnsName"]) for each in task] == [
         ("m5.xlarge", "SPOT", "core-2")
     ]
+
+
+def test_a_fleet_is_whole_machines_on_demand_and_on_spot(lab: Fake):
+    volume = {"VolumeType": "gp3", "SizeInGB": 64}
+    kind = {
+        "InstanceType": "m5.xlarge",
+        "WeightedCapacity": 4,
+        "BidPriceAsPercentageOfOnDemandPrice": 80.0,
+        "EbsConfiguration": {"EbsBlockDeviceConfigs": [{"VolumeSpecification": volume}]},
+    }
+    spot = {"SpotSpecification": {"TimeoutDurationMinutes": 10, "TimeoutAction": "SWITCH_TO_ON_DEMAND"}}
+    fleets = [
+        {
+            "InstanceFleetType": "MASTER",
+            "TargetOnDemandCapacity": 1,
+            "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}],
+        },
+        {
+            "InstanceFleetType": "CORE",
+            "TargetOnDemandCapacity": 1,
+            "TargetSpotCapacity": 3,
+            "InstanceTypeConfigs": [kind],
+            "LaunchSpecifications": spot,
+        },
+    ]
+    cluster = lab.start(Instances={"InstanceFleets": fleets, "KeepJobFlowAliveWhenNoSteps": True})
+    lab.wait(cluster, "WAITING")
+    master, core = lab.client.list_instance_fleets(ClusterId=cluster)["InstanceFleets"]
+    assert master["InstanceTypeSpecifications"][0]["WeightedCapacity"] == 1
+    capacities = ("TargetOnDemandCapacity", "TargetSpotCapacity")
+    assert [core[name] for name in capacities] == [1, 3]
+    assert [core[name.replace("Target", "Provisioned")] for name in capacities] == [4, 4]
+    assert core["LaunchSpecifications"] == spot
+    assert core["InstanceTypeSpecifications"] == [
+        {
+            "InstanceType": "m5.xlarge",
+            "WeightedCapacity": 4,
+            "BidPriceAsPercentageOfOnDemandPrice": 80.0,
+            "Configurations": [],
+            "EbsBlockDevices": [{"VolumeSpecification": volume}],
+        }
+    ]
+    machines = lab.client.list_instances(ClusterId=cluster, InstanceFleetId=core["Id"])["Instances"]
+    assert [each["Market"] for each in machines] == ["ON_DEMAND", "SPOT"]
+    with pytest.raises(lab.client.exceptions.InvalidRequestException, match="Use the ListInstanceFleets") as refused:
+        lab.client.list_instance_groups(ClusterId=cluster)
+    assert refused.value.response["ErrorCode"] == "API_DOES_NOT_SUPPORT_INSTANCE_FLEET_CLUSTERS"
+    for other in ({"InstanceGroupId": "ig-1"}, {"InstanceGroupTypes": ["CORE"]}):
+        with pytest.raises(lab.client.exceptions.InvalidRequestException, match="request uses instance fleets"):
+            lab.client.list_instances(ClusterId=cluster, **other)
+    with pytest.raises(lab.client.exceptions.InvalidRequestException, match="Instance fleet id 'if-1' is not valid"):
+        lab.client.list_instances(ClusterId=cluster, InstanceFleetId="if-1")
 
 
 def test_nodes_by_their_types_and_number(lab: Fake):
