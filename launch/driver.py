@@ -29,8 +29,9 @@ POLL_S = 0.005
 def main(argv: Sequence[str]) -> None:
     """Run the script argv[0] with the arguments behind it; it ends this process with its exit code."""
     signals = import_module("pipeline.signals")
-    with tempfile.TemporaryDirectory() as folder:
-        connection = Path(folder, "connection")
+    folder = tempfile.TemporaryDirectory()
+    with folder:
+        connection = Path(folder.name, "connection")
         command, environment = json.loads(os.environ.pop(COMMAND)), os.environ | {CONNECTION: str(connection)}
         with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as jvm:
             try:
@@ -42,14 +43,14 @@ def main(argv: Sequence[str]) -> None:
                 import_module("pipeline.main")
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 _await(connection, jvm)
+                folder.cleanup()  # what has read the secret keeps it, and whatever ends this process, no file does
+                sys.argv[:] = argv
+                run_path(argv[0], run_name="__main__")
             except KeyboardInterrupt as stopped:
                 sys.stderr.write("error: stopped; run again\n")
                 sys.exit(signals.exit_code(stopped))
-            sys.argv[:] = argv
-            try:
-                run_path(argv[0], run_name="__main__")
             except SystemExit:
-                # The job has said all. While the JVM ends, pyspark's server of accumulators would mourn it.
+                # All is said. While the JVM ends, pyspark's server of accumulators would mourn it.
                 sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the end of this process
                 raise
 
@@ -60,9 +61,9 @@ def _await(connection: Path, jvm: subprocess.Popen[bytes]) -> None:
         if (code := jvm.poll()) is not None:
             if code < 0:
                 name = signal.Signals(-code).name
-                sys.exit(
-                    f"error: Java was ended by {name} while it started, as where memory runs out; free some, run again"
-                )
+                sys.stderr.write(f"error: Java was ended by {name} while it started, as where memory runs out; ")
+                sys.stderr.write("free some, run again\n")
+                sys.exit(1)
             sys.exit(code or 1)  # it has said why
         time.sleep(POLL_S)
     content = connection.read_bytes()  # port and length of the secret, four bytes each; the secret

@@ -56,6 +56,14 @@ def test_the_job_finds_the_jvm_and_its_exit_code_counts(tmp_path):
     assert job.returncode == 5
 
 
+def test_the_secret_lies_on_no_disk_while_the_job_runs(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    job = start(tmp_path, [sys.executable, "-c", JVM], script="import os; print(os.listdir(os.environ['TMPDIR']))")
+    assert job.communicate(timeout=60) == ("[]\nJVM ended\n", "")
+
+
 def test_an_error_of_the_job_itself_is_shown(tmp_path):
     job = start(tmp_path, [sys.executable, "-c", JVM], script="1 / 0")
     assert "ZeroDivisionError" in job.communicate(timeout=60)[1]
@@ -84,6 +92,12 @@ def test_a_jvm_that_ends_under_the_job_is_no_server_that_does_not_answer(monkeyp
         "error: Spark's Java has ended, as where memory runs out; what was extracted is kept, run again "
         "(--verbose shows Spark's messages)\n"
     )
+
+
+def test_a_stop_before_the_job_heeds_it_is_no_traceback(tmp_path):
+    job = start(tmp_path, [sys.executable, "-c", JVM], script="raise KeyboardInterrupt")
+    assert job.communicate(timeout=60) == ("JVM ended\n", "error: stopped; run again\n")
+    assert job.returncode == 130
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
