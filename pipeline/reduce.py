@@ -39,9 +39,15 @@ class Reduction:
         """Scale (n, d) features in float64 and project them to (n, k) in their own precision."""
         inverse, components = _inverse(self.deviation), self.components.astype(rows.dtype)
         reduced = np.empty((len(rows), components.shape[1]), rows.dtype)
+        # Used again for every chunk: new ones would take the system longer to hand out than the arithmetic.
+        centred = np.empty((min(len(rows), CHUNK_ROWS), rows.shape[1]))
+        scaled = np.empty_like(centred, rows.dtype)
         for start in range(0, len(rows), CHUNK_ROWS):
-            scaled = (rows[start : start + CHUNK_ROWS] - self.mean) * inverse
-            reduced[start : start + CHUNK_ROWS] = scaled.astype(rows.dtype, copy=False) @ components
+            chunk = rows[start : start + CHUNK_ROWS]
+            count = len(chunk)
+            np.subtract(chunk, self.mean, out=centred[:count])
+            np.multiply(centred[:count], inverse, out=scaled[:count], casting="same_kind")
+            np.matmul(scaled[:count], components, out=reduced[start : start + count])
         return reduced
 
 
