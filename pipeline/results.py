@@ -129,12 +129,17 @@ def matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
 def write_table(uri: str, table: pa.Table) -> None:
     """One parquet object at `uri`, whole or not at all.
 
+    Vectors are neither compressed, which hardly makes them smaller, nor described by their least and greatest numbers:
+    a quarter of the time that they take to write, and of that to read.
+
     Raises:
         STORE_ERRORS: it cannot be written.
     """
     sink = io.BytesIO()
+    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     dictionary = [field.name for field in table.schema if field.name in {"label", "split", "stage", "error"}]
-    pq.write_table(table, sink, use_dictionary=dictionary)
+    compression = dict.fromkeys(flat, "snappy")
+    pq.write_table(table, sink, use_dictionary=dictionary, compression=compression, write_statistics=flat)
     store.write(uri, sink.getbuffer())
 
 
