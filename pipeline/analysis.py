@@ -17,7 +17,7 @@ from pipeline.reduce import Reduction
 from pipeline.report_sample import ReportSample
 from pipeline.settings import RunError, Settings
 from pipeline.split import Splitter
-from pipeline.sums import Sums, keep, measure
+from pipeline.sums import Kept, keep, measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Classified:
 
 def reduce_features(
     context: SparkContext, data: FeatureSet, settings: Settings, *, work: str
-) -> tuple[Sums, Reduction]:
+) -> tuple[Kept, Reduction]:
     """Sum up the features, fit scaler and PCA.
 
     Raises:
@@ -66,17 +66,13 @@ def reduce_features(
         slots=data.slots,
     )
     reduction = reduce.fit(measured.sums.all, components=settings.components, variance=settings.variance)
-    keep(measured, f"{work}/{results.SUMS}")
-    cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
-    variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
-    store.write_json(f"{work}/{results.VARIANCE}", variance)
-    return measured.sums, reduction
+    return measured, reduction
 
 
 def classify_images(
-    context: SparkContext, data: FeatureSet, settings: Settings, *, work: str, sums: Sums, reduction: Reduction
+    context: SparkContext, data: FeatureSet, settings: Settings, *, work: str, measured: Kept, reduction: Reduction
 ) -> Classified:
-    """Fit, project, predict, score; every image must come out again in each of the three tables.
+    """Fit, project, predict, score, and save the models; every image must come out again in each of the three tables.
 
     Raises:
         RunError: it does not.
@@ -92,12 +88,15 @@ def classify_images(
         images=data.images,
         slots=data.slots,
     )
-    version = context.version
+    sums, version = measured.sums, context.version
     is_trained, is_logistic = len(sums.classes.index) > 1, settings.classifier == "logistic"
     fitted: classify.Fitted | None = None
-    beside = ThreadPoolExecutor(2)  # the models are written while the tasks go on
+    beside = ThreadPoolExecutor(2)  # what is fitted is written while the tasks go on
     try:
-        saved = [beside.submit(spark_models.save_reduction, reduction, scaler=scaler, pca=pca, version=version)]
+        saved = [
+            beside.submit(spark_models.save_reduction, reduction, scaler=scaler, pca=pca, version=version),
+            beside.submit(_save_sums, measured, reduction, work=work),
+        ]
         if is_trained and is_logistic:
             from pipeline import logistic  # noqa: PLC0415 - it brings pyspark.ml, pandas and SciPy, which lda does without
 
@@ -140,6 +139,14 @@ def classify_images(
         if count != data.images:
             raise RunError(f"{name} has {count} rows for {data.images} images; run again")
     return Classified(scores, outcome.sample)
+
+
+def _save_sums(measured: Kept, reduction: Reduction, *, work: str) -> None:
+    """Write what the next run adds to, and how much of the variance each component holds."""
+    keep(measured, f"{work}/{results.SUMS}")
+    cumulative, kept = reduction.ratios.cumsum(), reduction.components.shape[1]
+    variance = {"k": kept, "vector": reduction.ratios.tolist(), "cumulative": cumulative.tolist()}
+    store.write_json(f"{work}/{results.VARIANCE}", variance)
 
 
 def write_report(

@@ -52,6 +52,12 @@ STYLE: dict[Any, object] = {
 }
 
 
+def import_library() -> None:
+    """Import matplotlib, which takes a third of a second: for a thread that nobody waits for."""
+    import matplotlib.backends.backend_svg  # noqa: PLC0415
+    import matplotlib.figure  # noqa: F401, PLC0415
+
+
 def look(number: int) -> tuple[str, str]:
     """Colour and character of a class's points."""
     return COLOURS[number % len(COLOURS)], list(SHAPES.values())[number % len(SHAPES)]
@@ -226,7 +232,7 @@ def _name(name: str, x: float, y: float, *, size: float, anchor: str = "middle")
 @contextmanager
 def _figure(name: str, *, height: float, left: float = LEFT) -> Iterator[Figure]:
     """An empty figure, to be drawn and saved within; a point of matplotlib is a unit of the SVG."""
-    # More than a second, which a run with nothing to draw does not spend.
+    # A run with nothing to draw does without.
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 

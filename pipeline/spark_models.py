@@ -63,7 +63,7 @@ def save_reduction(reduction: Reduction, *, scaler: str, pca: str, version: str)
         version: of the Spark that they are for.
 
     Raises:
-        StoreError: a location cannot be written.
+        STORE_ERRORS: a location cannot be written.
     """
     rows, columns = reduction.components.shape
     _save(
@@ -88,7 +88,7 @@ def save_classifier(classifier: Classifier, location: str, *, version: str) -> N
     """Write the classifier, which `LogisticRegressionModel.load` opens; `version` is of the Spark that it is for.
 
     Raises:
-        StoreError: the location cannot be written.
+        STORE_ERRORS: the location cannot be written.
     """
     classes, components = classifier.coefficients.shape
     _save(

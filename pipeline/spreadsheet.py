@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline import results, store
 
 # What a spreadsheet takes for a formula, however many quotes of ours come before it (OWASP, "CSV Injection").
@@ -37,6 +40,13 @@ def harmless(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
+def _may_run(column: pa.Array) -> bool:
+    """Whether some cell would be run: told of all at once, as few sets have any."""
+    if not pa.types.is_string(column.type):
+        return False
+    return bool(pc.any(pc.match_substring_regex(column, f"^{_FORMULA.pattern}")).as_py())
+
+
 @dataclass(frozen=True)
 class _Block:
     text: str
@@ -51,6 +61,9 @@ def _blocks(predictions: str) -> Iterator[_Block]:
     for name in results.parquet_files(predictions):
         for batch in results.read_table(f"{predictions}/{name}", header).to_batches(max_chunksize=10_000):
             sink = io.StringIO()
-            columns = [list(map(harmless, column.to_pylist())) for column in batch.columns]
+            columns = [
+                list(map(harmless, column.to_pylist())) if _may_run(column) else column.to_pylist()
+                for column in batch.columns
+            ]
             csv.writer(sink).writerows(zip(*columns, strict=True))
             yield _Block(sink.getvalue(), batch.num_rows)

@@ -24,6 +24,7 @@ from pipeline import (
     lease,
     listing,
     patience,
+    plots,
     progress,
     publication,
     results,
@@ -205,6 +206,9 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
     settings, summary, published = run.settings, prepared.summary, run.standing.features()
     key = prepared.key["extraction"][:16]
     prefix = f"{key}-{run.name}-"
+    beside = ThreadPoolExecutor(1)
+    beside.submit(plots.import_library)  # the driver has little to do until it draws
+    beside.shutdown(wait=False)
     with run.timed("find known"):
         run.confirm()
         cached = feature_cache.look_up(
@@ -240,9 +244,11 @@ def analyse(run: Run, prepared: Prepared, extracted: Extracted) -> dict[str, Any
             splitter=prepared.splitter,
             slots=prepared.slots,
         )
-        sums, reduction = analysis.reduce_features(context, data, settings, work=work)
+        measured, reduction = analysis.reduce_features(context, data, settings, work=work)
     with run.timed("classify"):
-        classified = analysis.classify_images(context, data, settings, work=work, sums=sums, reduction=reduction)
+        classified = analysis.classify_images(
+            context, data, settings, work=work, measured=measured, reduction=reduction
+        )
     kept, metrics = reduction.components.shape[1], classified.scores.metrics()
     record: dict[str, Any] = {
         "run": run.name,
