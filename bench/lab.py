@@ -21,6 +21,7 @@ from bench import machine, photos
 from bench.job import IMAGE_SIZE
 from bench.pages import publish
 from launch import docker_lab, storage
+from launch.s3_access import Access
 
 IMAGES = 20_160
 PAIRS = 3
@@ -42,7 +43,7 @@ def main() -> None:
     sys.stdout.write(publish.page("lab").read_text())
 
 
-def _run(target: str, access: storage.Access, *, environment: Mapping[str, str] | None = None) -> dict[str, float]:
+def _run(target: str, access: Access, *, environment: Mapping[str, str] | None = None) -> dict[str, float]:
     """One run to a new place, as nothing is known there: seconds of its extraction, and from the command to the end."""
     output = f"s3://{BUCKET}/results/bench-{target}-{secrets.token_hex(4)}"
     command = [sys.executable, "-m", "launch", "run", "--target", target, "--input", INPUT, "--output", output]

@@ -19,6 +19,7 @@ from pathlib import Path
 from base import command_line, paths
 from base.errors import EmrlabError, UsageError
 from data import destination, fetch, unpack
+from data.members import ArchiveError, is_archive
 from data.unpack import Contents
 from launch import storage
 from pipeline import settings, signals
@@ -78,10 +79,10 @@ def _data(parsed: argparse.Namespace) -> int:
     folder = OUT / _name(parsed.dataset) if remote else Path(dest)
     try:
         contents = unpack.unpack(archive, folder, sha256=sha256, live=live)
-    except unpack.ArchiveError as error:
+    except ArchiveError as error:
         if error.damaged and archive.is_relative_to(CACHE):
             fetch.discard(archive.parent)
-            raise unpack.ArchiveError(f"{error}; it was removed, run again") from error
+            raise ArchiveError(f"{error}; it was removed, run again") from error
         raise
     _compare(contents, known)
     hidden = f"; {contents.hidden:,} hidden ones were passed over" * bool(contents.hidden)
@@ -104,7 +105,7 @@ def _archive(source: str, *, expected: str, live: bool) -> tuple[Path, str]:
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
         try:
-            fetched = fetch.fetch(source, CACHE, is_archive=unpack.is_archive, expected=expected, live=live)
+            fetched = fetch.fetch(source, CACHE, is_archive=is_archive, expected=expected, live=live)
         except fetch.FetchError as error:
             raise fetch.FetchError(f"{error}; fetch it by hand, then: make data DATASET=/path/to/the/file") from error
         return fetched.path, fetched.sha256

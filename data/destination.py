@@ -7,7 +7,7 @@ import argparse
 from base.defaults import REGION
 from launch import docker_lab
 from launch.emr import aws
-from launch.storage import Access
+from launch.s3_access import Access
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from base.errors import EmrlabError, UsageError
 from data import destination
 from data.meter import TERMINAL_S, Meter
 from launch import storage
-from launch.storage import Access
+from launch.s3_access import Access
 from pipeline import folder, settings, shards, signals
 from pipeline.images import SUFFIXES
 from pipeline.names import escape, unescape

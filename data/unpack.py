@@ -5,40 +5,34 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
-import io
 import json
 import os
 import re
 import shutil
-import stat
 import struct
 import sys
 import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, TextIO
+from typing import TextIO
 
-from base.errors import EmrlabError, UsageError
+from base.errors import UsageError
+from data.members import ArchiveError, Member, members, too_much
 from data.meter import Meter
 from pipeline.images import SUFFIXES
 from pipeline.names import escape
 
 BLOCK_BYTES = 2**20
-HEADER_BYTES = 2**20  # of a tar's header, at most; the list of a zip's members has a limit of its own
-LIST_BYTES = 2**28
 MEMBERS = 2_000_000
 NAME_BYTES, PATH_BYTES = 255, 1000  # of a file system; S3 takes 1,024
 RATIO, SMALL_BYTES = 200, 2**26  # photographs hardly get smaller: what unpacks to more of the archive is a bomb
 RESERVE_BYTES = 10**9  # of the disk, which stays free
 RECORD = ".emrlab-data.json"  # hidden: no photograph
-ZIP, GZIP, TAR = b"PK\x03\x04", b"\x1f\x8b", b"ustar"
-TAR_AT = 257  # where a tar says that it is one
 
 # What must not stand in a name: control characters, bytes that are no UTF-8, and what turns the order of letters round.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -55,18 +49,6 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-class ArchiveError(EmrlabError):
-    """The archive is not unpacked: one line with the member and the cause.
-
-    Attributes:
-        damaged: it is not as its makers made it; False: it is, and asks for what is not done.
-    """
-
-    def __init__(self, message: str, *, damaged: bool = False) -> None:
-        super().__init__(message)
-        self.damaged = damaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +68,6 @@ class Contents:
     images: int
     classes: int
     hidden: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Member:
-    """`refusal`: why it is none that is unpacked; None for a file. `read` opens it."""
-
-    name: str
-    size: int
-    refusal: str | None
-    read: Callable[[], IO[bytes]]
-
-
-def is_archive(head: bytes) -> bool:
-    """Whether a file that begins with these 512 bytes is a zip, a tar or a tar.gz."""
-    return head.startswith((ZIP, GZIP)) or head[TAR_AT:].startswith(TAR)
 
 
 def unpack(archive: Path, folder: Path, *, sha256: str, live: bool = False, out: TextIO = sys.stderr) -> Contents:
@@ -205,12 +172,12 @@ def _fill(archive: Path, folder: Path, *, sha256: str, live: bool, out: TextIO) 
     files = images = size = hidden = seen_b = 0
     meter = Meter(words="unpacked", live=live, out=out)
     try:
-        for count, member in enumerate(_members(archive, limit_b=limit_b), start=1):
+        for count, member in enumerate(members(archive, limit_b=limit_b), start=1):
             seen_b += member.size
             if count > MEMBERS:
                 raise ArchiveError(f"{name} has more than {MEMBERS:,} members; unpack it by hand")
             if seen_b > limit_b:
-                raise _too_much(limit_b)
+                raise too_much(limit_b)
             if refusal := member.refusal or _refusal(member.name):
                 raise ArchiveError(f"{name} holds {escape(member.name)[:200]!r}, which {refusal}; nothing is unpacked")
             parts = [part for part in member.name.split("/") if part not in {"", "."}]
@@ -238,12 +205,6 @@ def _fill(archive: Path, folder: Path, *, sha256: str, live: bool, out: TextIO) 
 def _limit_b(archive: Path, folder: Path) -> int:
     room_b = shutil.disk_usage(folder).free - RESERVE_BYTES
     return max(0, min(room_b, max(RATIO * archive.stat().st_size, SMALL_BYTES)))
-
-
-def _too_much(limit_b: int) -> ArchiveError:
-    return ArchiveError(
-        f"the archive unpacks to more than the {limit_b / 1e6:,.0f} MB that the free disk and its own size allow"
-    )
 
 
 def _refusal(name: str) -> str | None:
@@ -278,7 +239,7 @@ def _enter(names: dict[str, str], parts: list[str], *, archive: str) -> None:
             raise ArchiveError(f"{archive} holds {names[key]} and {spelled}, which not every disk keeps apart")
 
 
-def _copy(member: _Member, path: Path) -> None:
+def _copy(member: Member, path: Path) -> None:
     """Write the member to `path`, which must not be there.
 
     Raises:
@@ -291,121 +252,6 @@ def _copy(member: _Member, path: Path) -> None:
             left_b -= len(block)
     if left_b:
         raise ValueError(f"{member.name!r} has another size than the {member.size:,} bytes that it says")
-
-
-def _members(archive: Path, *, limit_b: int) -> Iterator[_Member]:
-    """Everything that is no folder; no more than `limit_b` is unpacked to find it.
-
-    Raises:
-        ArchiveError: it is none of the formats.
-    """
-    with archive.open("rb") as file:
-        head = file.read(TAR_AT + len(TAR))
-        file.seek(0)
-        if head.startswith(ZIP):
-            yield from _of_zip(file)
-        elif head.startswith(GZIP):
-            with gzip.open(file) as opened:
-                yield from _of_tar(opened, limit_b=limit_b)
-        elif is_archive(head):
-            yield from _of_tar(file, limit_b=limit_b)
-        else:
-            raise ArchiveError(f"{escape(archive.name)} is neither zip, tar nor tar.gz")
-
-
-def _of_zip(file: IO[bytes]) -> Iterator[_Member]:
-    with zipfile.ZipFile(_Bounded(file, LIST_BYTES, end_b=sys.maxsize)) as opened:
-        for info in opened.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            refusal = None
-            if info.flag_bits & 1:
-                refusal = "is encrypted"
-            elif kind == stat.S_IFLNK:
-                refusal = "is a link"
-            elif info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                refusal = "is neither stored nor deflated"
-            elif kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-                refusal = "is neither a file nor a folder"
-            if refusal or not info.is_dir():
-                yield _Member(name=info.filename, size=info.file_size, refusal=refusal, read=partial(opened.open, info))
-
-
-def _of_tar(file: IO[bytes] | gzip.GzipFile, *, limit_b: int) -> Iterator[_Member]:
-    bounded = _Bounded(file, HEADER_BYTES, end_b=limit_b)
-    with tarfile.open(fileobj=bounded, mode="r:") as opened:
-        while (info := opened.next()) is not None:
-            opened.members = []  # type: ignore[attr-defined] # tarfile would keep all of them
-            refusal = None
-            if info.issym() or info.islnk():
-                refusal = "is a link"
-            elif info.issparse():
-                refusal = "is a sparse file"
-            elif not info.isreg() and not info.isdir():
-                refusal = "is neither a file nor a folder"
-            elif info.size < 0:
-                refusal = "has a negative size"
-            if refusal or not info.isdir():
-                yield _Member(
-                    name=info.name,
-                    size=max(0, info.size),
-                    refusal=refusal,
-                    read=partial(_opened, opened, info),
-                )
-        bounded.seek(opened.offset)
-        if len(bounded.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("it ends without the mark of its end")
-        while bounded.read(HEADER_BYTES):  # gzip's checksum stands at the very end
-            pass
-
-
-def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    file = archive.extractfile(info)
-    if file is None:
-        raise tarfile.ReadError(f"{info.name!r} has no content")
-    return file
-
-
-class _Bounded(io.RawIOBase):
-    """A file of which nobody reads more than `most_b` bytes at a time, as what a header says of its length is not
-    trusted, nor anything behind `end_b`.
-    """
-
-    def __init__(self, file: IO[bytes] | gzip.GzipFile, most_b: int, *, end_b: int) -> None:
-        self._file, self._most_b, self._end_b = file, most_b, end_b
-
-    def read(self, size: int = -1) -> bytes:
-        """As a file's.
-
-        Raises:
-            ValueError: it is more than a header has.
-            ArchiveError: it is behind the end.
-        """
-        if not -1 <= size <= self._most_b:
-            raise ValueError(f"a header of {size:,} bytes")
-        if self._file.tell() > self._end_b:
-            raise _too_much(self._end_b)
-        data = self._file.read(self._most_b + 1 if size == -1 else size)
-        if len(data) > self._most_b:
-            raise ValueError(f"a header of more than {self._most_b:,} bytes")
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As a file's; not behind the end, as gzip would unpack all of it to get there.
-
-        Raises:
-            ArchiveError: it is behind the end.
-        """
-        if whence == io.SEEK_SET and offset > self._end_b:
-            raise _too_much(self._end_b)
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """As a file's."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
 
 
 def _root(folder: Path) -> Path:

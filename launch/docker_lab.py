@@ -14,7 +14,7 @@ from base.defaults import INSTANCE_TYPE, REGION
 from base.errors import UsageError
 from base.sizing import Executors, Node
 from base.waiting import attempts
-from launch.storage import Access, Key
+from launch.s3_access import Access, Key
 
 MASTER = "master"
 # A lab that `make up` found healthy answers at once; cores of a run that was just stopped come back within seconds.

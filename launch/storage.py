@@ -11,24 +11,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 from hashlib import file_digest, md5
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from base.errors import EmrlabError
+from launch.s3_access import Access, open_store
 from pipeline import store
 from pipeline.folder import file, walk
 from pipeline.names import escape
 from pipeline.patience import pages, patiently
-
-if TYPE_CHECKING:
-    from obstore.store import S3Credential
 
 THREADS = 16
 PART_BYTES = 8 * 2**20  # of a larger file; S3's ETag tells in what parts an object came
@@ -47,37 +44,6 @@ CAUSES = (
 
 class StorageError(EmrlabError):
     """Something could not be brought to S3 or fetched from it: one line with the cause."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """A key to an S3.
-
-    Attributes:
-        key_id, secret: of the user.
-        token: of a session, where the key is a temporary one.
-        expires: when another is to be asked for; None: never.
-    """
-
-    key_id: str
-    secret: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-    expires: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """An S3 and the way to it.
-
-    Attributes:
-        key: gives the key that is right now; a run may take longer than a session.
-        region: of the buckets.
-        address: of the server, like http://127.0.0.1:9000; None is AWS.
-    """
-
-    key: Callable[[], Key]
-    region: str
-    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +97,7 @@ def mirror(
         StorageError: a file cannot be read or sent, or an object not be listed or removed; what was sent is kept.
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    opened, root = _open(uri, access), _open(f"s3://{bucket}", access)
+    opened, root = open_store(uri, access), open_store(f"s3://{bucket}", access)
     record = f"artifacts/sent/{prefix}.json"
     try:
         there, before = _list(opened), _read_sent(root, record)
@@ -187,7 +153,7 @@ def put(path: Path, uri: str, access: Access, *, replace: bool = True) -> bool:
         StorageError: it cannot be read or sent, or without `replace` something else is there.
     """
     folder, _, name = uri.rpartition("/")
-    opened = _open(folder, access)
+    opened = open_store(folder, access)
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -214,7 +180,7 @@ def sizes(uri: str, access: Access) -> dict[str, int]:
         StorageError: it cannot be listed.
     """
     try:
-        return {name: stored.size for name, stored in _list(_open(uri, access)).items()}
+        return {name: stored.size for name, stored in _list(open_store(uri, access)).items()}
     except (BaseError, OSError) as error:
         raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
 
@@ -225,7 +191,7 @@ def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:
     Raises:
         StorageError: one cannot be fetched, or the folder not be written.
     """
-    opened = _open(uri, access)
+    opened = open_store(uri, access)
     halves = {name: folder / f".{name}.half" for name in names}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,33 +220,6 @@ def line(done: int, total: int, *, sent: int, left: int, seconds: float, words: 
     rate = sent / seconds if seconds > 0 else 0.0
     eta = f"{left / rate:.0f} s" if rate else "not known yet" if left else "0 s"
     return f"{done:,}/{total:,} files {words} · {rate / 1e6:,.1f} MB/s · ETA {eta}"
-
-
-def _open(uri: str, access: Access) -> S3Store:
-    """The S3 that is asked for, and no other: the user's own AWS_* variables stay out of it."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-
-    def key() -> S3Credential:
-        current = access.key()
-        return {
-            "access_key_id": current.key_id,
-            "secret_access_key": current.secret,
-            "token": current.token,
-            "expires_at": current.expires,
-        }
-
-    place: dict[str, Any] = {"aws_endpoint_url_s3": access.address} if access.address else {}
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        region=access.region,
-        virtual_hosted_style_request=not access.address,
-        credential_provider=key,
-        # Many parts share a home's uplink: each may take minutes. Trying again is `patiently`'s.
-        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "5min"},
-        retry_config={"max_retries": 0, "retry_timeout": timedelta(minutes=5)},
-        **place,
-    )
 
 
 def _list(opened: S3Store) -> dict[str, _Object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from base.errors import UsageError
 from launch import storage
 from launch.package import Package
-from launch.storage import Access
+from launch.s3_access import Access
 from pipeline.names import escape
 from pipeline.settings import Settings
 

@@ -13,7 +13,7 @@ from launch.emr.run_spec import RunSpec
 from launch.emr.wheelhouse import Wheelhouse
 from launch.model import BuiltModel
 from launch.package import Package
-from launch.storage import Access
+from launch.s3_access import Access
 from launch.transfer import JobArtifacts
 
 UNKNOWN_SHA256 = "SHA256"  # in a plan, of what only a run builds

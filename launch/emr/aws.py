@@ -15,7 +15,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from base import env_files, paths
 from base.errors import EmrlabError, UsageError
 from launch import docker_lab
-from launch.storage import Key
+from launch.s3_access import Key
 
 # What boto3 raises: for what AWS answers, and for what never reached it.
 AWS_ERRORS = (ClientError, BotoCoreError)

@@ -11,7 +11,7 @@ from launch import transfer
 from launch.emr import artifacts, aws, cost, follow, results, steps
 from launch.emr.follow import Clients, Show, Step
 from launch.emr.run_spec import RunSpec
-from launch.storage import Access
+from launch.s3_access import Access
 from pipeline import summary
 from pipeline.signals import Stopped
 

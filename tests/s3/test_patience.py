@@ -6,7 +6,7 @@ import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
 from launch import storage
-from launch.storage import Access
+from launch.s3_access import Access
 from pipeline import patience, store
 from tests.s3.proxy import Fault
 from tests.s3.test_storage import KEY

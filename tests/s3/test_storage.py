@@ -10,7 +10,8 @@ import obstore
 import pytest
 
 from launch import storage
-from launch.storage import Access, Key, Mirrored, StorageError
+from launch.s3_access import Access, Key
+from launch.storage import Mirrored, StorageError
 from pipeline import patience
 from tests.s3.test_s3 import ODD
 

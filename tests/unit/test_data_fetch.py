@@ -15,10 +15,10 @@ from urllib.request import urlopen
 import pytest
 
 from base.errors import UsageError
-from data import fetch, meter, unpack
+from data import fetch, members, meter
 from data.fetch import FetchError
 
-BODY = unpack.ZIP + bytes(range(256)) * 1000
+BODY = members.ZIP + bytes(range(256)) * 1000
 DIGEST = sha256(BODY).hexdigest()
 
 
@@ -108,7 +108,7 @@ def world(monkeypatch):
 def get(world, tmp_path):
     def call(out=None, name="set.zip", **more):
         return fetch.fetch(
-            f"{world.address}/{name}", tmp_path, is_archive=unpack.is_archive, out=out or io.StringIO(), **more
+            f"{world.address}/{name}", tmp_path, is_archive=members.is_archive, out=out or io.StringIO(), **more
         )
 
     return call
@@ -167,7 +167,7 @@ def test_another_version_in_the_middle_is_fetched_anew(world, get):
 
     def change(handler):
         if world.asked:
-            world.body, world.etag = BODY[::-1].join([unpack.ZIP, b""]), '"2"'
+            world.body, world.etag = BODY[::-1].join([members.ZIP, b""]), '"2"'
         answer(handler)
 
     world.answer = change
@@ -180,7 +180,7 @@ def test_a_server_that_continues_another_version_is_not_believed(world, get, mon
 
     def lie(handler):
         if len(world.asked) == 1:
-            world.body = unpack.ZIP + b"x" * 50_000  # another file, by the same ETag
+            world.body = members.ZIP + b"x" * 50_000  # another file, by the same ETag
         answer(handler)
 
     world.answer = lie
@@ -270,7 +270,7 @@ def test_what_begins_encrypted_stays_so_however_its_address_is_written(world, tm
     plain = urlopen(f"{world.address}/set.zip")  # noqa: S310 - the test's own server
     monkeypatch.setattr(fetch, "urlopen", lambda *_, **__: plain)
     with pytest.raises(FetchError, match="which is not encrypted"):
-        fetch.fetch("HTTPS://host/set.zip", tmp_path, is_archive=unpack.is_archive, out=io.StringIO())
+        fetch.fetch("HTTPS://host/set.zip", tmp_path, is_archive=members.is_archive, out=io.StringIO())
 
 
 def test_a_length_of_400_digits_is_none(world, get):
@@ -280,7 +280,7 @@ def test_a_length_of_400_digits_is_none(world, get):
 
 def test_nobody_there(tmp_path, world):
     with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .*refused"):
-        fetch.fetch("http://127.0.0.1:9/set.zip", tmp_path, is_archive=unpack.is_archive, out=io.StringIO())
+        fetch.fetch("http://127.0.0.1:9/set.zip", tmp_path, is_archive=members.is_archive, out=io.StringIO())
 
 
 def test_the_hash_that_is_asked_for_holds(world, get, tmp_path):
@@ -346,7 +346,7 @@ def test_a_body_without_end_does_not_fill_the_disk(world, get, monkeypatch):
 )
 def test_an_address_that_cannot_be(tmp_path, url, words):
     with pytest.raises(UsageError, match=words) as caught:
-        fetch.fetch(url, tmp_path, is_archive=unpack.is_archive)
+        fetch.fetch(url, tmp_path, is_archive=members.is_archive)
     assert "secret" not in str(caught.value)
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from base.errors import UsageError
 from data import unpack
+from data.members import ArchiveError
 from data.meter import Meter
-from data.unpack import ArchiveError
 
 PHOTOGRAPHS = {"Kiwi/0_0.jpg": b"green" * 100, "Kiwi/0_1.JPG": b"brown", "Lime/0_0.png": b"yellow"}
 CONTROL = {"a tab": "Kiwi/a\tb.jpg", "an escape": "Kiwi/\x1b[2J.jpg", "turned round": "Kiwi/gpj.\u202e.jpg"}
