@@ -143,7 +143,7 @@ class Emr:
         """Add the tags to the cluster's."""
         tags = validation.tags(request["Tags"])
         with self.state.change():
-            cluster = self._cluster(request["ResourceId"])
+            cluster = self._tagged(request["ResourceId"])
             if len(cluster.tags.keys() | tags.keys()) > validation.MOST_TAGS:
                 raise ValidationException(f"A cluster has at most {validation.MOST_TAGS} tags.")
             cluster.tags.update(tags)
@@ -152,8 +152,9 @@ class Emr:
     def remove_tags(self, request: Members) -> dict[str, Any]:
         """Remove the tags of these keys."""
         with self.state.change():
+            cluster = self._tagged(request["ResourceId"])
             for key in request["TagKeys"]:
-                self._cluster(request["ResourceId"]).tags.pop(key, None)
+                cluster.tags.pop(key, None)
         return {}
 
     def add_job_flow_steps(self, request: Members) -> dict[str, Any]:
@@ -316,6 +317,13 @@ class Emr:
         cluster = self._job_flow(job_flow_id)
         if cluster.ended_s is not None or cluster.state == "TERMINATING":
             raise ValidationException("A job flow that is shutting down, terminated, or finished may not be modified.")
+        return cluster
+
+    def _tagged(self, cluster_id: str) -> Cluster:
+        """The cluster, whose tags can be changed."""
+        cluster = self._cluster(cluster_id)
+        if cluster.ended_s is not None:
+            raise InvalidRequestException(f"The tags of the terminated cluster {cluster_id} may not be modified.")
         return cluster
 
     def _collected(self, cluster_id: str, *, uniform: bool) -> Cluster:

@@ -57,7 +57,8 @@ SCRIPT_RUNNER = re.compile(r"s3://[a-z0-9.-]*elasticmapreduce/libs/script-runner
 
 MOST_STEPS = 256  # pending or running on a cluster, and in one request
 MOST_BOOTSTRAP_ACTIONS = 16
-LONGEST_STRING = 10_280
+# Of all of a step's HadoopJarStep. https://docs.aws.amazon.com/emr/latest/APIReference/API_AddJobFlowSteps.html
+MOST_STEP_CHARACTERS = 10_240
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-plan-tags-restrictions.html
 MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
 IDLE_TIMEOUT_S = (60, 604_800)
@@ -206,7 +207,7 @@ def tags(requests: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return the tags by their keys.
 
     Raises:
-        ValidationException: more than EMR takes, a key that is empty or too long, or a value that is too long.
+        ValidationException: more than EMR takes; a key that is empty, too long or Amazon's; a value that is too long.
     """
     tags_by_key = {tag.get("Key", ""): tag.get("Value", "") for tag in requests}
     if len(tags_by_key) > MOST_TAGS:
@@ -217,6 +218,8 @@ def tags(requests: Sequence[Mapping[str, str]]) -> dict[str, str]:
                 f"The tag '{key[:LONGEST_TAG_KEY]}' is not valid: a key has 1 to {LONGEST_TAG_KEY} characters, "
                 f"a value {LONGEST_TAG_VALUE} at most."
             )
+        if key.lower().startswith("aws:") or value.lower().startswith("aws:"):
+            raise ValidationException(f"The tag '{key}' is not valid: aws: is reserved for Amazon.")
     return tags_by_key
 
 
@@ -282,8 +285,12 @@ def _check_bootstrap_actions(actions: Sequence[Mapping[str, Any]]) -> None:
 def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
     run, name = request["HadoopJarStep"], request["Name"]
     jar, args = run["Jar"], run.get("Args", [])
-    if any(len(text) > LONGEST_STRING for text in (jar, *args)):
-        raise ValidationException(f"An argument of the step '{name}' is longer than {LONGEST_STRING} characters.")
+    settings = [text for each in run.get("Properties", []) for text in each.values()]
+    characters = sum(map(len, (jar, run.get("MainClass", ""), *args, *settings)))
+    if characters > MOST_STEP_CHARACTERS:
+        raise ValidationException(
+            f"The HadoopJarStep of the step '{name[:100]}' has {characters} characters; {MOST_STEP_CHARACTERS} at most."
+        )
     action = request.get("ActionOnFailure")
     if cluster.concurrency > 1 and action not in {None, "CONTINUE"}:
         raise ValidationException(

@@ -74,6 +74,7 @@ REFUSED = {
     "too many actions": ({"BootstrapActions": [action("x", "s3://b/x")] * 17}, "At most 16 bootstrap actions"),
     "nothing to run": ({"Steps": run("command-runner.jar")}, "has no Args"),
     "long argument": ({"Steps": run("command-runner.jar", "x" * 10_281)}, "less than or equal to 10280, not 10281"),
+    "long step": ({"Steps": run("command-runner.jar", *["x" * 1000] * 11)}, "has 11018 characters; 10240 at most"),
     "too many steps": ({"Steps": [step("one", "exit 0")] * 257}, "Maximum number of active steps"),
     "step that ends others at once": (
         {"Steps": [step("one", "exit 0", "TERMINATE_CLUSTER")], "StepConcurrencyLevel": 2},
@@ -311,6 +312,18 @@ def test_tags(lab: Fake):
     cluster = lab.start(keep=True)
     lab.client.add_tags(ResourceId=cluster, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     lab.client.remove_tags(ResourceId=cluster, TagKeys=["a", "none"])
+    assert lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["Tags"] == [{"Key": "b", "Value": "2"}]
+    for tag in ({"Key": "aws:owner", "Value": "me"}, {"Key": "owner", "Value": "AWS:me"}):
+        with pytest.raises(ClientError, match=r"ValidationException.*aws: is reserved for Amazon"):
+            lab.client.add_tags(ResourceId=cluster, Tags=[tag])
+    lab.client.terminate_job_flows(JobFlowIds=[cluster])
+    lab.wait(cluster, "TERMINATED")
+    for change in (
+        lambda: lab.client.add_tags(ResourceId=cluster, Tags=[{"Key": "c", "Value": "3"}]),
+        lambda: lab.client.remove_tags(ResourceId=cluster, TagKeys=["b"]),
+    ):
+        with pytest.raises(lab.client.exceptions.InvalidRequestException, match="may not be modified"):
+            change()
     assert lab.client.describe_cluster(ClusterId=cluster)["Cluster"]["Tags"] == [{"Key": "b", "Value": "2"}]
 
 

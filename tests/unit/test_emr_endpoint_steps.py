@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launch.emr import logs, request
-from tests.unit.fake_nodes import Fake, step, wait_until
+from tests.unit.fake_nodes import Fake, action, step, wait_until
 
 
 def test_step_that_fails_and_terminates_the_cluster(lab: Fake):
@@ -80,11 +80,11 @@ def test_step_whose_program_is_not_there(lab: Fake):
     assert "no-such-program" in (lab.log(f"{cluster}/steps/{found['Id']}/stderr") or "")
 
 
-def test_step_whose_arguments_are_more_than_a_process_takes(lab: Fake):
-    long = {"Jar": "command-runner.jar", "Args": ["echo", *["x" * 10_000] * 300]}
-    cluster = lab.start({"Name": "long", "ActionOnFailure": "CONTINUE", "HadoopJarStep": long})
-    lab.wait(cluster, "TERMINATED")
-    assert "Argument list too long" in lab.step(cluster, "long")["Status"]["FailureDetails"]["Message"]
+def test_a_bootstrap_action_whose_arguments_are_more_than_a_process_takes(lab: Fake):
+    long = action("long", lab.put("action.sh", "exit 0"), *["x" * 10_000] * 300)
+    cluster = lab.start(BootstrapActions=[long])
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert "Argument list too long" in lab.reason(cluster)["Message"]
 
 
 def test_spark_submit_gets_its_very_arguments(lab: Fake):
