@@ -140,10 +140,15 @@ def _own(half: Path, folder: Path) -> Iterator[None]:
     """Have `half`, empty, to oneself, and remove it at the end; what a killed run left in it goes.
 
     Raises:
-        UsageError: another process has it.
+        UsageError: another process has it, or it is none of ours.
     """
-    half.mkdir(exist_ok=True)
-    opened = os.open(half, os.O_RDONLY)
+    try:
+        half.mkdir(exist_ok=True)
+        opened = os.open(half, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)  # a link leads to what is not ours
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.ELOOP}:
+            raise UsageError(f"{escape(str(half))} is no folder of make data; remove it, run again") from error
+        raise
     try:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

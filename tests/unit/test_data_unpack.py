@@ -182,6 +182,22 @@ def test_what_a_killed_run_left_goes(make, take, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["set"]
 
 
+@pytest.mark.parametrize("is_link", [True, False])
+def test_what_another_put_in_the_place_of_the_half_is_left_alone(make, take, tmp_path, is_link):
+    mine = tmp_path / "mine" / "files" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    half = tmp_path / "out" / ".set.emrlab-half"
+    half.parent.mkdir()
+    if is_link:
+        half.symlink_to(tmp_path / "mine")
+    else:
+        half.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"\.set\.emrlab-half is no folder of make data; remove it"):
+        take(make(PHOTOGRAPHS))
+    assert mine.read_bytes() == b"mine"
+
+
 def test_two_at_a_time_are_kept_apart(make, take, tmp_path):
     half = tmp_path / "out" / ".set.emrlab-half"
     half.mkdir(parents=True)
