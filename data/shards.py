@@ -238,8 +238,9 @@ def _shards(parsed: argparse.Namespace) -> int:
         name, why = min(made.unreadable.items())
         sys.stderr.write(f"warning: {len(made.unreadable):,} of {source} stay behind, like {name}: {why}\n")
     skipped = f"; skipped as no images: {made.skipped:,} files, like {made.first_skipped}" * bool(made.skipped)
+    archives = f"{len(made.archives):,} archive{'s' * (len(made.archives) != 1)}"
     sys.stdout.write(
-        f"{made.images:,} images in {len(made.archives):,} archives in {target}: {written:,} written, "
+        f"{made.images:,} images in {archives} in {target}: {written:,} written, "
         f"{len(made.archives) - written:,} were there{skipped}\n"
     )
     return 0

@@ -97,7 +97,6 @@ def serving(world: World) -> Iterator[World]:
 def world(monkeypatch):
     monkeypatch.setattr(fetch, "PAUSE_S", 0.001)
     monkeypatch.setattr(fetch, "LONGEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
     monkeypatch.setattr(fetch, "HEAD_BYTES", 8)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving(World()) as made:
@@ -200,7 +199,8 @@ def test_what_is_longer_here_than_there_is_fetched_anew(world, get):
     assert get().path.read_bytes() == BODY[:600]
 
 
-def test_a_length_that_is_a_lie_is_no_whole_file(world, get):
+def test_a_length_that_is_a_lie_is_no_whole_file(world, get, monkeypatch):
+    monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
     world.says_length, world.ranges = len(BODY) + 1, False
     with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .* of 256,005 bytes"):
         get()
@@ -278,7 +278,8 @@ def test_a_length_of_400_digits_is_none(world, get):
     assert get().path.read_bytes() == BODY
 
 
-def test_nobody_there(tmp_path, world):
+def test_nobody_there(tmp_path, world, monkeypatch):
+    monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
     with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .*refused"):
         fetch.fetch("http://127.0.0.1:9/set.zip", tmp_path, is_archive=members.is_archive, out=io.StringIO())
 
