@@ -62,7 +62,7 @@ class SizingError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A worker.
+    """A node that Spark runs on: what it has, and what YARN gives of it.
 
     Attributes:
         name: instance type.

@@ -55,7 +55,7 @@ class Ran:
 
 
 def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = IMAGE_SIZE) -> Ran:
-    """`python -m launch run`; the model file must be built.
+    """Run the job as `python -m launch run` does and watch it; the model file must be built.
 
     Raises:
         RuntimeError: the run failed.

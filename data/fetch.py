@@ -252,7 +252,7 @@ class _Source:
         return self.half.stat().st_size if self.half.exists() else 0
 
     def _version(self) -> _Version | None:
-        """Of what is `half` here; None where that is not known: it cannot be continued then."""
+        """The version of what is half here; None where that is not known: it cannot be continued then."""
         try:
             return _Version(**json.loads(self.half_record.read_text()))
         except (FileNotFoundError, ValueError, TypeError):

@@ -55,7 +55,7 @@ class Photo:
 
 @dataclass
 class Plan:
-    """What goes where.
+    """Which image goes into which archive.
 
     Attributes:
         archives: the images of each, by its name.
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def images(self) -> int:
-        """In all archives."""
+        """How many images all archives have."""
         return sum(map(len, self.archives.values()))
 
     @property

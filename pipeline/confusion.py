@@ -35,7 +35,7 @@ class Confusion:
 
     @property
     def total(self) -> int:
-        """All test images."""
+        """How many test images there are."""
         return int(self.images.sum())
 
     @property
@@ -77,7 +77,7 @@ class Confusion:
         }
 
     def cells(self) -> dict[str, Any]:
-        """As metrics.json has it: a column each."""
+        """The cells as metrics.json has them: a list for each column."""
         return {"true": self.true.tolist(), "predicted": self.predicted.tolist(), "images": self.images.tolist()}
 
     def _sum(self, classes: Integers, images: Integers) -> Integers:

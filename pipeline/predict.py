@@ -37,7 +37,7 @@ class Classifier:
     intercepts: NDArray[np.float64]
 
     def probabilities(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Of (n, k) components, (n, c)."""
+        """The classes' probabilities (n, c) of components (n, k)."""
         odds = np.empty((len(rows), len(self.coefficients)))
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)

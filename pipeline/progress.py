@@ -16,7 +16,7 @@ class Count(Protocol):
 
     @property
     def value(self) -> int:
-        """So far."""
+        """How many were counted so far."""
         ...
 
 

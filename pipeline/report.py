@@ -67,7 +67,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What the page tells.
+    """What the report shows.
 
     Attributes:
         run: what run.json holds.

@@ -74,7 +74,7 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def versions(context: SparkContext) -> dict[str, str]:
-    """Of Spark, Java, Python and the libraries that results depend on."""
+    """The versions of Spark, Java, Python and the libraries that results depend on."""
     java = context._jvm.java.lang.System.getProperty("java.version")  # type: ignore[union-attr]
     libraries = ("ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow")
     return {"spark": context.version, "java": java, "python": platform.python_version()} | {

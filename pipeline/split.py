@@ -69,7 +69,7 @@ class Splitter:
         return "test" if draw < draws.high and (draw < TEST_SHARE or draw == draws.low) else "train"
 
     def sides(self, paths: Sequence[str], labels: Sequence[str]) -> list[str]:
-        """The side of each."""
+        """The side of each path, in their order."""
         return [self.side(path, label) for path, label in zip(paths, labels, strict=True)]
 
     def lot(self, path: str, label: str) -> float:

@@ -79,12 +79,12 @@ class Sums:
 
     @property
     def all(self) -> Moments:
-        """Of training and test images together."""
+        """The moments of training and test images together."""
         return merge(self.train, self.test)
 
 
 def moments(rows: NDArray[np.float64]) -> Moments:
-    """Of one block, in two passes over it: the mean first, so that nothing large is subtracted from something large."""
+    """The moments of one block, in two passes: the mean first, so that nothing large is subtracted from the like."""
     width = rows.shape[1]
     if not len(rows):
         return Moments(0, np.zeros(width), np.zeros((width, width)))
@@ -94,7 +94,7 @@ def moments(rows: NDArray[np.float64]) -> Moments:
 
 
 def merge(left: Moments, right: Moments) -> Moments:
-    """Of both together: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983), eq. 2.1."""
+    """The moments of both: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983), eq. 2.1."""
     if not left.count or not right.count:
         return left if left.count else right
     count = left.count + right.count
@@ -127,7 +127,7 @@ def block(rows: NDArray[np.float32], classes: NDArray[np.int64], lots: NDArray[n
 
 
 def add(left: Sums, right: Sums) -> Sums:
-    """Of the images of both."""
+    """The sums of the images of both."""
     drawn = (np.concatenate([getattr(side.drawn, part) for side in (left, right)]) for part in vars(left.drawn))
     return Sums(
         merge(left.train, right.train),
@@ -148,7 +148,7 @@ def _add_classes(left: Classes, right: Classes) -> Classes:
 
 
 def share_drawn(images: int, classes: int) -> float:
-    """Of the training images of a set, the share that is drawn."""
+    """The share of a set's training images that is drawn."""
     target = min(DRAWN_IMAGES, max(DRAWN_SCORES // max(classes, 1), DRAWN_IMAGES // 8))
     return min(1.0, target / max(images, 1))
 
@@ -156,7 +156,7 @@ def share_drawn(images: int, classes: int) -> float:
 def of_files(
     context: SparkContext, files: Sequence[str], *, splitter: Splitter, share: float, target: str, slots: int
 ) -> Sums:
-    """Of all features in `files`, merged on the driver one after the other.
+    """The sums of all features in `files`, merged on the driver one after the other.
 
     A task leaves its sums as one object: d x d numbers take ten times as long through the JVM as through the store.
 
@@ -290,7 +290,7 @@ def measure(
     target: str,
     slots: int,
 ) -> Kept:
-    """Of all features in `files`, from those that the last run kept where they hold, and from what is new.
+    """The sums of all features in `files`: what the last run kept, where it holds, and what is new.
 
     Args:
         context: of the cluster.

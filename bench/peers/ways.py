@@ -19,7 +19,7 @@ LOCK = Path(__file__).parent / "requirements.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way.
+    """A way to do the job.
 
     Attributes:
         key: its row in bench/pages/peers.py.
@@ -93,13 +93,13 @@ def environment() -> Path:
 
 
 def version(package: str) -> str:
-    """Of a package in the peers' environment."""
+    """The version of a package in the peers' environment."""
     question = f"import importlib.metadata as m; print(m.version({package!r}))"
     return subprocess.run([environment(), "-c", question], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _seconds(command: list[str]) -> float:
-    """Seconds of a process.
+    """Run a process and tell its seconds.
 
     Raises:
         RuntimeError: it failed.

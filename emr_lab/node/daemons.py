@@ -30,7 +30,7 @@ class DaemonError(Exception):
 
 @dataclass(frozen=True)
 class Daemon:
-    """A daemon.
+    """A daemon of Hadoop's on a node.
 
     Attributes:
         name: as EMR's nodes call it.

@@ -22,7 +22,7 @@ def adopt_orphans() -> None:
 
 
 def adopts_orphans() -> bool:
-    """Whether it is."""
+    """Whether this process is the parent of what its children leave behind."""
     answer = ctypes.c_int()
     _libc().prctl(_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
     return bool(answer.value)

@@ -89,11 +89,11 @@ class Estimate:
 
     @property
     def requests_usd(self) -> float:
-        """Of all of S3's requests."""
+        """What all of S3's requests cost."""
         return self.send_usd + self.read_usd
 
     def as_json(self) -> dict[str, Any]:
-        """For the run's record."""
+        """The estimate as the run's record has it."""
         return asdict(self)
 
 
@@ -296,7 +296,7 @@ def words_after(usd: float, *, minutes: float, in_emr_lab: bool) -> str:
 
 
 def _requests_usd(requests: Requests, table: Mapping[str, Any]) -> tuple[float, float]:
-    """Of those that write, and of those that read."""
+    """The cost of the requests that write, and of those that read."""
     return requests.puts / 1000 * table["s3_put_1000"], requests.gets / 1000 * table["s3_get_1000"]
 
 

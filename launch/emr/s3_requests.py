@@ -23,20 +23,20 @@ class Requests:
 
 
 def puts(size_bytes: int) -> int:
-    """Of an object that is sent: by one request, or by its parts with one to begin and one to end."""
+    """Requests that send an object: one, or one for each part with one to begin and one to end."""
     return 1 if size_bytes <= PART_BYTES else math.ceil(size_bytes / PART_BYTES) + 2
 
 
 def shard_gets(size_bytes: int, *, is_indexed: bool) -> int:
-    """Of an archive that is read: its index, which is at its end, or its headers from one window to the next, and
-    then its images span by span.
+    """Requests that read an archive: its index, which is at its end, or its headers window by window, then its images
+    span by span.
     """
     listing = 1 if is_indexed else 1 + math.ceil(size_bytes / WINDOW_B)
     return listing + math.ceil(size_bytes / SPAN_B)
 
 
 def in_shards(images: int, size_bytes: int) -> Requests:
-    """Of so many photographs in archives as `make shards` makes them: sent and read once."""
+    """Requests of so many photographs in archives as `make shards` makes them: sent and read once."""
     packed_b = size_bytes + images * HEADER_B
     count, rest_b = divmod(packed_b, SHARD_B)
     sizes = {SHARD_B: count, rest_b: int(rest_b > 0)}
