@@ -17,8 +17,8 @@ from hashlib import file_digest
 from pathlib import Path
 
 from base import command_line, paths
-from base.errors import EmrlabError, UsageError
-from data import destination, fetch, unpack
+from base.errors import UsageError
+from data import destination, fetch, program, unpack
 from data.members import ArchiveError, is_archive
 from data.unpack import Contents
 from launch import storage
@@ -42,16 +42,8 @@ class DataSet:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; exit code 0, 1 for a failure, 2 for a mistake of the user, 128 and the signal's number."""
-    try:
-        return _data(_parser().parse_args(argv))
-    except settings.UsageError as error:
-        return command_line.fail(str(error), exit_code=2)
-    except (EmrlabError, OSError) as error:
-        return command_line.fail(error)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write("error: stopped; what arrived is kept, run again\n")
-        return signals.exit_code(stopped)
+    """Run the command; the exit code, as `program.run` tells."""
+    return program.run(lambda: _data(_parser().parse_args(argv)), stopped="what arrived is kept, run again")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from base import command_line
 from base.errors import EmrlabError, UsageError
-from data import destination
+from data import destination, program
 from data.meter import TERMINAL_S, Meter
 from launch import storage
 from launch.s3_access import Access
@@ -202,16 +202,10 @@ def _digest(path: Path) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; exit code 0, 1 for a failure, 2 for a mistake of the user, 128 and the signal's number."""
-    try:
-        return _shards(_parser().parse_args(argv))
-    except settings.UsageError as error:
-        return command_line.fail(str(error), exit_code=2)
-    except (EmrlabError, OSError) as error:
-        return command_line.fail(error)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write("error: stopped; the archives that were written stay, run again\n")
-        return signals.exit_code(stopped)
+    """Run the command; the exit code, as `program.run` tells."""
+    return program.run(
+        lambda: _shards(_parser().parse_args(argv)), stopped="the archives that were written stay, run again"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
