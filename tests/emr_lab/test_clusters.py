@@ -278,3 +278,22 @@ def test_failing_bootstrap_action_and_what_the_next_cluster_finds(emr_lab: EmrLa
     log = f"{failing}/node/{{}}/bootstrap-actions/1/{{}}"
     assert emr_lab.log(log.format(ec2["core-2"], "stderr")) == "no room\n"
     assert "No such file" in emr_lab.log(log.format(ec2["core-1"], "stdout"))  # the mark of the cluster before
+
+
+def test_a_primary_alone_runs_containers_and_keeps_hdfs(emr_lab: EmrLab, scripts):
+    counting = (scripts["word_count.py"], f"s3://{BUCKET}/images/text.txt")
+    primary = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    cluster = emr_lab.start(
+        spark_step("client", *counting, f"s3://{BUCKET}/results/alone-client", mode="client"),
+        spark_step("cluster", *counting, f"s3://{BUCKET}/results/alone-cluster", mode="cluster"),
+        spark_step("tell", scripts["tell.py"], "/etc/hostname"),
+        step("hdfs", "bash", "-c", "echo hello | hadoop fs -put - /tmp-hello && hadoop fs -cat /tmp-hello"),
+        Instances={"InstanceGroups": [primary], "KeepJobFlowAliveWhenNoSteps": False},
+    )
+    emr_lab.wait(cluster, "TERMINATED", "TERMINATED_WITH_ERRORS")
+    steps = {name: emr_lab.step(cluster, name) for name in ("client", "cluster", "tell", "hdfs")}
+    states = {name: each["Status"]["State"] for name, each in steps.items()}
+    assert states == dict.fromkeys(steps, "COMPLETED"), emr_lab.everything(cluster)
+    told = json.loads(emr_lab.log(f"{cluster}/steps/{steps['tell']['Id']}/stdout"))
+    assert (told["driver"], told["nodes"]) == ("primary", [["primary", "primary"]])
+    assert emr_lab.log(f"{cluster}/steps/{steps['hdfs']['Id']}/stdout") == "hello\n"
