@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from base.errors import EmrlabError
@@ -157,17 +157,16 @@ def put(path: Path, uri: str, access: Access, *, replace: bool = True) -> bool:
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
-        try:
-            # The headers alone: what is not read is not fetched.
-            stored = patiently(lambda: obstore.get(opened, name))
-            content = (stored.meta["size"], stored.attributes.get("sha256"))
-        except FileNotFoundError:
-            content = None
-        if content == (path.stat().st_size, digest):
+        content, stored = (path.stat().st_size, digest), _stored(opened, name)
+        if stored is None or (replace and stored != content):
+            try:
+                _put(opened, name, path, replace=replace, sha256=digest)
+            except AlreadyExistsError:  # it came there meanwhile
+                stored = _stored(opened, name)
+            else:
+                return True
+        if stored == content:
             return False
-        if content is None or replace:
-            _put(opened, name, path, sha256=digest)
-            return True
     except (BaseError, OSError) as error:
         raise StorageError(f"{path} cannot be sent to {uri}: {explain(error)}") from error
     raise StorageError(f"{uri} holds something else; give another OUTPUT or remove it")
@@ -280,10 +279,33 @@ def _write_sent(root: S3Store, record: str, sent: Mapping[str, list[str]]) -> No
         raise StorageError(f"{record} cannot be written: {explain(error)}") from error
 
 
-def _put(opened: S3Store, name: str, path: Path, **about: str) -> str | None:
-    """Send a file, with what is told `about` it beside it; returns the ETag."""
+def _stored(opened: S3Store, name: str) -> tuple[int, str | None] | None:
+    """Size in bytes of an object, and what `put` said of its content; None where there is none."""
+    try:
+        headers = patiently(lambda: obstore.get(opened, name))  # the body is not fetched: nobody reads it
+    except FileNotFoundError:
+        return None
+    return headers.meta["size"], headers.attributes.get("sha256")
+
+
+def _put(opened: S3Store, name: str, path: Path, *, replace: bool = True, **about: str) -> str | None:
+    """Send a file, with what is told `about` it beside it; returns the ETag. Without `replace` by one request, as S3
+    takes only such a one on the condition that nothing is there.
+
+    Raises:
+        AlreadyExistsError: something is, without `replace`.
+    """
     sent = patiently(
-        lambda: obstore.put(opened, name, path, attributes=about, chunk_size=PART_BYTES, max_concurrency=2)
+        lambda: obstore.put(
+            opened,
+            name,
+            path,
+            attributes=about,
+            mode="overwrite" if replace else "create",
+            use_multipart=None if replace else False,
+            chunk_size=PART_BYTES,
+            max_concurrency=2,
+        )
     )
     return sent["e_tag"]
 

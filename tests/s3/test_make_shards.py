@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import obstore
 import pytest
 
 from data import shards as command
@@ -53,3 +54,27 @@ def test_what_was_cut_off_goes_on_and_what_others_have_is_left(make, bucket, pro
     bucket.client.put_object(Bucket=bucket.name, Key="images/p/old.tar", Body=b"theirs")
     assert make() == 1
     assert "old.tar" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_what_came_between_the_look_and_the_sending_is_not_replaced(make, bucket, capsys, monkeypatch, is_same):
+    assert make() == 0
+    first = min(objects(bucket))
+    if not is_same:
+        bucket.client.put_object(Bucket=bucket.name, Key=first, Body=b"mine")
+    there, get, looks = objects(bucket), obstore.get, list[str]()
+
+    def look_too_early(opened, name, **options):
+        if first.endswith(name):
+            looks.append(name)
+            if len(looks) == 1:
+                raise FileNotFoundError(name)
+        return get(opened, name, **options)
+
+    monkeypatch.setattr(obstore, "get", look_too_early)
+    capsys.readouterr()
+    assert make() == (0 if is_same else 1)
+    said = capsys.readouterr()
+    assert "holds something else" in said.err or f"0 written, {len(there)} were there" in said.out
+    monkeypatch.undo()
+    assert objects(bucket) == there
