@@ -44,8 +44,14 @@ class Access:
     address: str | None = None
 
 
-def open_store(uri: str, access: Access) -> S3Store:
-    """A client of what is below `uri` in this S3 and in no other: the user's own AWS_* variables stay out of it."""
+def open_store(uri: str, access: Access, *, timeout: str = "5min") -> S3Store:
+    """A client of what is below `uri` in this S3 and in no other: the user's own AWS_* variables stay out of it.
+
+    Args:
+        uri: s3://bucket/prefix.
+        access: to the S3.
+        timeout: of one request. Many parts share a home's uplink: each may take minutes.
+    """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
 
     def key() -> S3Credential:
@@ -64,8 +70,8 @@ def open_store(uri: str, access: Access) -> S3Store:
         region=access.region,
         virtual_hosted_style_request=not access.address,
         credential_provider=key,
-        # Many parts share a home's uplink: each may take minutes. Trying again is `patiently`'s.
-        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "5min"},
+        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": timeout},
+        # Trying again is `patiently`'s.
         retry_config={"max_retries": 0, "retry_timeout": timedelta(minutes=5)},
         **place,
     )

@@ -153,7 +153,7 @@ def put(path: Path, uri: str, access: Access, *, replace: bool = True) -> bool:
         StorageError: it cannot be read or sent, or without `replace` something else is there.
     """
     folder, _, name = uri.rpartition("/")
-    opened = open_store(folder, access)
+    opened = open_store(folder, access, timeout="5min" if replace else "1h")  # an archive goes as one part
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
