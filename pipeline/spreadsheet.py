@@ -7,6 +7,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline import results, store
 
+READERS = 8  # files of predictions in memory, at most
 # What a spreadsheet takes for a formula, however many quotes of ours come before it (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
@@ -58,8 +60,8 @@ def _blocks(predictions: str) -> Iterator[_Block]:
     sink = io.StringIO()
     csv.writer(sink).writerow(header)
     yield _Block(sink.getvalue(), 0)
-    for name in results.parquet_files(predictions):
-        for batch in results.read_table(f"{predictions}/{name}", header).to_batches(max_chunksize=10_000):
+    for table in _tables([f"{predictions}/{name}" for name in results.parquet_files(predictions)]):
+        for batch in table.to_batches(max_chunksize=10_000):
             sink = io.StringIO()
             columns = [
                 list(map(harmless, column.to_pylist())) if _may_run(column) else column.to_pylist()
@@ -67,3 +69,10 @@ def _blocks(predictions: str) -> Iterator[_Block]:
             ]
             csv.writer(sink).writerows(zip(*columns, strict=True))
             yield _Block(sink.getvalue(), batch.num_rows)
+
+
+def _tables(files: list[str]) -> Iterator[pa.Table]:
+    """In their order, READERS at a time: on S3 each takes as long to come as many to be written."""
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(files), READERS):
+            yield from pool.map(results.read_table, files[start : start + READERS])

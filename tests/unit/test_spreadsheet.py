@@ -39,3 +39,13 @@ def test_the_file_has_no_formula_and_is_read_back(tmp_path):
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert (first["path"], first["label"], first["prediction"]) == (f"'{HOSTILE}", "'-1", "'+1")
     assert (second["path"], second["label"], second["prediction"]) == ('a,"b"\u2028.jpg', "é", "")
+
+
+def test_many_files_follow_each_other_in_the_order_of_their_names(tmp_path):
+    for number in range(3 * spreadsheet.READERS + 1):
+        row = {"path": f"{number}.jpg", "label": "a", "split": "test", "prediction": "a", "probability": 1.0}
+        table = pa.Table.from_pylist([row], schema=results.PREDICTIONS_SCHEMA)
+        results.write_table(f"{tmp_path}/predictions/{number:03d}.parquet", table)
+    assert spreadsheet.write_csv(f"{tmp_path}/predictions", f"{tmp_path}/predictions.csv") == number + 1
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text("utf-8-sig"), newline="")))
+    assert [row["path"] for row in rows] == [f"{of}.jpg" for of in range(number + 1)]
