@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark import SparkContext
 
-from pipeline import classify, predict, reduce, report, report_data, results, spark_models, spreadsheet, store
+from pipeline import classify, plots, predict, reduce, report, report_data, results, spark_models, spreadsheet, store
 from pipeline.accounting import Rejections
 from pipeline.predict import Places
 from pipeline.reduce import Reduction
@@ -41,10 +41,11 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Classified:
-    """How the classifier does, and the images that the report shows."""
+    """How the classifier does, the images that the report shows, and the plot of the components' variance, as SVG."""
 
     scores: classify.Scores
     sample: ReportSample
+    scree: str
 
 
 def reduce_features(
@@ -91,8 +92,11 @@ def classify_images(
     sums, version = measured.sums, context.version
     is_trained, is_logistic = len(sums.classes.index) > 1, settings.classifier == "logistic"
     fitted: classify.Fitted | None = None
-    beside = ThreadPoolExecutor(2)  # what is fitted is written while the tasks go on
+    if is_trained and not is_logistic:
+        fitted = classify.fit_discriminant(sums, reduction, data.labels)
+    beside = ThreadPoolExecutor(2)  # what is fitted is written, and drawn, while the tasks go on
     try:
+        scree = beside.submit(plots.scree, reduction.ratios.tolist(), reduction.components.shape[1])
         saved = [
             beside.submit(spark_models.save_reduction, reduction, scaler=scaler, pca=pca, version=version),
             beside.submit(_save_sums, measured, reduction, work=work),
@@ -117,7 +121,6 @@ def classify_images(
                 slots=data.slots,
             )
         else:
-            fitted = classify.fit_discriminant(sums, reduction, data.labels) if is_trained else None
             if fitted:
                 saved.append(beside.submit(spark_models.save_classifier, fitted.classifier, model, version=version))
             outcome = project(fitted.classifier if fitted else None, places=Places(reduced, predictions))
@@ -138,7 +141,7 @@ def classify_images(
     for name, count in rows.items():
         if count != data.images:
             raise RunError(f"{name} has {count} rows for {data.images} images; run again")
-    return Classified(scores, outcome.sample)
+    return Classified(scores, outcome.sample, scree.result())
 
 
 def _save_sums(measured: Kept, reduction: Reduction, *, work: str) -> None:
@@ -167,6 +170,7 @@ def write_report(
         record=record,
         scores=classified.scores,
         sample=classified.sample,
+        scree=classified.scree,
         reduction=reduction,
         rejections=rejections,
     )

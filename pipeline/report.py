@@ -73,6 +73,7 @@ class Content:
         run: what run.json holds.
         ratios: share of the variance of every component, not only of those kept.
         components: how many are kept.
+        scree: the plot of `ratios`, as SVG.
         points: (n, 1 or 2), first principal components of a sample of the images.
         point_labels: class of every point.
         labels: all classes, sorted.
@@ -86,6 +87,7 @@ class Content:
     run: Mapping[str, Any]
     ratios: Sequence[float]
     components: int
+    scree: str
     points: NDArray[np.float64]
     point_labels: Sequence[str]
     labels: Sequence[str]
@@ -166,7 +168,7 @@ def _scree(content: Content) -> str:
     )
     if kept < count:
         caption += f" The rest holds {format_percent(rest)}."
-    return html_figure(plots.scree(content.ratios, kept), caption)
+    return html_figure(content.scree, caption)
 
 
 def _map(content: Content) -> str:

@@ -36,6 +36,7 @@ def gather(
     record: Mapping[str, Any],
     scores: Scores,
     sample: ReportSample,
+    scree: str,
     reduction: Reduction,
     rejections: Rejections,
 ) -> Content:
@@ -44,6 +45,7 @@ def gather(
     return Content(
         run=record,
         ratios=reduction.ratios.tolist(),
+        scree=scree,
         components=reduction.components.shape[1],
         points=points,
         point_labels=point_labels,

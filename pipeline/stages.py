@@ -206,9 +206,6 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
     settings, summary, published = run.settings, prepared.summary, run.standing.features()
     key = prepared.key["extraction"][:16]
     prefix = f"{key}-{run.name}-"
-    beside = ThreadPoolExecutor(1)
-    beside.submit(plots.import_library)  # the driver has little to do until it draws
-    beside.shutdown(wait=False)
     with run.timed("find known"):
         run.confirm()
         cached = feature_cache.look_up(
@@ -220,6 +217,9 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
             key=key,
             prefix=prefix,
         )
+    beside = ThreadPoolExecutor(1)
+    beside.submit(plots.import_library)  # the driver has little to do while the features come
+    beside.shutdown(wait=False)
     with run.timed("extract"):
         _extract_new(run, prepared, cached.todo, count=summary.listed - cached.count, prefix=prefix)
         run.confirm()

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import pipeline
+from pipeline import plots
 from pipeline.accounting import Rejection
 from pipeline.confusion import Confusion
 from pipeline.report import Content, Example, Setting, render
@@ -116,6 +117,7 @@ def make_content(
         },
         ratios=(ratios / ratios.sum()).tolist(),
         components=components,
+        scree=plots.scree(ratios / ratios.sum(), components),
         points=rng.normal(size=(len(drawn), min(components, 2))),
         point_labels=drawn,
         labels=labels,
@@ -170,7 +172,9 @@ CASES = {
     "one image": without_classifier(
         replace(make_content(["Apple"], features=1, components=1), points=np.zeros((1, 1)), point_labels=["Apple"])
     ),
-    "no variance": replace(make_content(), ratios=[0.0] * 64, points=np.zeros((18, 2))),
+    "no variance": replace(
+        make_content(), ratios=[0.0] * 64, scree=plots.scree([0.0] * 64, 5), points=np.zeros((18, 2))
+    ),
     "nothing": replace(
         without_classifier(make_content()),
         run={},
@@ -324,8 +328,9 @@ def test_it_works_from_a_zip(tmp_path: Path) -> None:
     program = (
         "import sys, numpy; from pipeline import report; assert 'job.zip' in report.__file__; "
         "assert 'matplotlib' not in sys.modules; "  # a run with nothing new does not pay for it
-        "print(report.render(report.Content(run={}, ratios=[1.0], components=1, points=numpy.zeros((1, 1)), "
-        "point_labels=['a'], labels=['a'], confusion=None, metrics={}, examples=[], rejected=[], settings=[])))"
+        "print(report.render(report.Content(run={}, ratios=[1.0], components=1, scree='<svg/>', "
+        "points=numpy.zeros((1, 1)), point_labels=['a'], labels=['a'], confusion=None, metrics={}, examples=[], "
+        "rejected=[], settings=[])))"
     )
     path = f"import sys; sys.path.insert(0, {str(archive)!r}); {program}"
     done = subprocess.run([sys.executable, "-P", "-c", path], cwd=tmp_path, capture_output=True, text=True, check=False)
