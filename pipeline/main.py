@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         return _fail(2, str(error))
     except RunError as error:
         return _fail(1, str(error))
-    except (Py4JError, PySparkException, ConnectionError) as error:
+    except (Py4JError, PySparkException, ConnectionRefusedError) as error:
         return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
     except store.STORE_ERRORS as error:
         return _fail(1, f"{store.explain(error)}; what was extracted is kept, run again")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _cause(error: Exception) -> str:
     """The last cause in a Java or Python trace, one line."""
-    if isinstance(error, Py4JNetworkError | ConnectionError):  # a store has errors of its own
+    if isinstance(error, Py4JNetworkError | ConnectionRefusedError):  # a store has errors of its own
         return "Spark's Java has ended, as where memory runs out"
     text = str(error)
     for pattern in (r"^\w*(?:\.\w+)*(?:Error|Exception): (?!.*(?:Job aborted|Task failed)).*$", r"Caused by: (.*)"):

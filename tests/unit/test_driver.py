@@ -100,6 +100,12 @@ def test_a_stop_before_the_job_heeds_it_is_no_traceback(tmp_path):
     assert job.returncode == 130
 
 
+def test_a_closed_pipe_is_no_jvm_that_has_ended(monkeypatch, capsys):
+    monkeypatch.setattr(stages, "run", Mock(side_effect=BrokenPipeError(32, "Broken pipe")))
+    assert main.main(["--input", "/in", "--output", "/out", "--model", "/model"]) == 1
+    assert "Java" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_while_the_jvm_starts_ends_both(tmp_path, number):
     job = start(tmp_path, ["sh", "-c", NEVER_READY])
