@@ -9,6 +9,7 @@ cut off goes on where it stopped. Members keep their paths below the input, and 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import sys
@@ -184,12 +185,28 @@ def _archives(target: str, access: Access | None) -> list[str]:
 def _put_here(path: Path, target: str) -> bool:
     place = Path(target)
     try:
-        place.hardlink_to(path)  # whole or not at all, and never in the place of another
+        _place(path, place)
     except FileExistsError:
         if _digest(place) != _digest(path):
             raise ShardsError(f"{place} holds something else; give another OUTPUT or remove it") from None
         return False
     return True
+
+
+def _place(path: Path, place: Path) -> None:
+    """Have the file at `place`, whole or not at all.
+
+    Raises:
+        FileExistsError: another is there.
+        OSError: the disk cannot be written.
+    """
+    try:
+        place.hardlink_to(path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        place.touch(exist_ok=False)  # exFAT, say, has no hard links: a name that was taken here is free to be replaced
+        path.replace(place)
 
 
 def _put_to_s3(access: Access) -> Callable[[Path, str], bool]:

@@ -1,9 +1,11 @@
 """make shards, into a folder; what it makes is what the job reads."""
 
+import errno
 import os
 import shutil
 import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -112,6 +114,22 @@ def test_nothing_of_others_is_overwritten(make, tmp_path, capsys):
     assert make("other") == 1
     assert "old.tar" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["old.tar"]
+
+
+def test_a_disk_without_hard_links_has_the_same_and_nothing_of_others_is_overwritten_there(
+    make, tmp_path, monkeypatch, capsys
+):
+    assert make("expected") == 0
+    monkeypatch.setattr(Path, "hardlink_to", Mock(side_effect=PermissionError(errno.EPERM, "Operation not permitted")))
+    assert make() == 0
+    packed = {name: content for name, (content, _) in state(tmp_path / "packed").items()}
+    assert packed == {name: content for name, (content, _) in state(tmp_path / "expected").items()}
+    first = min((tmp_path / "packed").iterdir())
+    first.write_bytes(b"mine")
+    capsys.readouterr()
+    assert make() == 1
+    assert "holds something else" in capsys.readouterr().err
+    assert first.read_bytes() == b"mine"
 
 
 def test_an_image_that_changes_meanwhile_is_said_and_leaves_no_archive(make, photos, tmp_path, monkeypatch, capsys):
