@@ -48,32 +48,32 @@ def read(output: str) -> Tables:
 
 def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
     """Assert the output contract."""
-    found = read(output)
-    counts = found.run["counts"]
+    tables = read(output)
+    counts = tables.run["counts"]
     assert counts["listed"] == listed == counts["extracted"] + counts["known"] + counts["rejected"]
-    assert len(found.rejected) == counts["rejected"] == rejected
-    assert len(found.features) == listed - rejected
-    paths = list(found.features["path"])
+    assert len(tables.rejected) == counts["rejected"] == rejected
+    assert len(tables.features) == listed - rejected
+    paths = list(tables.features["path"])
     assert len(set(paths)) == len(paths)
-    assert not set(paths) & set(found.rejected["path"])
-    assert list(found.reduced["path"]) == list(found.predictions["path"]) == paths
+    assert not set(paths) & set(tables.rejected["path"])
+    assert list(tables.reduced["path"]) == list(tables.predictions["path"]) == paths
 
-    assert list(found.features.columns) == results.FEATURES_SCHEMA.names
-    assert list(found.rejected.columns) == results.REJECTED_SCHEMA.names
-    assert list(found.reduced.columns) == results.REDUCED_SCHEMA.names
-    assert list(found.predictions.columns) == results.PREDICTIONS_SCHEMA.names
-    assert found.labels == sorted(found.labels)
-    assert [found.labels[index] for index in found.features["label_index"]] == list(found.features["label"])
+    assert list(tables.features.columns) == results.FEATURES_SCHEMA.names
+    assert list(tables.rejected.columns) == results.REJECTED_SCHEMA.names
+    assert list(tables.reduced.columns) == results.REDUCED_SCHEMA.names
+    assert list(tables.predictions.columns) == results.PREDICTIONS_SCHEMA.names
+    assert tables.labels == sorted(tables.labels)
+    assert [tables.labels[index] for index in tables.features["label_index"]] == list(tables.features["label"])
     for column in ("path", "stage", "error", "message"):
-        assert all(found.rejected[column])
+        assert all(tables.rejected[column])
 
-    vectors = np.stack(found.features["features"]).astype(np.float64)
+    vectors = np.stack(tables.features["features"]).astype(np.float64)
     assert np.isfinite(vectors).all()
-    k = found.variance["k"]
-    np.testing.assert_allclose(np.cumsum(found.variance["vector"]), found.variance["cumulative"])
-    assert found.variance["cumulative"][-1] == pytest.approx(1.0)
-    assert len(found.variance["vector"]) == vectors.shape[1]
-    reduced = np.stack(found.reduced["pca"])
+    k = tables.variance["k"]
+    np.testing.assert_allclose(np.cumsum(tables.variance["vector"]), tables.variance["cumulative"])
+    assert tables.variance["cumulative"][-1] == pytest.approx(1.0)
+    assert len(tables.variance["vector"]) == vectors.shape[1]
+    reduced = np.stack(tables.reduced["pca"])
     assert reduced.shape == (len(paths), k)
     np.testing.assert_allclose(reduced.mean(axis=0), 0, atol=1e-4)
 
@@ -84,23 +84,23 @@ def check(output: str, *, listed: int, rejected: int = 0) -> Tables:
         csv[column] = csv[column].str.replace(r"^'('*[=+\-@\t\r\n])", r"\1", regex=True)
     csv = csv.sort_values("path", ignore_index=True)
     assert list(csv["path"]) == paths
-    if found.metrics["cells"] is not None:
-        tested = found.predictions[found.predictions["split"] == "test"]
-        assert sum(found.metrics["cells"]["images"]) == len(tested) == found.metrics["test_images"]
-        if len(found.labels) <= 200:
-            dense = np.array(found.metrics["confusion"])
-            true, predicted, images = (found.metrics["cells"][name] for name in ("true", "predicted", "images"))
+    if tables.metrics["cells"] is not None:
+        tested = tables.predictions[tables.predictions["split"] == "test"]
+        assert sum(tables.metrics["cells"]["images"]) == len(tested) == tables.metrics["test_images"]
+        if len(tables.labels) <= 200:
+            dense = np.array(tables.metrics["confusion"])
+            true, predicted, images = (tables.metrics["cells"][name] for name in ("true", "predicted", "images"))
             assert list(dense[true, predicted]) == images
             assert dense.sum() == sum(images)
-        assert found.metrics["accuracy"] == pytest.approx((tested["label"] == tested["prediction"]).mean())
-        assert list(csv["prediction"]) == list(found.predictions["prediction"])
-        _check_reliability(found.metrics, tested)
+        assert tables.metrics["accuracy"] == pytest.approx((tested["label"] == tested["prediction"]).mean())
+        assert list(csv["prediction"]) == list(tables.predictions["prediction"])
+        _check_reliability(tables.metrics, tested)
     page = store.read(f"{output}/report.html").decode()
     assert page.lstrip().lower().startswith("<!doctype html>")
     there = dict(store.sizes(output))
-    assert {name: there.get(name) for name in found.run["files"]} == found.run["files"]
+    assert {name: there.get(name) for name in tables.run["files"]} == tables.run["files"]
     assert [name for name in there if name.startswith(results.INCOMPLETE)] == [], "nothing is left of the preparation"
-    return found
+    return tables
 
 
 def _check_reliability(metrics: dict[str, Any], tested: pd.DataFrame) -> None:

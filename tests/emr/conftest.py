@@ -159,8 +159,8 @@ def launch(capsys):
     def call(*args: str) -> tuple[int, str, str]:
         capsys.readouterr()
         code = main(args)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 

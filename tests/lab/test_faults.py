@@ -41,8 +41,8 @@ def mended():
 def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended, tmp_path):
     done = run_and("worker", lambda: commands.compose("kill", "worker-1"))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'worker')}", listed=LISTED, rejected=REJECTED)
-    contract.assert_same(found, contract.read(undisturbed.output))
+    tables = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'worker')}", listed=LISTED, rejected=REJECTED)
+    contract.assert_same(tables, contract.read(undisturbed.output))
 
 
 def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended, tmp_path):
@@ -53,8 +53,8 @@ def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended, tmp_
 
     done = run_and("paused", pause)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'paused')}", listed=LISTED, rejected=REJECTED)
-    contract.assert_same(found, contract.read(undisturbed.output))
+    tables = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'paused')}", listed=LISTED, rejected=REJECTED)
+    contract.assert_same(tables, contract.read(undisturbed.output))
 
 
 @pytest.fixture

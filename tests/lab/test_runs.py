@@ -72,10 +72,10 @@ def test_what_is_removed_and_changed_in_the_folder_is_so_in_the_results(undistur
     done = commands.run(str(folder), str(tmp_path / "changed"), *model)
     assert done.returncode == 0, done.stderr
     assert f"{LISTED + 1:,} files in s3://emrlab/{place}: 2 sent, 1 removed\n" in done.stderr
-    found = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
-    assert found.run["counts"]["extracted"] == 2
+    tables = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
+    assert tables.run["counts"]["extracted"] == 2
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")} - {"Class 1/bad.jpg"}
-    assert set(found.features["path"]) == paths
+    assert set(tables.features["path"]) == paths
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_ctrl_c_ends_the_job_and_the_next_run_goes_on(begun, undisturbed, photos
     assert all(name.startswith("_incomplete/") for name in left), "nothing looks like a result"
     again = commands.run(str(photos), str(tmp_path / "stopped"), *model)
     assert again.returncode == 0, again.stderr
-    found = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
-    assert found.run["counts"]["known"] > 0
-    contract.assert_same(found, contract.read(undisturbed.output))
+    tables = contract.check(f"s3://emrlab/{output}", listed=LISTED, rejected=REJECTED)
+    assert tables.run["counts"]["known"] > 0
+    contract.assert_same(tables, contract.read(undisturbed.output))
 
 
 def test_a_killed_laptop_process_ends_the_job_too(begun, tmp_path):

@@ -34,9 +34,9 @@ def test_the_same_results_as_in_a_folder(run, bucket, photos, tmp_path):
     )
     changed = run(f"s3://{bucket.name}/in put/set", f"s3://{bucket.name}/out put", "--components", "3")
     assert changed.returncode == 0, changed.stdout
-    found = contract.check(f"s3://{bucket.name}/out put", listed=34, rejected=1)
-    assert found.run["counts"]["extracted"] == 1
-    assert "Class 0/0_0.jpg" not in set(found.features["path"])
+    tables = contract.check(f"s3://{bucket.name}/out put", listed=34, rejected=1)
+    assert tables.run["counts"]["extracted"] == 1
+    assert "Class 0/0_0.jpg" not in set(tables.features["path"])
 
 
 def test_a_listing_of_more_than_a_thousand_keys_is_one_request_a_thousand_and_no_head(bucket, server, monkeypatch):
@@ -97,15 +97,15 @@ def test_keys_that_are_no_paths_are_rejected_and_all_others_are_there_once(run, 
     bucket.put(photos, "in")
     done = run(f"s3://{bucket.name}/in", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout
-    found = contract.check(str(tmp_path / "out"), listed=24 + len(BAD), rejected=len(BAD))
-    said = dict(zip(found.rejected["path"], found.rejected["message"], strict=True))
-    assert said.keys() == {path for path, _ in BAD.values()}
+    tables = contract.check(str(tmp_path / "out"), listed=24 + len(BAD), rejected=len(BAD))
+    messages = dict(zip(tables.rejected["path"], tables.rejected["message"], strict=True))
+    assert messages.keys() == {path for path, _ in BAD.values()}
     for path, words in BAD.values():
-        assert said[path].startswith(words)
+        assert messages[path].startswith(words)
         assert path.isprintable()
-    assert set(found.rejected["stage"]) == {"list"}
-    assert found.run["counts"]["skipped"] == others + 3
-    assert found.labels == ["Class 0", "Class 1", "Class 2"]
+    assert set(tables.rejected["stage"]) == {"list"}
+    assert tables.run["counts"]["skipped"] == others + 3
+    assert tables.labels == ["Class 0", "Class 1", "Class 2"]
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def data(tmp_path, monkeypatch, capsys):
 
     def call(*args):
         code = command.main(list(map(str, args)))
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 

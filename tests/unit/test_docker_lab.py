@@ -189,10 +189,10 @@ def test_explain_needs_no_lab(docker, capsys, monkeypatch):
     monkeypatch.setenv("INSTANCE_TYPE", "m5.2xlarge")
     given = ["--conf", "spark.speculation=true"]
     assert cli.main(["run", "--target", "lab", "--input", "in", "--output", "out", "--explain", *given]) == 0
-    said = capsys.readouterr().out
-    assert "spark.executor.cores = 4\n" in said
-    assert "spark.executor.instances = 4\n" in said
-    assert "spark.speculation = true\n    given on the command line\n" in said
+    printed = capsys.readouterr().out
+    assert "spark.executor.cores = 4\n" in printed
+    assert "spark.executor.instances = 4\n" in printed
+    assert "spark.speculation = true\n    given on the command line\n" in printed
 
 
 def test_what_runs_in_a_container_gets_no_terminal_and_keeps_its_streams_apart():

@@ -60,6 +60,6 @@ def test_a_job_whose_workers_are_bounded_loses_no_photograph(photos, keras_file,
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     bad = [path for path in (str(each.relative_to(photos)) for each in photos.glob("*/*")) if not is_good(path)]
-    found = contract.check(str(tmp_path / "out"), listed=36 + 64, rejected=len(bad))
-    assert set(found.rejected["path"]) == set(bad)
+    tables = contract.check(str(tmp_path / "out"), listed=36 + 64, rejected=len(bad))
+    assert set(tables.rejected["path"]) == set(bad)
     assert not results.parquet_files(f"{tmp_path}/out/{results.INCOMPLETE}")

@@ -45,11 +45,11 @@ def test_every_image_is_in_them_once_with_its_path_and_bytes(make, photos, tmp_p
     (photos / "README.txt").write_text("x")
     (photos / "Test" / "nothing.jpg").symlink_to("gone.jpg")
     assert make() == 0
-    told = capsys.readouterr()
-    assert "32 images in" in told.out
-    assert "skipped as no images: 1 files, like README.txt" in told.out
-    assert "1 of" in told.err
-    assert "Test/nothing.jpg: a link that leads nowhere" in told.err
+    printed = capsys.readouterr()
+    assert "32 images in" in printed.out
+    assert "skipped as no images: 1 files, like README.txt" in printed.out
+    assert "1 of" in printed.err
+    assert "Test/nothing.jpg: a link that leads nowhere" in printed.err
     packed = tmp_path / "packed"
     there = [path for path in photos.rglob("*.jpg") if path.exists()]
     with_tarfile = {}

@@ -49,9 +49,9 @@ def test_all_else_is_shown(key, value):
 def test_explain_shows_no_secret(capsys):
     given = ["--conf", f"spark.hadoop.fs.s3a.secret.key={SECRET}"]
     assert cli.main(["run", "--input", "in", "--output", "out", "--explain", *given]) == 0
-    said = capsys.readouterr().out
-    assert "spark.hadoop.fs.s3a.secret.key = " in said
-    assert SECRET not in said
+    printed = capsys.readouterr().out
+    assert "spark.hadoop.fs.s3a.secret.key = " in printed
+    assert SECRET not in printed
 
 
 def test_a_key_in_an_address_is_refused_without_being_repeated():

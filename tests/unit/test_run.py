@@ -56,10 +56,10 @@ def test_a_set_with_every_kind_of_good_and_bad_file(run, photos, tmp_path, capsy
         (photos / "Class 1" / name).write_bytes(data)
     (photos / "Class 1" / "Thumbs.db").write_bytes(b"x")
     assert run("--max-rejected", str(bad)) == 0
-    found = contract.check(str(tmp_path / "out"), listed=36 + good + bad, rejected=bad)
-    assert set(found.rejected["path"]) == {f"Class 1/{name}" for name in pictures.bad()}
-    np.testing.assert_array_equal(np.stack(found.features["features"]), np.stack(clean.features["features"]))
-    assert found.run["counts"]["skipped"] == 1
+    tables = contract.check(str(tmp_path / "out"), listed=36 + good + bad, rejected=bad)
+    assert set(tables.rejected["path"]) == {f"Class 1/{name}" for name in pictures.bad()}
+    np.testing.assert_array_equal(np.stack(tables.features["features"]), np.stack(clean.features["features"]))
+    assert tables.run["counts"]["skipped"] == 1
     out = capsys.readouterr().out
     assert f"{bad}; skipped as no images: 1 Thumbs.db" in out
     assert out.splitlines()[-1].endswith("out/report.html")
@@ -77,18 +77,18 @@ def test_no_name_ends_a_run(run, photos, tmp_path):
         folder.mkdir(parents=True)
         (folder / "0_0.jpg").write_bytes(data)
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=36 + 4 + 3 + 2, rejected=3)
+    tables = contract.check(str(tmp_path / "out"), listed=36 + 4 + 3 + 2, rejected=3)
     odd = {"tab\\x09here.jpg", "escape\\x1b[31m.jpg", "latin\\xe9.jpg", "=1+1.jpg"}
-    assert {f"Class 0/{name}" for name in odd} <= set(found.features["path"])
-    assert dict(zip(found.rejected["path"], found.rejected["error"], strict=True)) == {
+    assert {f"Class 0/{name}" for name in odd} <= set(tables.features["path"])
+    assert dict(zip(tables.rejected["path"], tables.rejected["error"], strict=True)) == {
         "Class 1/pipe.jpg": "NotAFile",
         "Class 1/ring/": "LinkLoop",
         "Class 1/nothing.jpg": "BrokenLink",
     }
     label = unicodedata.normalize("NFC", "Pêche")
-    assert found.labels == ["Class 0", "Class 1", "Class 2", label]
+    assert tables.labels == ["Class 0", "Class 1", "Class 2", label]
     note = f"{label}: one class, of folders whose names Unicode writes in 2 ways (NFC, NFD)"
-    assert note in found.run["notes"]
+    assert note in tables.run["notes"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert note in page
     assert "(redacted)" in page
@@ -97,7 +97,7 @@ def test_no_name_ends_a_run(run, photos, tmp_path):
 
 def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos, tmp_path, spark):
     assert run("--components", "5") == 0
-    found = contract.check(str(tmp_path / "out"), listed=36)
+    tables = contract.check(str(tmp_path / "out"), listed=36)
     rows = spark.read.parquet(f"{tmp_path}/out/features").withColumn("features", array_to_vector(F.col("features")))
     scaler = StandardScalerModel.load(f"{tmp_path}/out/model/scaler")
     pca = PCAModel.load(f"{tmp_path}/out/model/pca")
@@ -108,7 +108,7 @@ def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos
         .to_pandas()
     )
     applied = np.stack(applied.sort_values("path")["pca"])
-    np.testing.assert_allclose(applied, np.stack(found.reduced["pca"]), atol=1e-5)
+    np.testing.assert_allclose(applied, np.stack(tables.reduced["pca"]), atol=1e-5)
 
     own_scaler = StandardScaler(withMean=True, inputCol="features", outputCol="scaled").fit(rows)
     np.testing.assert_allclose(scaler.mean.toArray(), own_scaler.mean.toArray(), atol=1e-6)
@@ -117,7 +117,7 @@ def test_the_saved_models_are_sparks_own_and_give_the_reduced_images(run, photos
     ours, theirs = pca.pc.toArray(), own_pca.pc.toArray()
     np.testing.assert_allclose(ours, theirs * np.sign((ours * theirs).sum(axis=0)), atol=1e-6)
     np.testing.assert_allclose(pca.explainedVariance.toArray(), own_pca.explainedVariance.toArray(), atol=1e-6)
-    np.testing.assert_allclose(found.variance["vector"][:5], own_pca.explainedVariance.toArray(), atol=1e-6)
+    np.testing.assert_allclose(tables.variance["vector"][:5], own_pca.explainedVariance.toArray(), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["lda", "logistic"])
@@ -126,10 +126,10 @@ def test_the_saved_classifier_is_sparks_own_and_gives_the_predictions(run, photo
         shutil.copytree(photos, tmp_path / "own" / side)
     shutil.rmtree(tmp_path / "own" / "Training" / "Class 1")  # a class to be tested on alone: nobody can know it
     assert run("--classifier", kind, "--components", "5", photos="own") == 0
-    found = contract.check(str(tmp_path / "out"), listed=60)
-    assert found.metrics["classifier"]["kind"] == kind
-    assert set(found.predictions["prediction"]) == {"Class 0", "Class 2"}
-    assert found.metrics["notes"] == ["Class 1: 0 training and 12 test images"]
+    tables = contract.check(str(tmp_path / "out"), listed=60)
+    assert tables.metrics["classifier"]["kind"] == kind
+    assert set(tables.predictions["prediction"]) == {"Class 0", "Class 2"}
+    assert tables.metrics["notes"] == ["Class 1: 0 training and 12 test images"]
 
     scaler = StandardScalerModel.load(f"{tmp_path}/out/model/scaler")
     pca = PCAModel.load(f"{tmp_path}/out/model/pca")
@@ -138,14 +138,14 @@ def test_the_saved_classifier_is_sparks_own_and_gives_the_predictions(run, photo
     chances = F.col("probability")
     columns = [F.col("path"), F.col("prediction"), vector_to_array(chances).alias("probability")]
     theirs = classifier.transform(rows).select(*columns).toArrow().to_pandas().sort_values("path", ignore_index=True)
-    assert [found.labels[int(number)] for number in theirs["prediction"]] == list(found.predictions["prediction"])
+    assert [tables.labels[int(number)] for number in theirs["prediction"]] == list(tables.predictions["prediction"])
     probabilities = np.stack(theirs["probability"])
-    np.testing.assert_allclose(probabilities.max(axis=1), found.predictions["probability"], atol=1e-6)
+    np.testing.assert_allclose(probabilities.max(axis=1), tables.predictions["probability"], atol=1e-6)
 
-    tested = (found.predictions["split"] == "test").to_numpy()
-    true = found.features["label_index"].to_numpy()[tested]
+    tested = (tables.predictions["split"] == "test").to_numpy()
+    true = tables.features["label_index"].to_numpy()[tested]
     wanted = log_loss(true, np.maximum(probabilities[tested], np.finfo(float).eps), labels=range(3))
-    assert found.metrics["log_loss"] == pytest.approx(wanted, rel=1e-3)
+    assert tables.metrics["log_loss"] == pytest.approx(wanted, rel=1e-3)
 
     features = spark.read.parquet(f"{tmp_path}/out/features").withColumn("features", array_to_vector(F.col("features")))
     chained = classifier.transform(pca.transform(scaler.transform(features)))
@@ -155,10 +155,10 @@ def test_the_saved_classifier_is_sparks_own_and_gives_the_predictions(run, photo
 
 def test_the_metrics_are_scikit_learns(run, photos, tmp_path):
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=36)
-    tested = found.predictions[found.predictions["split"] == "test"]
+    tables = contract.check(str(tmp_path / "out"), listed=36)
+    tested = tables.predictions[tables.predictions["split"] == "test"]
     assert 0 < len(tested) < 36
-    assert found.metrics["macro_f1"] == pytest.approx(f1_score(tested["label"], tested["prediction"], average="macro"))
+    assert tables.metrics["macro_f1"] == pytest.approx(f1_score(tested["label"], tested["prediction"], average="macro"))
 
 
 def test_nothing_new_does_nothing(run, photos, tmp_path, capsys):
@@ -178,9 +178,9 @@ def test_nothing_new_does_nothing(run, photos, tmp_path, capsys):
 def test_other_settings_use_the_features_again(run, photos, tmp_path):
     assert run() == 0
     assert run("--components", "2") == 0
-    found = contract.check(str(tmp_path / "out"), listed=36)
-    assert found.variance["k"] == 2
-    assert found.run["counts"]["extracted"] == 0
+    tables = contract.check(str(tmp_path / "out"), listed=36)
+    assert tables.variance["k"] == 2
+    assert tables.run["counts"]["extracted"] == 0
 
 
 def test_only_what_is_new_or_changed_is_extracted_and_what_is_gone_leaves_no_trace(run, photos, tmp_path):
@@ -191,10 +191,10 @@ def test_only_what_is_new_or_changed_is_extracted_and_what_is_gone_leaves_no_tra
     for view in range(4):
         (photos / "Another" / f"{view}_0.jpg").write_bytes(pictures.encode(pictures.pixels(600 + view, hue=1)))
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=39)
-    assert found.run["counts"]["extracted"] == 5
+    tables = contract.check(str(tmp_path / "out"), listed=39)
+    assert tables.run["counts"]["extracted"] == 5
     assert run(name="fresh") == 0
-    contract.assert_same(found, contract.check(str(tmp_path / "fresh"), listed=39))
+    contract.assert_same(tables, contract.check(str(tmp_path / "fresh"), listed=39))
 
 
 def test_a_run_killed_in_the_extraction_is_simply_run_again(run, photos, small_model, tmp_path, spark):
@@ -219,10 +219,10 @@ def test_a_run_killed_in_the_extraction_is_simply_run_again(run, photos, small_m
     assert saved >= 3
     assert not (tmp_path / "out" / "run.json").exists()
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=600)
-    assert 0 < found.run["counts"]["known"] < 600
+    tables = contract.check(str(tmp_path / "out"), listed=600)
+    assert 0 < tables.run["counts"]["known"] < 600
     assert run(name="fresh") == 0
-    contract.assert_same(found, contract.check(str(tmp_path / "fresh"), listed=600))
+    contract.assert_same(tables, contract.check(str(tmp_path / "fresh"), listed=600))
 
 
 def test_a_renamed_input_of_images_without_folders_has_its_new_name_as_class(run, photos, tmp_path):
@@ -230,14 +230,14 @@ def test_a_renamed_input_of_images_without_folders_has_its_new_name_as_class(run
     assert run(photos="Pear") == 0
     (tmp_path / "Pear").rename(tmp_path / "Kiwi")
     assert run(photos="Kiwi") == 0
-    found = contract.check(str(tmp_path / "out"), listed=12)
-    assert found.run["counts"]["extracted"] == 0
-    assert set(found.features["label"]) == set(found.reduced["label"]) == {"Kiwi"}
+    tables = contract.check(str(tmp_path / "out"), listed=12)
+    assert tables.run["counts"]["extracted"] == 0
+    assert set(tables.features["label"]) == set(tables.reduced["label"]) == {"Kiwi"}
 
 
 def test_only_files_that_runs_recorded_or_prepared_for_this_key_give_features(run, photos, tmp_path):
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=36)
+    tables = contract.check(str(tmp_path / "out"), listed=36)
     (name,) = results.parquet_files(f"{tmp_path}/out/features")[:1]
     (photos / "Class 0" / "0_0.jpg").write_bytes(pictures.encode(pictures.pixels(500)))
     prepared = tmp_path / "out" / results.INCOMPLETE / "features"
@@ -249,7 +249,7 @@ def test_only_files_that_runs_recorded_or_prepared_for_this_key_give_features(ru
     assert again.run["counts"]["extracted"] == 1
     assert all(part.startswith(key) for part in results.parquet_files(f"{tmp_path}/out/features"))
     np.testing.assert_array_equal(
-        np.stack(again.features["features"])[1:], np.stack(found.features["features"])[1:], "but of the changed image"
+        np.stack(again.features["features"])[1:], np.stack(tables.features["features"])[1:], "but of the changed image"
     )
 
 
@@ -276,8 +276,8 @@ def test_too_many_rejected_fail_the_run_and_keep_the_good(run, photos, tmp_path,
     assert error.startswith("error: 12 of 48 images are rejected, over the limit of 10 (--max-rejected)")
     assert not (tmp_path / "out" / "run.json").exists()
     assert run("--max-rejected", "25%") == 0
-    found = contract.check(str(tmp_path / "out"), listed=48, rejected=12)
-    assert found.run["counts"]["known"] == 36
+    tables = contract.check(str(tmp_path / "out"), listed=48, rejected=12)
+    assert tables.run["counts"]["known"] == 36
     assert run("--max-rejected", "3") == 1, "a stricter limit holds for results that stand, too"
 
 
@@ -317,8 +317,8 @@ def test_images_that_could_not_be_fetched_are_no_mistake_of_the_user(tmp_path, u
 def test_one_class_only_is_said(run, tmp_path, capsys):
     pictures.write_set(tmp_path / "photos", classes=1)
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=8)
-    assert found.metrics["accuracy"] is None
+    tables = contract.check(str(tmp_path / "out"), listed=8)
+    assert tables.metrics["accuracy"] is None
     assert "no classifier: it needs training images of two classes" in capsys.readouterr().out
 
 
@@ -327,18 +327,18 @@ def test_a_class_with_one_image_trains_and_is_said(run, photos, tmp_path):
     (photos / "Rare").mkdir()
     (photos / "Rare" / "0.jpg").write_bytes(pictures.encode(pictures.pixels(7, hue=2)))
     assert run() == 0
-    found = contract.check(str(tmp_path / "out"), listed=25)
-    assert found.metrics["notes"] == ["Rare: 1 training and 0 test images"]
+    tables = contract.check(str(tmp_path / "out"), listed=25)
+    assert tables.metrics["notes"] == ["Rare: 1 training and 0 test images"]
 
 
 def test_a_sets_own_split_is_used(run, photos, tmp_path):
     for side in ("Training", "Test"):
         shutil.copytree(photos, tmp_path / "own" / side)
     assert run(photos="own") == 0
-    found = contract.check(str(tmp_path / "out"), listed=72)
+    tables = contract.check(str(tmp_path / "out"), listed=72)
     assert all(
         (split == "test") == path.startswith("Test/")
-        for path, split in zip(found.reduced["path"], found.reduced["split"], strict=True)
+        for path, split in zip(tables.reduced["path"], tables.reduced["split"], strict=True)
     )
 
 

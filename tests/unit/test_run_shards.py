@@ -96,8 +96,8 @@ def test_what_is_wrong_in_an_archive_costs_itself_alone(run, photos, tmp_path):
     (packed / "x.tar!").mkdir()
     (packed / "x.tar!" / "y.jpg").write_bytes(data)
     assert run("packed", "out", "--max-rejected", "50") == 0
-    found = contract.check(str(tmp_path / "out"), listed=120 + 14, rejected=11)
-    errors = dict(zip(found.rejected["path"], found.rejected["error"], strict=True))
+    tables = contract.check(str(tmp_path / "out"), listed=120 + 14, rejected=11)
+    errors = dict(zip(tables.rejected["path"], tables.rejected["error"], strict=True))
     duplicate = next(path for path in errors if path.startswith("odd.tar!Kiwi/once.jpg@"))
     assert errors == {
         "odd.tar!../../etc/a.jpg": "BadName", "odd.tar!/etc/b.jpg": "BadName", "odd.tar!link.jpg": "Link",
@@ -105,8 +105,8 @@ def test_what_is_wrong_in_an_archive_costs_itself_alone(run, photos, tmp_path):
         "odd.tar!Kiwi/broken.jpg": "UnidentifiedImageError", "odd.tar!Kiwi/cut.jpg": "Truncated",
         "gone.tar.gz": "Compressed", "no.tar": "NotAnArchive", "none.tar": "Empty",
     }  # fmt: skip
-    assert {"odd.tar!Kiwi/once.jpg", "odd.tar!Kiwi/\\x1b[31m.jpg", "x.tar\\x21/y.jpg"} < set(found.features["path"])
-    assert found.run["counts"]["skipped"] == 2
+    assert {"odd.tar!Kiwi/once.jpg", "odd.tar!Kiwi/\\x1b[31m.jpg", "x.tar\\x21/y.jpg"} < set(tables.features["path"])
+    assert tables.run["counts"]["skipped"] == 2
 
 
 def test_compressed_archives_alone_are_refused_with_the_fix(run, tmp_path, capsys):
@@ -124,6 +124,6 @@ def test_classes_beside_the_images_are_theirs(run, photos, tmp_path):
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed/00000.tar").write_bytes(content + archives.END)
     assert run("packed", "out") == 0
-    found = contract.check(str(tmp_path / "out"), listed=120)
-    assert found.labels == ["Class 0", "Class 1", "Class 2"]
-    assert found.run["counts"]["skipped"] == 120
+    tables = contract.check(str(tmp_path / "out"), listed=120)
+    assert tables.labels == ["Class 0", "Class 1", "Class 2"]
+    assert tables.run["counts"]["skipped"] == 120
