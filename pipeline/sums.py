@@ -120,9 +120,10 @@ def block(rows: NDArray[np.float32], classes: NDArray[np.int64], lots: NDArray[n
     index, counts = np.unique(own, return_counts=True)
     means = np.zeros((len(index), rows.shape[1]))
     if len(index):
-        order = np.argsort(own, kind="stable")
-        centred = rows[training][order] - train.mean
-        means = np.add.reduceat(centred, np.cumsum(counts) - counts) / counts[:, None] + train.mean
+        centred = rows[training] - train.mean
+        members = np.split(np.argsort(own, kind="stable"), np.cumsum(counts)[:-1])
+        # Class by class: NumPy's reduceat takes five times as long along the first axis.
+        means = np.array([centred[places].sum(axis=0) for places in members]) / counts[:, None] + train.mean
     return Sums(train, test, Classes(index, counts, means), Drawn(lots[chosen], classes[chosen], rows[chosen]))
 
 
