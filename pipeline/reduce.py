@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.settings import UsageError, check_components
 from pipeline.sums import Moments
 
+NOTHING = 1e-30  # an entry of a component, whose length is 1
 CHUNK_ROWS = 512  # what is projected at a time stays in the processor's cache
 
 
@@ -38,6 +39,8 @@ class Reduction:
     def project(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Scale (n, d) features in float64 and project them to (n, k) in their own precision."""
         inverse, components = _inverse(self.deviation), self.components.astype(rows.dtype)
+        # Features that hardly vary leave some: below its normal numbers the processor takes many times as long.
+        components[np.abs(components) < NOTHING] = 0
         reduced = np.empty((len(rows), components.shape[1]), rows.dtype)
         # Used again for every chunk: new ones would take the system longer to hand out than the arithmetic.
         centred = np.empty((min(len(rows), CHUNK_ROWS), rows.shape[1]))

@@ -3,7 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.reduce import fit
+from pipeline.reduce import Reduction, fit
 from pipeline.settings import UsageError
 from pipeline.sums import merge, moments
 
@@ -82,3 +82,11 @@ def test_what_cannot_be_reduced_is_said(rows, count, components, words):
 def test_equal_images_have_nothing_to_explain():
     with pytest.raises(UsageError, match="same features"):
         fit(moments(np.ones((5, 3))), components=None, variance=0.95)
+
+
+def test_entries_of_a_component_that_are_next_to_nothing_are_nothing():
+    components = np.array([[1.0, 1e-39], [1e-39, 1.0]])
+    reduction = Reduction(np.zeros(2), np.ones(2), components, np.array([0.5, 0.5]))
+    rows = np.array([[2.0, 0.0], [0.0, 3.0]], np.float32)
+    np.testing.assert_array_equal(reduction.project(rows), rows)
+    assert components[0, 1] == 1e-39, "the saved ones are as they were fitted"
