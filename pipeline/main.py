@@ -45,9 +45,10 @@ def _cause(error: Exception) -> str:
     if isinstance(error, Py4JNetworkError | ConnectionRefusedError):  # a store has errors of its own
         return "Spark's Java has ended, as where memory runs out"
     text = str(error)
-    for pattern in (r"^\w*(?:\.\w+)*(?:Error|Exception): (?!.*(?:Job aborted|Task failed)).*$", r"Caused by: (.*)"):
-        if causes := re.findall(pattern, text, re.MULTILINE):
-            text = causes[-1]
+    for pattern in (r"^\w*(?:\.\w+)*(?:Error|Exception): (?!.*(?:Job aborted|Task failed))", r"Caused by: "):
+        if causes := list(re.finditer(pattern, text, re.MULTILINE)):
+            # To its end, which may be lines below: a store's error has the server's answer in it.
+            text = re.split(r"\n\s*(?:\n|at )", text[causes[-1].start() :], maxsplit=1)[0].removeprefix("Caused by: ")
             break
     known_cause = store.explain(Exception(text))
     return " ".join(known_cause.split())[:300]

@@ -11,12 +11,30 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JNetworkError
 
 from launch import driver
 from pipeline import main, stages
 
 ROOT = Path(__file__).parents[2]
+# How a task's error comes through Spark: Python's trace, with the server's answer in its last line, in Java's.
+FULL = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.
+: org.apache.spark.SparkException: Job aborted: Task 3 failed: Traceback (most recent call last):
+  File "/pipeline/store.py", line 9, in write
+obstore.exceptions.GenericError: Generic S3 error: PUT http://s3/b/k: 507: <?xml version="1.0"?>
+<Error><Code>StorageFull</Code><Message>minimum free drive threshold</Message></Error>
+
+Debug source:
+Generic { store: "S3" }
+
+\tat org.apache.spark.api.python.BasePythonRunner$ReaderIterator.handlePythonException(PythonRunner.scala:1)
+"""
+LOST = """An error occurred while calling o1.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 3 failed 4 times
+\tat org.apache.spark.Scheduler.run(Scheduler.scala:1)
+Caused by: java.io.IOException: it is gone
+\tat org.apache.spark.Disk.read(Disk.scala:1)
+"""
 # A JVM as the driver sees it: it says where it listens, and ends with its stdin.
 JVM = """
 import os, struct, sys
@@ -91,6 +109,22 @@ def test_a_jvm_that_ends_under_the_job_is_no_server_that_does_not_answer(monkeyp
     assert capsys.readouterr().err == (
         "error: Spark's Java has ended, as where memory runs out; what was extracted is kept, run again "
         "(--verbose shows Spark's messages)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        (FULL, "no space left on the device; free some"),
+        (LOST, "java.io.IOException: it is gone"),
+        ("ValueError: too wide\n", "ValueError: too wide"),
+    ],
+)
+def test_of_a_trace_the_last_cause_is_said_in_one_line(monkeypatch, capsys, trace, words):
+    monkeypatch.setattr(stages, "run", Mock(side_effect=Py4JError(trace)))
+    assert main.main(["--input", "/in", "--output", "/out", "--model", "/model"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {words}; what was extracted is kept, run again (--verbose shows Spark's messages)\n"
     )
 
 
