@@ -29,15 +29,29 @@ def main(argv: Sequence[str]) -> int:
     except RunError as error:
         return _fail(1, str(error))
     except (Py4JError, PySparkException, ConnectionRefusedError) as error:
-        return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
+        return _spark_failed(error)
     except store.STORE_ERRORS as error:
         return _fail(1, f"{store.explain(error)}; what was extracted is kept, run again")
     except KeyboardInterrupt as stopped:
-        interrupt.cancel_jobs()
-        return _fail(signals.exit_code(stopped), "stopped; what was extracted is kept, run again")
+        return _stop(stopped)
     report = f"{record['settings']['output']}/{results.REPORT}"
     sys.stdout.write(f"{summary.format_summary(record)}report      {report}\n")
     return 0
+
+
+def _spark_failed(error: Exception) -> int:
+    """An error of Spark's, or a stop behind it: on the way out of half a call pyspark makes another, which may fail."""
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, KeyboardInterrupt):
+            return _stop(before)
+        before = before.__context__
+    return _fail(1, f"{_cause(error)}; what was extracted is kept, run again (--verbose shows Spark's messages)")
+
+
+def _stop(stopped: KeyboardInterrupt) -> int:
+    interrupt.cancel_jobs()
+    return _fail(signals.exit_code(stopped), "stopped; what was extracted is kept, run again")
 
 
 def _cause(error: Exception) -> str:

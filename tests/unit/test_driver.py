@@ -15,6 +15,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 
 from launch import driver
 from pipeline import main, stages
+from pipeline.signals import Stopped
 
 ROOT = Path(__file__).parents[2]
 # How a task's error comes through Spark: Python's trace, with the server's answer in its last line, in Java's.
@@ -110,6 +111,20 @@ def test_a_jvm_that_ends_under_the_job_is_no_server_that_does_not_answer(monkeyp
         "error: Spark's Java has ended, as where memory runs out; what was extracted is kept, run again "
         "(--verbose shows Spark's messages)\n"
     )
+
+
+def test_a_stop_that_pyspark_failed_on_is_a_stop(monkeypatch, capsys):
+    """The first call behind a call that was broken off in the middle may fail: rdd.collect makes one on its way out."""
+
+    def stop(_settings):
+        try:
+            raise Stopped(signal.SIGTERM)
+        finally:
+            raise Py4JNetworkError("Answer from Java side is empty")
+
+    monkeypatch.setattr(stages, "run", stop)
+    assert main.main(["--input", "/in", "--output", "/out", "--model", "/model"]) == 143
+    assert capsys.readouterr().err == "error: stopped; what was extracted is kept, run again\n"
 
 
 @pytest.mark.parametrize(
