@@ -38,6 +38,14 @@ PROGRAMS = {
 }
 
 
+MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
+
+
+def groups(*given: dict[str, object]) -> dict[str, object]:
+    return {"Instances": {"InstanceGroups": list(given)}}
+
+
 class FakeNode(InstanceController):
     """A node whose daemons are two words, and which has the versions of the release."""
 

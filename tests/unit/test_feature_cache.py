@@ -20,12 +20,12 @@ def look_up(request, spark, tmp_path, monkeypatch):
         ]
         for number in range(0, len(rows), 3):
             table = pa.Table.from_pylist(rows[number : number + 3], schema=results.LISTING_SCHEMA)
-            results.write_table(f"{tmp_path}/work/listing/{number:05d}.parquet", table)
+            results.write_table(f"{tmp_path}/workspace/listing/{number:05d}.parquet", table)
         return feature_cache.look_up(
             str(tmp_path),
             LABELS,
-            listing=f"{tmp_path}/work/listing",
-            unknown=f"{tmp_path}/work/unknown",
+            listing=f"{tmp_path}/workspace/listing",
+            unknown=f"{tmp_path}/workspace/unknown",
             published=published,
             key=KEY,
             prefix=PREFIX,
