@@ -19,7 +19,8 @@ from werkzeug.wrappers import Request, Response
 
 from emr_lab.endpoint import shapes, signature
 from emr_lab.endpoint.errors import NotOfferedError, RefusalError
-from emr_lab.endpoint.operations import OPERATIONS, Emr
+from emr_lab.endpoint.operations.emr import Emr
+from emr_lab.endpoint.operations.table import OPERATIONS
 from emr_lab.endpoint.state import EndpointState
 
 CONTENT_TYPE = "application/x-amz-json-1.1"

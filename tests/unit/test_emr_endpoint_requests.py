@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from emr_lab.endpoint.operations import OPERATIONS
+from emr_lab.endpoint.operations.table import OPERATIONS
 from tests.unit.fake_nodes import CORE, LABEL, MASTER, Fake, action, groups, step
 
 
