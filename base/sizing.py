@@ -132,6 +132,11 @@ def cores_a_vcpu(name: str) -> float:
     return 1.0 if name.partition(".")[0] in _WHOLE_CORES else 0.5
 
 
+def architecture(name: str) -> str:
+    """The processor of an instance type: Graviton's families have a g behind their number."""
+    return "aarch64" if re.match(r"[a-z]+[0-9]+g", name) else "x86_64"
+
+
 def this_host() -> Host:
     """The Linux machine that this process sees, in a container too."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from base import sizing
 from base.paths import CACHE
 from launch import image_job, package, storage, transfer
-from launch.emr import run_spec, wheelhouse
+from launch.dependencies import wheels
+from launch.dependencies.lock import Platform
+from launch.dependencies.wheels import Wheelhouse
+from launch.emr import bootstrap, run_spec
 from launch.emr.request import NodeArtifacts
 from launch.emr.run_spec import RunSpec
-from launch.emr.wheelhouse import Wheelhouse
 from launch.model import BuiltModel
 from launch.package import Package
 from launch.s3_access import Access
@@ -40,13 +43,13 @@ def build(spec: RunSpec) -> Built:
     """Build model, package and wheelhouse, where the cache has not got them.
 
     Raises:
-        ModelError, WheelhouseError: one of them cannot be had.
+        ModelError, FetchError: one of them cannot be had.
         OSError: the cache cannot be written.
     """
     return Built(
         model=image_job.build_model(spec.job),
         package=package.build(CACHE),
-        wheelhouse=wheelhouse.build(CACHE, machine=_machine(spec), python=spec.release.python),
+        wheelhouse=wheels.build(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE),
     )
 
 
@@ -67,7 +70,7 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
     )
     nodes = _node_artifacts(spec.cluster.bucket, built.wheelhouse.sha256)
     storage.put(built.wheelhouse.path, nodes.wheelhouse, access)
-    storage.put(wheelhouse.BOOTSTRAP, nodes.bootstrap, access)
+    storage.put(bootstrap.SCRIPT, nodes.bootstrap, access)
     return Artifacts(job=job, nodes=nodes)
 
 
@@ -75,16 +78,16 @@ def planned(spec: RunSpec) -> Artifacts:
     """Where `send` would bring everything, with a word in capitals for the digest of what is not built yet."""
     job, bucket = spec.job, spec.cluster.bucket
     model_key = f"{UNKNOWN_SHA256}/{job.model}-{job.image_size}.tflite"
-    wheels = wheelhouse.find(CACHE, machine=_machine(spec), python=spec.release.python)
+    found = wheels.find(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE)
     return Artifacts(
         job=transfer.locate(job.settings, package.build(CACHE), model_key, bucket=bucket, owner=run_spec.owner(spec)),
-        nodes=_node_artifacts(bucket, wheels.sha256 if wheels else UNKNOWN_SHA256),
+        nodes=_node_artifacts(bucket, found.sha256 if found else UNKNOWN_SHA256),
     )
 
 
 def _node_artifacts(bucket: str, wheelhouse_sha256: str) -> NodeArtifacts:
     """Under names that stand for their content."""
-    script = hashlib.sha256(wheelhouse.BOOTSTRAP.read_bytes()).hexdigest()
+    script = hashlib.sha256(bootstrap.SCRIPT.read_bytes()).hexdigest()
     return NodeArtifacts(
         wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{wheelhouse_sha256[:12]}.tar",
         wheelhouse_sha256=wheelhouse_sha256,
@@ -92,5 +95,6 @@ def _node_artifacts(bucket: str, wheelhouse_sha256: str) -> NodeArtifacts:
     )
 
 
-def _machine(spec: RunSpec) -> str:
-    return wheelhouse.architecture(spec.cluster.instance_type)
+def _nodes(spec: RunSpec) -> Platform:
+    machine = sizing.architecture(spec.cluster.instance_type)
+    return Platform(machine=machine, python=spec.release.python, spark=spec.release.spark)

@@ -12,9 +12,10 @@ from typing import Any
 
 from base import sizing
 from base.defaults import INSTANCE_TYPE
+from base.sizing import architecture
 from launch import docker_lab
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
-from launch.emr.wheelhouse import architecture, imported_on_nodes
+from launch.emr.bootstrap import imported_on_nodes
 
 LOGS = f"{NAME}-logs/"  # in the bucket, which may have logs of others; policies/data.json and emr/node.json name it too
 IDLE_S = 600

@@ -20,7 +20,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
     """Package, send, start, follow, fetch the results; exit code 0, or 130 where the user left it running.
 
     Raises:
-        EmrError, StorageError, WheelhouseError, ModelError: it went wrong; what was started has been ended.
+        EmrError, StorageError, FetchError, ModelError: it went wrong; what was started has been ended.
         ClientError, BotoCoreError: AWS refuses.
     """
     region = spec.cluster.region

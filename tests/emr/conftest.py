@@ -17,7 +17,8 @@ from moto.server import ThreadedMotoServer
 
 from base import paths, releases
 from launch.__main__ import main
-from launch.emr import follow, wheelhouse
+from launch.dependencies.wheels import Wheelhouse
+from launch.emr import follow
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
 from launch.image_job import ImageJob
@@ -176,7 +177,7 @@ def ready(amazon, launch, monkeypatch, tmp_path):
     wheels.write_bytes(b"wheels")
     built = BuiltModel(path=model, features=3, parity=0.0, reused=False)
     monkeypatch.setattr("launch.model.build", lambda *_, **__: built)
-    monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: wheelhouse.Wheelhouse(wheels, "ab" * 32))
+    monkeypatch.setattr("launch.dependencies.wheels.build", lambda *_, **__: Wheelhouse(wheels, "ab" * 32))
     monkeypatch.setattr(follow, "INTERVAL_S", (0.02, 0.05))
     monkeypatch.setattr(paths, "OUT", tmp_path / "out")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # of the user's own, which must not matter

@@ -15,7 +15,8 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from launch.emr import aws, follow, once, wheelhouse
+from launch.dependencies import wheels
+from launch.emr import aws, bootstrap, follow, once
 from launch.emr.aws import EmrError
 from pipeline.signals import Stopped
 from tests.emr.conftest import BUCKET, REGION
@@ -63,7 +64,7 @@ def test_from_an_account_to_the_report_and_no_cluster_left(ready, launch, run_ar
     assert keys("artifacts/wheelhouse/wheelhouse-abababababab.tar")
     (script,) = keys("artifacts/bootstrap/")
     stored = boto3.client("s3", region_name=REGION).get_object(Bucket=BUCKET, Key=script)["Body"].read()
-    assert stored == wheelhouse.BOOTSTRAP.read_bytes()
+    assert stored == bootstrap.SCRIPT.read_bytes()
 
 
 def test_the_second_run_sends_only_what_is_new(ready, launch, run_args, tmp_path):
@@ -156,8 +157,8 @@ def test_other_packages_than_the_clusters_are_refused(ready, launch, run_args, m
     with Machinery():
         launch(*run_args, "--keep")
         (name,) = clusters()
-        other = wheelhouse.Wheelhouse(tmp_path / "wheelhouse-0123.tar", "cd" * 32)
-        monkeypatch.setattr(wheelhouse, "build", lambda *_, **__: other)
+        other = wheels.Wheelhouse(tmp_path / "wheelhouse-0123.tar", "cd" * 32)
+        monkeypatch.setattr(wheels, "build", lambda *_, **__: other)
         code, _, error = launch(*run_args, "--cluster", name)
     assert code == 1
     assert f"CLUSTER={name} has other Python packages than job.lock asks for; start another" in error

@@ -175,3 +175,11 @@ def test_a_node_asks_with_what_it_has(tmp_path):
     done = subprocess.run([*command, "moon.xlarge"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: INSTANCE_TYPE=moon.xlarge is not known")
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "machine"),
+    [("m5.xlarge", "x86_64"), ("m6i.2xlarge", "x86_64"), ("m6g.xlarge", "aarch64"), ("r5.4xlarge", "x86_64")],
+)
+def test_graviton_is_told_by_the_family(instance_type, machine):
+    assert sizing.architecture(instance_type) == machine

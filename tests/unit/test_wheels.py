@@ -8,17 +8,21 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
-from base64 import urlsafe_b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from base import releases
 from base.paths import ROOT
-from launch.emr import wheelhouse
+from launch.dependencies import wheels
+from launch.dependencies.lock import FetchError, Platform
+from launch.emr import bootstrap
+from tests import wheel
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+NODE = Platform(machine="x86_64", python="3.11", spark="4.1.1")
+LOCK = "tiny==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 
 
 def pins(lock):
@@ -28,29 +32,21 @@ def pins(lock):
 
 
 def test_the_jobs_lock_has_what_the_job_imports_and_nothing_of_the_laptops():
-    names = {pin.split("==")[0] for pin in pins(wheelhouse.LOCK)}
+    names = {pin.split("==")[0] for pin in pins(wheels.JOB_LOCK)}
     assert {"ai-edge-litert", "matplotlib", "numpy", "obstore", "pandas", "pillow", "pyarrow"} <= names
     assert not names & {"pyspark", "py4j", "tensorflow", "tensorflow-cpu", "keras", "boto3", "pytest", "uv"}
 
 
 def test_the_jobs_lock_is_a_part_of_the_laptops():
     everything = pins(ROOT / "requirements.lock")
-    assert all(hashes and everything.get(pin) == hashes for pin, hashes in pins(wheelhouse.LOCK).items())
+    assert all(hashes and everything.get(pin) == hashes for pin, hashes in pins(wheels.JOB_LOCK).items())
 
 
 def test_the_jobs_lock_says_nothing_of_the_machine_that_reads_it():
     """pip would hold a marker against this machine, not against the nodes; both processors get the same set."""
-    assert " ; " not in wheelhouse.LOCK.read_text()
+    assert " ; " not in wheels.JOB_LOCK.read_text()
     options = re.findall(r"--python-version (\S+)", (ROOT / "Makefile").read_text())
     assert set(options) == {releases.find(label).python for label in releases.labels()}
-
-
-@pytest.mark.parametrize(
-    ("instance_type", "machine"),
-    [("m5.xlarge", "x86_64"), ("m6i.2xlarge", "x86_64"), ("m6g.xlarge", "aarch64"), ("r5.4xlarge", "x86_64")],
-)
-def test_graviton_is_told_by_the_family(instance_type, machine):
-    assert wheelhouse.architecture(instance_type) == machine
 
 
 @pytest.fixture
@@ -58,17 +54,17 @@ def fetched(monkeypatch):
     """pip's place is taken by two wheels; returns the folders that it was asked to fill."""
     folders = []
 
-    def download(folder, *, machine, python):
+    def download(folder, target, *, index_options=""):
         folders.append(folder)
         for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"):
             (folder / name).write_bytes(name.encode() * 9)
 
-    monkeypatch.setattr(wheelhouse, "download", download)
+    monkeypatch.setattr(wheels, "download", download)
     return folders
 
 
 def test_the_tar_has_the_same_bytes_wherever_it_is_made(fetched, tmp_path):
-    made = [wheelhouse.build(tmp_path / name, machine="x86_64", python="3.11") for name in ("one", "two")]
+    made = [wheels.build(LOCK, NODE, cache=tmp_path / name) for name in ("one", "two")]
     assert made[0].path.read_bytes() == made[1].path.read_bytes()
     assert made[0].sha256 == hashlib.sha256(made[0].path.read_bytes()).hexdigest()
     assert made[0].path.name == f"wheelhouse-{made[0].sha256[:12]}.tar"
@@ -80,13 +76,13 @@ def test_the_tar_has_the_same_bytes_wherever_it_is_made(fetched, tmp_path):
 def test_a_wheel_whose_name_is_long_is_packed_and_unpacked(tmp_path):
     """150 characters: a wheel for several versions of manylinux names them all."""
     name = f"{'ai_edge_litert-2.3.0-cp311-cp311-':m<146}.whl"
-    wheels, unpacked = tmp_path / "wheels", tmp_path / "unpacked"
-    for folder in (wheels, unpacked):
-        folder.mkdir()
-    (wheels / name).write_bytes(b"a wheel")
-    content = wheelhouse.pack(wheels)
-    os.utime(wheels / name, (1, 1))
-    assert wheelhouse.pack(wheels) == content, "the same bytes whenever it is packed"
+    folder, unpacked = tmp_path / "wheels", tmp_path / "unpacked"
+    for each in (folder, unpacked):
+        each.mkdir()
+    (folder / name).write_bytes(b"a wheel")
+    content = wheels.pack(folder)
+    os.utime(folder / name, (1, 1))
+    assert wheels.pack(folder) == content, "the same bytes whenever it is packed"
     (tmp_path / "long.tar").write_bytes(content)
     subprocess.run(["tar", "-xf", tmp_path / "long.tar", "-C", unpacked], check=True)
     assert [path.name for path in unpacked.iterdir()] == [name]
@@ -94,33 +90,33 @@ def test_a_wheel_whose_name_is_long_is_packed_and_unpacked(tmp_path):
 
 def test_what_the_nodes_import_at_the_end_is_what_the_job_has_beyond_python():
     """Each package that brings a library of its own is among them, but for those that the named ones load."""
-    for module in wheelhouse.imported_on_nodes():
+    for module in bootstrap.imported_on_nodes():
         assert importlib.util.find_spec(module), module
     source = "".join(path.read_text() for path in (ROOT / "pipeline").glob("*.py"))
     used = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
-    named = {module.partition(".")[0] for module in wheelhouse.imported_on_nodes()}
+    named = {module.partition(".")[0] for module in bootstrap.imported_on_nodes()}
     assert named == used - {"pipeline", "py4j", "pyspark", *sys.stdlib_module_names}
 
 
 def test_it_is_fetched_once_and_again_when_damaged(fetched, tmp_path):
-    first = wheelhouse.build(tmp_path, machine="x86_64", python="3.11")
-    assert wheelhouse.build(tmp_path, machine="x86_64", python="3.11") == first
+    first = wheels.build(LOCK, NODE, cache=tmp_path)
+    assert wheels.build(LOCK, NODE, cache=tmp_path) == first
     assert len(fetched) == 1
-    wheelhouse.build(tmp_path, machine="aarch64", python="3.11")
+    wheels.build(LOCK, replace(NODE, machine="aarch64"), cache=tmp_path)
     assert len(fetched) == 2, "another processor has other wheels"
     first.path.write_bytes(b"half")
-    assert wheelhouse.find(tmp_path, machine="x86_64", python="3.11") is None
-    assert wheelhouse.build(tmp_path, machine="x86_64", python="3.11") == first
+    assert wheels.find(LOCK, NODE, cache=tmp_path) is None
+    assert wheels.build(LOCK, NODE, cache=tmp_path) == first
 
 
 def test_without_an_index_one_line_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(wheelhouse.WheelhouseError) as failed:
-        wheelhouse.build(tmp_path, machine="x86_64", python="3.11")
+    with pytest.raises(FetchError) as failed:
+        wheels.build(LOCK, NODE, cache=tmp_path)
     assert "the nodes' wheels cannot be fetched: " in str(failed.value)
-    assert "ai-edge-litert" in str(failed.value)
+    assert "tiny" in str(failed.value)
     assert "\n" not in str(failed.value)
-    assert wheelhouse.find(tmp_path, machine="x86_64", python="3.11") is None
+    assert wheels.find(LOCK, NODE, cache=tmp_path) is None
 
 
 class Node:
@@ -133,7 +129,7 @@ class Node:
         self.bin = folder / "bin"
         self.bin.mkdir()
         self.script = folder / "bootstrap.sh"
-        self.script.write_text(wheelhouse.BOOTSTRAP.read_text().replace("/opt/emrlab", str(self.venv)))
+        self.script.write_text(bootstrap.SCRIPT.read_text().replace("/opt/emrlab", str(self.venv)))
         (self.bin / f"python{PYTHON}").symlink_to(sys.executable)
         self.command("aws", f'[ "$1 $2" = "s3 cp" ] && cp "{self.bucket}/$(basename "$4")" "$5"')
 
@@ -147,9 +143,9 @@ class Node:
         """A wheelhouse with one small wheel, packed as the real one is."""
         folder = self.bucket / f"wheels-{version}"
         folder.mkdir()
-        digest = hashlib.sha256(make_wheel(folder, version).read_bytes()).hexdigest()
+        digest = hashlib.sha256(wheel.make(folder, version).read_bytes()).hexdigest()
         (folder / "requirements.txt").write_text(f"tiny=={version} --hash=sha256:{digest}\n")
-        content = wheelhouse.pack(folder)
+        content = wheels.pack(folder)
         (self.bucket / name).write_bytes(content)
         return hashlib.sha256(content).hexdigest()
 
@@ -161,24 +157,6 @@ class Node:
     def version(self):
         command = [str(self.venv / "bin" / "python"), "-c", "import tiny; print(tiny.VERSION)"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def make_wheel(folder, version):
-    path = folder / f"tiny-{version}-py3-none-any.whl"
-    files = {
-        "tiny.py": f"VERSION = '{version}'\n",
-        f"tiny-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
-        f"tiny-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    rows = [
-        f"{name},sha256={urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},{len(text)}"
-        for name, text in files.items()
-    ]
-    files[f"tiny-{version}.dist-info/RECORD"] = "\n".join([*rows, f"tiny-{version}.dist-info/RECORD,,"]) + "\n"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return path
 
 
 @pytest.fixture
@@ -269,5 +247,5 @@ def test_dnf_brings_the_python_that_is_missing(node):
 
 
 def test_the_bootstrap_action_is_plain_bash():
-    assert subprocess.run(["bash", "-n", wheelhouse.BOOTSTRAP], check=False).returncode == 0
-    assert Path(wheelhouse.BOOTSTRAP).stat().st_mode & 0o111
+    assert subprocess.run(["bash", "-n", bootstrap.SCRIPT], check=False).returncode == 0
+    assert Path(bootstrap.SCRIPT).stat().st_mode & 0o111
