@@ -7,7 +7,6 @@ fetch, for every release.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from hashlib import sha256
@@ -18,10 +17,11 @@ from base.errors import UsageError
 from base.paths import ROOT
 from base.releases import Release
 from launch import jar_hashes, java
+from launch.dependencies import ivy
+from launch.dependencies.ivy import IvyError
 
 WANTED = Path(__file__).parent / "s3a.xml"
 IN_IMAGES = (ROOT / "docker" / "node" / "hadoop.xml", ROOT / "docker" / "node" / "emr" / "daemons.xml")
-TIMEOUT_S = 600
 
 
 class JarsError(UsageError):
@@ -75,23 +75,12 @@ def _versions(release: Release) -> list[str]:
 
 
 def _fetch(folder: Path, ivy_file: Path, *, versions: list[str], cache: Path) -> None:
-    (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
-    command = [str(java.find()), *versions, "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(ivy_file), "-warn"]
-    places = ["-cache", str(cache / "ivy"), "-retrieve", f"{folder}/[artifact]-[revision](-[classifier]).[ext]"]
     try:
-        ran = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired as error:
+        ivy.retrieve(ivy_file, folder, cache=cache, flags=versions)
+    except IvyError as error:
         raise JarsError(
-            f"the jars for s3:// did not arrive from Maven Central in {TIMEOUT_S} s; check the network, run again"
+            f"the jars for s3:// cannot be fetched from Maven Central: {error}; check the network, run again"
         ) from error
-    if ran.returncode or not list(folder.glob("hadoop-*.jar")):
-        output = (ran.stdout + ran.stderr).splitlines()
-        cause = next(
-            (line.strip() for line in output if "not found" in line or "Exception" in line), "Ivy says nothing"
-        )
-        raise JarsError(
-            f"the jars for s3:// cannot be fetched from Maven Central: {cause}; check the network, run again"
-        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from base import releases
 from base.paths import ROOT
 from launch import jar_hashes, jars, java
+from launch.dependencies import ivy as ivy_itself
 
 SAID = """
 :: problems summary ::
@@ -73,11 +74,13 @@ def test_no_network_is_one_line_and_the_next_run_tries_again(ivy, tmp_path):
 
 def test_an_answer_that_does_not_come_is_one_line(monkeypatch, tmp_path):
     def run(command, **_):
-        raise subprocess.TimeoutExpired(command, jars.TIMEOUT_S)
+        raise subprocess.TimeoutExpired(command, ivy_itself.TIMEOUT_S)
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(java, "find", lambda: Path("/java"))
-    with pytest.raises(jars.JarsError, match="did not arrive from Maven Central in 600 s; check the network"):
+    with pytest.raises(
+        jars.JarsError, match="cannot be fetched from Maven Central: no end in 600 s; check the network"
+    ):
         jars.s3a_jars(tmp_path)
 
 
