@@ -7,7 +7,7 @@ PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 # Of the nodes, whatever machine this is: Python 3.11 on Linux with glibc 2.34, the same set for both processors.
 JOB_LOCK := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--constraint requirements.lock pyproject.toml --python-platform
+	--constraint requirements.lock --group job --python-platform
 # The lab itself needs Docker and the standard library of any Python from 3.11 on.
 LAB := $(or $(PYTHON),python3) -m lab
 TARGET ?= lab
@@ -39,7 +39,7 @@ setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 	@sh setup.sh
 
 demo: setup ## the whole job on the sample photographs, no Docker; ends with out/demo/report.html
-	@$(PYTHON_VENV) -m launch run --input data/sample --output out/demo --image-size 100
+	@$(PYTHON_VENV) -m launch demo
 
 base: ## the base image: pulled, or made here where no registry answers; with this machine's CA certificates
 	@sh docker/base
@@ -87,7 +87,7 @@ emr-stop: setup ## cancel the step that runs
 	@$(EMR) $(OF_CLUSTER)
 
 emr-down: setup ## end every cluster that emrlab started; ARGS=--account with BUCKET=… removes all that it made
-	@$(if $(filter emr-lab,$(TARGET)),$(LAB) emr-down,$(EMR) $(OF_BUCKET) $(if $(YES),--yes) $(ARGS))
+	@$(if $(filter emr-lab,$(TARGET)),$(LAB) down,$(EMR) $(OF_BUCKET) $(if $(YES),--yes) $(ARGS))
 
 history: setup ## Spark's pages of finished runs on EMR, from their event logs: make history BUCKET=… [REGION=…] [TARGET=emr-lab]; Docker
 	@$(PYTHON_VENV) -m launch emr-history --target "$(TARGET)" --region "$(REGION)" $(OF_BUCKET)
@@ -151,7 +151,7 @@ pictures: setup ## draw docs/*.svg anew from compose.yaml
 	@$(PYTHON_VENV) docs/draw.py
 
 lock: setup ## resolve the locks anew: requirements.lock and job.lock from pyproject.toml, the others from their *.in, the jars' hashes
-	@$(LOCK) pyproject.toml --group laptop --group test --output-file requirements.lock
+	@$(LOCK) pyproject.toml --extra images --group test --output-file requirements.lock
 	@$(JOB_LOCK) x86_64-manylinux_2_34 --output-file job.lock
 	@$(JOB_LOCK) aarch64-manylinux_2_34 | cmp - job.lock
 	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true

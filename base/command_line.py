@@ -1,12 +1,18 @@
-"""How every program reads its arguments and says why it ends."""
+"""How every program reads its arguments, speaks of other commands, and says why it ends."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 from base.errors import EmrlabError, UsageError
+
+_MAKE = re.compile(r"\bmake ([a-z][a-z-]*)((?: [A-Z][A-Z0-9_]*=[^\s,;:)`]+)*)")
+_BARE = {"SERVICE", "JOB", "ARGS", "DATASET"}  # variables of make that are no flags of a command, but its arguments
+_installed = set[str]()
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,8 +22,42 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError with argparse's own words."""
         raise UsageError(f"{message}; --help lists the options")
 
+    def format_help(self) -> str:
+        """The help, with other commands as this user types them."""
+        return typed(super().format_help())
+
+
+def speak_as_installed(commands: Iterable[str]) -> None:
+    """From now on `typed` says `emrlab up` where it is given `make up`, for these `commands`."""
+    _installed.update(commands)
+
+
+def typed(text: str) -> str:
+    """A message that names commands as make has them, as this user types them.
+
+    What make takes as variables becomes flags and arguments: `make up S3_PORT=0` is `S3_PORT=0 emrlab up`, and
+    `make emr-run TARGET=emr-lab YES=1` is `emrlab emr-run --target emr-lab --yes`.
+    """
+    return _MAKE.sub(_installed_command, text)
+
 
 def fail(error: EmrlabError | OSError | str, *, exit_code: int = 1) -> int:
     """Write one line on stderr; returns the error's own exit code, else `exit_code`."""
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(typed(f"error: {error}\n"))
     return error.exit_code if isinstance(error, EmrlabError) else exit_code
+
+
+def _installed_command(made: re.Match[str]) -> str:
+    name, variables = made[1], made[2].split()
+    if name not in _installed:
+        return made[0]
+    before, after = list[str](), list[str]()
+    for variable, value in (pair.split("=", 1) for pair in variables):
+        if variable.endswith("_PORT") or variable == "S3_SERVER":
+            before.append(f"{variable}={value}")
+        elif variable in _BARE:
+            after.append(value)
+        else:
+            flag = f"--{variable.lower().replace('_', '-')}"
+            after += [flag] if variable == "YES" else [flag, value]
+    return " ".join([*before, "emrlab", name, *after])

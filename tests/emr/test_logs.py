@@ -34,12 +34,12 @@ BEYOND = (
         (
             TRACE.format(last="ModuleNotFoundError: No module named 'obstore'"),
             "ModuleNotFoundError: No module named 'obstore' on the driver",
-            "pyproject.toml's dependencies",
+            "pyproject.toml's group job",
         ),
         (
             ON_EXECUTOR.format(last="ImportError: libGL.so.1: cannot open shared object file"),
             "ImportError: libGL.so.1: cannot open shared object file on an executor",
-            "pyproject.toml's dependencies",
+            "pyproject.toml's group job",
         ),
         (
             "Caused by: java.nio.file.AccessDeniedException: s3://mine/results/x/a.parquet: 403 Forbidden",

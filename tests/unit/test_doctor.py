@@ -27,6 +27,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{folder}")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "LAB", tmp_path)
     monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setattr(doctor, "DISK_GIB", 0)
     (tmp_path / "docker" / "certificates").mkdir(parents=True)
@@ -138,7 +139,7 @@ def test_a_port_that_is_taken_is_named_with_its_variable(machine, capsys, monkey
         code, lines = said(capsys)
         assert code == 1
         assert f"port {taken} is taken by another program; choose another, or 0" in lines["ports"]
-        assert ": S3_PORT=0 after make up or make emr-up" in lines["ports"]
+        assert ": make up S3_PORT=0, or the same with make emr-up" in lines["ports"]
         machine.write({"compose ps": rows(minio=row("minio", ports=[(9000, taken)]))})
         assert said(capsys)[0] == 0, "the lab itself has it"
 
@@ -155,7 +156,7 @@ def test_the_doctor_looks_at_the_ports_of_all_profiles(machine, capsys, monkeypa
         monkeypatch.setenv("YARN_UI_PORT", str(other.getsockname()[1]))
         code, lines = said(capsys)
     assert code == 1
-    assert "YARN_UI_PORT=0 after make" in lines["ports"]
+    assert ": make up YARN_UI_PORT=0, or" in lines["ports"]
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n"])
@@ -189,6 +190,6 @@ def test_a_daemon_that_hangs_is_given_up(machine, capsys, monkeypatch):
 def test_the_table_has_every_trouble_without_a_name_in_braces():
     rows_ = doctor.table()
     assert len(rows_) == len(doctor.TROUBLES)
-    fix = "choose another, or 0 for any free one: …=0 after make up or make emr-up"
+    fix = "choose another, or 0 for any free one: make up …=0, or the same with make emr-up"
     assert ("port … is taken by another program", fix) in rows_
     assert not any("{" in cell or "\n" in cell for pair in rows_ for cell in pair)

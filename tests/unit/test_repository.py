@@ -14,11 +14,12 @@ from docs import draw
 from lab import doctor
 
 ROOT = Path(__file__).parents[2]
-OURS = {"base", "pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
+OURS = {"base", "emrlab", "pipeline", "launch", "lab", "emr_lab", "bench", "docs", "tests"}
 SPARK = {"py4j", "pyspark"}  # a cluster brings its own
 # What each room may import of ours; bench, data, docs and tests: whatever they need.
 MAY_IMPORT = {
     "base": {"base"},
+    "emrlab": {"base", "lab", "pipeline.signals"},
     "pipeline": {"pipeline"},
     "launch": {
         "base",
@@ -47,9 +48,9 @@ MAY_IMPORT = {
 
 
 def modules_of_the_job():
-    """The modules that `dependencies` of pyproject.toml bring."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = {distribution_name(each) for each in project["dependencies"]}
+    """The modules that the group `job` of pyproject.toml brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    named = {distribution_name(each) for each in project["dependency-groups"]["job"]}
     modules = importlib.metadata.packages_distributions()
     return {module for module, owners in modules.items() if named & set(map(distribution_name, owners))}
 
@@ -96,8 +97,15 @@ def test_the_job_does_not_know_where_it_runs(path):
 def test_spark_is_the_default_releases():
     releases = tomllib.loads((ROOT / "releases.toml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pinned = [name for name in project["dependency-groups"]["laptop"] if name.startswith("pyspark")]
+    pinned = [name for name in project["project"]["dependencies"] if name.startswith("pyspark")]
     assert pinned == [f"pyspark=={releases[releases['default']]['spark']}"]
+
+
+def test_what_is_installed_has_what_the_job_imports():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    job, installed = project["dependency-groups"]["job"], project["project"]["dependencies"]
+    assert {distribution_name(each) for each in set(installed) - set(job)} == {"boto3", "pyspark", "uv"}
+    assert set(job) < set(installed)
 
 
 def test_the_lock_has_hashes_and_no_host():
@@ -107,9 +115,8 @@ def test_the_lock_has_hashes_and_no_host():
     assert pins
     assert all(pin.endswith("\\") for pin in pins), "every pin is followed by its hashes"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = project["project"]["dependencies"] + [
-        name for group in project["dependency-groups"].values() for name in group
-    ]
+    groups = (project["project"]["optional-dependencies"], project["dependency-groups"])
+    wanted = project["project"]["dependencies"] + [name for each in groups for rows in each.values() for name in rows]
     names = {re.split(r"[^A-Za-z0-9_-]", name)[0].lower() for name in wanted}
     assert names <= {pin.split("==")[0] for pin in pins}
 
