@@ -1,6 +1,6 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base up run down logs shell doctor sbom \
+.PHONY: help setup demo base up run down env logs shell doctor sbom \
 	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
@@ -52,6 +52,9 @@ run: setup ## the job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] 
 
 down: ## stop the lab; its data stay
 	@$(LAB) down
+
+env: ## the AWS_* variables by which any client reaches the lab, with its key: export $$(make -s env)
+	@$(LAB) env
 
 logs: ## what the lab's services say: make logs [SERVICE=worker-1]
 	@$(LAB) logs $(SERVICE)

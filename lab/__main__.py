@@ -1,4 +1,4 @@
-"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `logs`, `shell`, `sbom`, `doctor`."""
+"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `env`, `logs`, `shell`, `doctor` …"""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from base import command_line, compose, paths
+from base import command_line, compose, env_files, paths
 from base.errors import EmrlabError, UsageError
-from lab import credentials, docker, doctor, sbom
+from lab import client, credentials, docker, doctor, sbom
 from lab.up import up
 
 
@@ -42,7 +42,9 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
         started.add_argument(
             "--instance-type", metavar="TYPE", help="of the workers, like m5.xlarge (default) or r5.2xlarge"
         )
-        started.set_defaults(command=_up, emr_lab=emr_lab)
+        started.set_defaults(command=_up, emr_lab=emr_lab, s3_only=False)
+        if not emr_lab:
+            started.add_argument("--s3-only", action="store_true", help="S3 alone, without Spark's services")
 
     stopped = commands.add_parser("down", help="stop the lab, or the EMR lab; its data stay", allow_abbrev=False)
     stopped.set_defaults(command=_down)
@@ -50,6 +52,12 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     cleaned = commands.add_parser("clean", help="remove the lab with its data, and unused keys", allow_abbrev=False)
     cleaned.add_argument("--images", action="store_true", help="remove its images too")
     cleaned.set_defaults(command=_clean)
+
+    variables = commands.add_parser(
+        "env", help="the AWS_* variables by which a client reaches the lab, its key among them", allow_abbrev=False
+    )
+    variables.add_argument("--root", action="store_true", help="with the key of S3's root, not the laptop's")
+    variables.set_defaults(command=_env)
 
     logs = commands.add_parser("logs", help="what the services say", allow_abbrev=False)
     logs.add_argument("service", nargs="*", help="all where none is named")
@@ -67,7 +75,12 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
 
 
 def _up(parsed: argparse.Namespace) -> int:
-    up(release=parsed.release, instance_type=parsed.instance_type, emr_lab=parsed.emr_lab)
+    up(
+        release=parsed.release,
+        instance_type=parsed.instance_type,
+        emr_lab=parsed.emr_lab,
+        s3_only=parsed.s3_only,
+    )
     return 0
 
 
@@ -104,6 +117,12 @@ def _with_data() -> set[str]:
     data = ["--filter", "label=com.docker.compose.volume=s3-data"]
     project = '{{.Label "com.docker.compose.project"}}'
     return set(compose.run(["docker", "volume", "ls", "--format", project, *data]).split())
+
+
+def _env(parsed: argparse.Namespace) -> int:
+    _need_daemon()
+    sys.stdout.write(env_files.lines(client.variables(root=parsed.root)))
+    return 0
 
 
 def _logs(parsed: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 120
 # Of the node with the driver: its daemons and a driver of the size that EMR gives it.
 SMALLEST_PRIMARY_MB = 4096
+S3 = {"minio", "init"}
 # What stands behind each port of compose.yaml.
 _BEHIND = {
     "S3_PORT": "S3",
@@ -36,11 +37,12 @@ class StartError(EmrlabError):
     """The lab does not start: one line with the cause and the fix."""
 
 
-def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False) -> None:
+def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False, s3_only: bool = False) -> None:
     """Start the lab as `release` with workers of `instance_type`; None stands for the variables' or the default.
 
     With `emr_lab` the services that have a profile in compose.yaml (YARN, HDFS, EMR's API) are started beside S3 and
-    the history server, in place of Spark's own master and workers. Those of the other of the two are stopped.
+    the history server, in place of Spark's own master and workers. Those of the other of the two are stopped. With
+    `s3_only` S3 is started, and nothing is stopped.
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
@@ -58,12 +60,13 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False)
     # Every profile: which services are started is said by their names.
     environment = variables(chosen, asked=asked, given=given, host=daemon.host) | {"COMPOSE_PROFILES": "*"}
     every = _every(environment)
-    services = _needed(every, _wanted(every, emr_lab=emr_lab))
+    services = _needed(every, _wanted(every, emr_lab=emr_lab, s3_only=s3_only))
     _refuse(doctor.ports(services))
     fresh = not credentials.SHORTEST.keys() <= env_files.read_dotenv().keys()
     credentials.ensure(paths.ENV_FILE)
     _build(services, environment, daemon=daemon)
-    _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
+    if not s3_only:
+        _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
     running = _start(services, environment, fresh=fresh)
     sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, daemon.host)}\n")
 
@@ -140,7 +143,9 @@ def _every(environment: Mapping[str, str]) -> dict[str, Any]:
     return services
 
 
-def _wanted(every: Mapping[str, Any], *, emr_lab: bool) -> set[str]:
+def _wanted(every: Mapping[str, Any], *, emr_lab: bool, s3_only: bool) -> set[str]:
+    if s3_only:
+        return every.keys() & S3
     profiled = {name for name, service in every.items() if service.get("profiles")}
     return profiled | {"history"} if emr_lab else every.keys() - profiled
 

@@ -73,6 +73,38 @@ def test_a_build_that_fails_is_one_line(machine, capsys):
     assert failed(capsys, "up") == (1, "error: ERROR: failed to solve: exit code: 1\n")
 
 
+def test_s3_alone_is_started_and_nothing_is_stopped_for_it(machine, capsys):
+    machine.write({"compose ps": rows(primary=row("primary"))})
+    assert cli.main(["up", "--s3-only"]) == 0
+    calls = machine.calls()
+    assert [call.split(" RELEASE")[0] for call in calls if call.startswith("compose up")] == [
+        "compose up --detach --no-build --force-recreate minio secrets"
+    ]
+    assert not [call for call in calls if call.startswith("compose rm")]
+
+
+def test_env_has_what_a_client_needs(machine, capsys):
+    machine.write({"compose ps": rows(emr=row("emr", ports=[(5000, 15050)]))})
+    keys = credentials.ensure(paths.ENV_FILE)
+    assert cli.main(["env"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "AWS_ENDPOINT_URL_S3=http://127.0.0.1:19000",
+        "AWS_ENDPOINT_URL_EMR=http://127.0.0.1:15050",
+        "AWS_REGION=eu-west-3",
+        "AWS_DEFAULT_REGION=eu-west-3",
+        f"AWS_ACCESS_KEY_ID={keys['DATA_ACCESS_KEY_ID']}",
+        f"AWS_SECRET_ACCESS_KEY={keys['DATA_SECRET_ACCESS_KEY']}",
+    ]
+    assert cli.main(["env", "--root"]) == 0
+    assert keys["MINIO_ROOT_PASSWORD"] in capsys.readouterr().out
+
+
+def test_env_of_a_lab_that_is_down_or_without_keys_is_one_line(machine, capsys):
+    assert failed(capsys, "env") == (2, f"error: {paths.ENV_FILE} has no DATA_ACCESS_KEY_ID; make up makes it\n")
+    machine.write({"compose ps": ""})
+    assert failed(capsys, "env") == (2, "error: the lab is not running; start it: make up\n")
+
+
 def test_compose_is_told_release_and_size(machine, capsys):
     assert cli.main(["up", "--release", "emr-7.14.0", "--instance-type", "r5.2xlarge"]) == 0
     assert "emr-7.14.0: Spark 3.5.8," in capsys.readouterr().out
@@ -136,7 +168,7 @@ def test_a_release_with_a_known_hole_is_warned_of(machine, capsys):
     assert "warning: emr-7.13.0: its Spark 3.5.6 has CVE-2025-54920: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean", "logs", "shell"])
+@pytest.mark.parametrize("command", ["up", "down", "clean", "env", "logs", "shell"])
 def test_without_a_daemon_every_command_says_so(machine, capsys, command):
     machine.write({"version --format": OSError("Cannot connect to the Docker daemon at unix:///x")})
     code, error = failed(capsys, command)
@@ -344,7 +376,7 @@ def test_a_shell_needs_a_running_master(machine, capsys):
     assert failed(capsys, "shell") == (2, "error: the lab is not running; start it: make up\n")
 
 
-@pytest.mark.parametrize("command", ["up", "emr-up", "down", "clean", "logs", "shell", "doctor"])
+@pytest.mark.parametrize("command", ["up", "emr-up", "down", "clean", "env", "logs", "shell", "doctor"])
 def test_help_reads_well_at_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
