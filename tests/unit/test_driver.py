@@ -46,6 +46,27 @@ os.rename(path + ".half", path)
 sys.stdin.read()
 print("JVM ended", flush=True)
 """
+# One whose threads keep it after its hooks, and a job that has a line to it.
+LINGERING = JVM.replace(
+    'print("JVM ended", flush=True)',
+    """
+import pathlib, time
+pathlib.Path("hooks").write_text("have run")
+pathlib.Path(pathlib.Path("until-exit").read_text()).unlink()
+time.sleep(600)
+""",
+)
+DONE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from pyspark import SparkContext
+def file(name):
+    return SimpleNamespace(deleteOnExit=lambda: Path("until-exit").write_text(name))
+SparkContext._jvm = SimpleNamespace(java=SimpleNamespace(io=SimpleNamespace(File=file)))
+print("done")
+sys.exit(0)
+"""
 NEVER_READY = 'sleep 0.5; echo starting; cat > /dev/null; echo "JVM ended"'
 MAIN = """
 import os, sys
@@ -61,6 +82,7 @@ def start(tmp_path: Path, jvm: list[str], *, script: str = MAIN) -> subprocess.P
     (tmp_path / "main.py").write_text(script)
     return subprocess.Popen(
         [sys.executable, "-P", driver.__file__, str(tmp_path / "main.py"), "--input", "a b"],
+        cwd=tmp_path,
         env=os.environ | {driver.COMMAND: json.dumps(jvm), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,6 +95,14 @@ def test_the_job_finds_the_jvm_and_its_exit_code_counts(tmp_path):
     said = job.communicate(timeout=60)
     assert said == ("4711 secret --input a b\nJVM ended\n", "the job's own word\n")
     assert job.returncode == 5
+
+
+def test_after_a_run_that_went_well_the_jvm_is_waited_for_as_long_as_its_hooks_run(tmp_path):
+    job = start(tmp_path, [sys.executable, "-c", LINGERING], script=DONE)
+    assert job.communicate(timeout=60) == ("done\n", "")
+    assert job.returncode == 0
+    assert (tmp_path / "hooks").read_text() == "have run"
+    assert not Path((tmp_path / "until-exit").read_text()).exists()
 
 
 def test_the_secret_lies_on_no_disk_while_the_job_runs(tmp_path, monkeypatch):
