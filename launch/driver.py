@@ -77,10 +77,10 @@ def _await(connection: Path, jvm: subprocess.Popen[bytes]) -> None:
 def _end(jvm: subprocess.Popen[bytes]) -> NoReturn:
     """End the JVM and this process after a job that went well, as soon as both have done what they have to.
 
-    The JVM stops Spark, closes the event log and removes its folders in its shutdown hooks. Then it waits 0.3 s for
-    threads that are in C, as those that wait for a socket always are (HotSpot's VM_Exit), and has nothing else to do. A
-    file that it is to delete at its exit tells when: deleting comes after the hooks. Python, in its turn, takes 0.2 s to
-    take apart all that was imported.
+    In its shutdown hooks the JVM stops Spark, closes the event log and removes its folders. Then it waits 0.3 s for
+    threads that are in C, as those that wait for a socket always are (HotSpot's VM_Exit), and has nothing else to do.
+    A file that it is to delete at its exit tells when: deleting comes after the hooks. Python, in its turn, would take
+    0.2 s to take apart all that was imported.
     """
     hooks = _file_until_exit()
     with suppress(OSError):  # nobody reads any more

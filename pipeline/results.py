@@ -17,7 +17,9 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
-from pipeline import store
+from pipeline import imports, store
+
+imports.keep_pandas_from_pyarrow()
 
 LISTING_SCHEMA = pa.schema(
     [

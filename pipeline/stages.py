@@ -20,6 +20,7 @@ from pipeline import (
     analysis,
     feature_cache,
     features,
+    imports,
     interrupt,
     lease,
     listing,
@@ -294,6 +295,7 @@ def _open_model(settings: Settings) -> Model:
 
 def _start_spark(model: Model) -> SparkContext:
     """A context whose Python workers have the model built."""
+    imports.keep_tests_from_pyspark()
     context = SparkContext.getOrCreate()
     features.warm_up(context, model)
     return context
