@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -39,10 +40,18 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error)
     for module, names in PROGRAMS.items():
         if command in names:
-            return int(import_module(module).main(argv, prog="emrlab"))
+            return int(_program(module)(argv, prog="emrlab"))
     if command in ALONE:
-        return int(import_module(ALONE[command]).main(argv[1:], prog=f"emrlab {command}"))
+        return int(_program(ALONE[command])(argv[1:], prog=f"emrlab {command}"))
     return _help(argv or ["--help"])
+
+
+def _program(module: str) -> Callable[..., int]:
+    """The main function of a program, which from here on speaks for itself when it is stopped."""
+    program: Callable[..., int] = import_module(module).main
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return program
 
 
 def _settle() -> None:
@@ -77,6 +86,8 @@ def _help(argv: Sequence[str]) -> int:
 
 def run() -> int:
     """What the command `emrlab` runs: `main`, which SIGTERM and SIGHUP end as Ctrl-C does."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the program is imported: an end without a traceback
     # The rooms import each other by names as plain as `base` and `lab`: they are this process's alone.
     sys.path.insert(0, str(ROOT))
     from pipeline import signals  # noqa: PLC0415

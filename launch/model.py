@@ -22,11 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from launch import lite0, parity, quantize
-from launch.lite0 import ModelError
-from launch.parity import one_line
+from launch import lite0, quantize
+from launch.lite0 import ModelError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -77,6 +74,8 @@ def build(model: str, *, weights: Path | None, image_size: int, cache: Path, ima
     path = cache / f"{name}-{image_size}-{build_hash(model, source=source, image_size=image_size)[:12]}.tflite"
     if built := _find_cached(path):
         return built
+    from launch import parity  # noqa: PLC0415 - NumPy and Pillow, which a file that is there does without
+
     logger.info("building %s for %d x %d pixels; it is kept in %s", name, image_size, image_size, cache)
     pictures = parity.read_pictures(images, image_size=image_size)
     with _silence_tensorflow():
@@ -231,6 +230,8 @@ def _mend_normalization(net: keras.Model) -> None:
     They hold the deviation where Keras expects the variance. Keras makes up for it by a further layer, but only with
     `weights="imagenet"` (keras/applications/efficientnet.py and tensorflow issue 49930). Other weights are left alone.
     """
+    import numpy as np  # noqa: PLC0415
+
     layer = next(layer for layer in net.layers if type(layer).__name__ == "Normalization")
     mean, variance, count = layer.get_weights()
     if np.allclose(variance, (0.229, 0.224, 0.225)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from launch.lite0 import ModelError
+from launch.lite0 import ModelError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -95,9 +94,3 @@ def run(content: bytes, pictures: NDArray[np.uint8], *, batch: int) -> NDArray[n
         interpreter.invoke()
         features.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
     return np.concatenate(features)
-
-
-def one_line(error: Exception) -> str:
-    """The words of an error of Keras or TensorFlow, 200 characters at most."""
-    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras sets its messages in bold
-    return " ".join(text.split())[:200] or type(error).__name__

@@ -16,19 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import NDArray
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
 
 def convert(net: keras.Model) -> bytes:
     """The LiteRT file of a model that takes uint8 (n, s, s, 3); may raise what TensorFlow's converter raises."""
+    import numpy as np  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415 - five seconds that only a build pays
+    from PIL import Image  # noqa: PLC0415
 
     size = net.inputs[0].shape[1:3]
 

@@ -1,8 +1,10 @@
-"""What the job's processes import, and what not."""
+"""What the processes of a run import, and what not; and Ctrl-C meanwhile."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -62,3 +64,36 @@ assert array.can_convert(np.ones(2))
 assert not array.can_convert(np.ones((2, 2))) and not array.can_convert([1]) and not array.can_convert(np.int64(1))
 """
     assert loaded(script, "pyspark.testing", "unittest") == {"pyspark.testing": False, "unittest": False}
+
+
+def test_the_launcher_does_without_what_a_built_model_does_without():
+    """It stands before all else: what it takes to start is added to every run."""
+    script = "import launch.__main__"
+    names = ("numpy", "PIL", "tensorflow", "boto3", "ssl", "pyspark", "launch.model")
+    assert loaded(script, *names) == dict.fromkeys(names, False) | {"launch.model": True}
+
+
+# As a user whose Ctrl-C comes while a module is imported.
+STOPPED = """
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "base.sizing":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+"""
+
+
+@pytest.mark.parametrize("program", ["launch", "emrlab"])
+def test_ctrl_c_in_the_first_half_second_is_no_traceback(tmp_path, program):
+    (tmp_path / "sitecustomize.py").write_text(STOPPED)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", program, "run", "--help"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
