@@ -14,43 +14,11 @@ from base.paths import ROOT
 from emrlab import __main__ as emrlab
 from lab import __main__ as lab
 from launch import __main__ as launch
+from tests.installation import installed, wheel
+
+__all__ = ["installed", "wheel"]
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built out of the source distribution, as an installer would, where it is no wheel that is given."""
-    folder = tmp_path_factory.mktemp("dist")
-    ran = subprocess.run(
-        [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(folder), str(ROOT)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """The folder that the wheel was installed into; its packages are those of this Python."""
-    folder = tmp_path_factory.mktemp("installed")
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(folder),
-        str(wheel),
-    ]
-    subprocess.run(command, check=True)
-    return folder
 
 
 @pytest.fixture
