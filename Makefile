@@ -13,6 +13,7 @@ LAB := $(or $(PYTHON),python3) -m lab
 TARGET ?= lab
 INPUT ?= data/sample
 MODEL ?= lite0
+JOB ?=
 OUTPUT ?= out/$(TARGET)
 RELEASE ?=
 S3_SERVER ?=
@@ -27,8 +28,10 @@ shards: OUTPUT = out/shards
 EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
-OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" --max-usd "$(MAX_USD)" \
-	$(addprefix --release ,$(RELEASE)) $(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes)
+# A job of one's own with its arguments, or the image pipeline with its flags.
+OF_JOB = $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS))
+OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
+	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes) $(OF_JOB)
 
 export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT
 
@@ -47,8 +50,8 @@ base: ## the base image: pulled, or made here where no registry answers; with th
 up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14.0] [INSTANCE_TYPE=r5.xlarge] [S3_SERVER=versitygw] [S3_PORT=0]
 	@$(LAB) up
 
-run: setup ## the job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"]; TARGET=local without Docker
-	@$(PYTHON_VENV) -m launch run --target "$(TARGET)" --input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS)
+run: setup ## a job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"], or your own: make run JOB=job.py [ARGS=…]; TARGET=local without Docker
+	@$(PYTHON_VENV) -m launch run --target "$(TARGET)" $(OF_JOB)
 
 down: ## stop the lab; its data stay
 	@$(LAB) down
@@ -71,14 +74,14 @@ sbom: ## what is in the lab's images, package by package: CycloneDX documents in
 clean: ## remove the lab with its data, and the keys where no other lab needs them; say what was removed
 	@$(LAB) clean
 
-emr-plan: setup ## what a run on Amazon EMR would ask for, its rights and its cost; calls nothing: make emr-plan BUCKET=…
-	@$(EMR) $(OF_RUN) $(ARGS)
+emr-plan: setup ## what a run on Amazon EMR would ask for, its rights and its cost; calls nothing: make emr-plan BUCKET=… [JOB=…]
+	@$(EMR) $(OF_RUN)
 
 emr-setup: setup ## make the AWS account ready: make emr-setup BUCKET=… [REGION=…] [BUDGET_USD=… EMAIL=…] [ARGS=--dry-run]
 	@$(EMR) $(OF_BUCKET) $(addprefix --budget-usd ,$(BUDGET_USD)) $(addprefix --email ,$(EMAIL)) $(ARGS)
 
-emr-run: setup ## the job on Amazon EMR: make emr-run BUCKET=… [REGION=…] [CLUSTER=j-…] [MAX_USD=5] [YES=1] [TARGET=emr-lab]
-	@$(EMR) $(OF_RUN) $(ARGS)
+emr-run: setup ## a job on Amazon EMR: make emr-run BUCKET=… [JOB=…] [REGION=…] [CLUSTER=j-…] [MAX_USD=5] [YES=1] [TARGET=emr-lab]
+	@$(EMR) $(OF_RUN)
 
 emr-status: setup ## the clusters that emrlab started, and their steps
 	@$(EMR) $(OF_CLUSTER)

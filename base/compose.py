@@ -108,9 +108,13 @@ def call(
     return run(["docker", "compose", *arguments], environment=environment, timeout_s=timeout_s, shown=shown)
 
 
-def exec_command(service: str, command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` in a container of the lab: start it in the folder of the lab."""
-    return ["docker", "compose", "exec", "-T", service, *command]
+def exec_command(service: str, command: Sequence[str], *, variables: Sequence[str] = ()) -> list[str]:
+    """The command line that runs `command` in a container of the lab: start it in the folder of the lab.
+
+    The `variables`, names of this process's environment, are the command's too; their values stand in no command line.
+    """
+    handed = [word for name in variables for word in ("--env", name)]
+    return ["docker", "compose", "exec", "-T", *handed, service, *command]
 
 
 def services() -> list[Service]:

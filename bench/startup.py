@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from base.paths import CACHE, ROOT
-from launch import java, package, submit, targets
+from launch import image_job, java, package, submit, targets
 
 JOB = Path(__file__).parent / "first_job.py"
 TIMEOUT_S = 300
@@ -73,8 +73,10 @@ def measure(pairs: int, *, cache: Path = CACHE) -> Startup:
         RuntimeError: a start failed.
     """
     java.make_archive(cache)
-    job = replace(package.build(cache), main=JOB)
-    ours = submit.local(job, job_args=[], conf=targets.local([], {"spark.master": "local[2]"}), cache=cache)
+    job = replace(package.build(image_job.ENTRY, [image_job.PACKAGE], cache=cache), main=JOB)
+    ours = submit.local(
+        job, job_args=[], conf=targets.local([], {"spark.master": "local[2]"}, own=targets.IMAGES), cache=cache
+    )
     plain = [sys.executable, str(JOB)]
     # The same Java and the same Python; all else as pyspark sets it.
     environment = {

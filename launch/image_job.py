@@ -1,17 +1,23 @@
-"""The image pipeline as a job to launch: what a user declares of it, and the model file that it needs."""
+"""The image pipeline as a job to launch: what a user's flags declare of it, and the model file that it needs."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from base.paths import CACHE, SAMPLE
-from launch import model
-from launch.model import BuiltModel
+from base.errors import UsageError
+from base.paths import CACHE, ROOT, SAMPLE
+from launch import targets
+from launch.job import ImageWork, Job, Made, Output, is_remote
 from pipeline.settings import Settings, from_namespace
 
+PACKAGE = ROOT / "pipeline"
+ENTRY = PACKAGE / "main.py"
 NOT_BUILT = "."  # the model's place in the settings until its file is built
+REPORT, RUN = "report.html", "run.json"
+RESULTS = (REPORT, "predictions.csv", "metrics.json", RUN)  # what a person reads; the tables stay where they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +47,74 @@ def from_flags(parsed: argparse.Namespace, *, live: bool) -> ImageJob:
     return ImageJob(settings=settings, model=parsed.model, weights=parsed.weights, image_size=parsed.image_size)
 
 
-def build_model(job: ImageJob) -> BuiltModel:
+def declare(images: ImageJob) -> Job:
+    """The same as a job like any other."""
+    settings = images.settings
+    placed = replace(settings, input="{input}", output="{output}", model="{model}")
+    output = Output(
+        location=settings.output,
+        fetched=(REPORT,) if is_remote(settings.output) else RESULTS,
+        page=REPORT,
+    )
+    name = f"{images.model}-{images.image_size}.tflite"
+    return Job(
+        name="emrlab",
+        entry=ENTRY,
+        modules=(PACKAGE,),
+        args=tuple(placed.to_args()),
+        inputs={"input": settings.input},
+        outputs={"output": output},
+        made={"model": Made(name=name, folder="models", make=lambda: _model(images))},
+        settings=targets.IMAGES,
+        check=lambda: _check(images),
+        work=ImageWork(input="input", model=images.model, image_size=images.image_size),
+        record=RUN,
+        verbose=settings.verbose,
+        live=settings.live,
+    )
+
+
+def _check(images: ImageJob) -> None:
+    """See that the folder for results can take those of a run far from here, before anything is sent.
+
+    Raises:
+        UsageError: it holds the tables of a run on this machine, or files that are not a run's and would be replaced.
+    """
+    target = images.settings.output
+    if is_remote(target):
+        return
+    if Path(target, "features").exists():
+        raise UsageError(f"--output {target} holds the results of a run on this machine; choose another folder")
+    if theirs := _strange(Path(target)):
+        raise UsageError(f"--output {target} holds a {theirs} that no run of emrlab left; choose another folder")
+
+
+def _model(images: ImageJob) -> Path:
     """Build the model's LiteRT file, where the cache has not got it, compared on two views a class of the sample.
 
     Raises:
         ModelError: the model cannot be built, or differs from its source.
     """
-    return model.build(
-        job.model,
-        weights=job.weights,
-        image_size=job.image_size,
+    from launch import model  # noqa: PLC0415 - numpy and more, for who has images
+
+    built = model.build(
+        images.model,
+        weights=images.weights,
+        image_size=images.image_size,
         cache=CACHE / "models",
         images=sorted(SAMPLE.glob("*/0_[01].jpg")),
     )
+    return built.path
+
+
+def _strange(folder: Path) -> str | None:
+    """A file that a run's results would replace though no run left it there."""
+    present = [name for name in RESULTS if (folder / name).exists()]
+    if not present:
+        return None
+    try:
+        record = json.loads((folder / RUN).read_text())
+        ours = isinstance(record, dict) and {"run", "counts"} <= record.keys()
+    except (FileNotFoundError, ValueError):
+        ours = False
+    return None if ours else present[0]

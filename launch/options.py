@@ -1,18 +1,70 @@
-"""The flags of a run that are the laptop's own, on every target: which model, and Spark settings."""
+"""The command line of a run on every target: which job, its arguments, Spark settings, and for images which model."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from launch import model
+from base.errors import UsageError
+from launch.model import NAMES
+from pipeline import settings
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--model`, `--weights`, `--image-size` and `--conf`."""
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Read a command line; what stands behind its first `--` is the job's own, `behind`.
+
+    Raises:
+        UsageError: a word cannot be, or there is a `--` and no JOB.
+    """
+    words, behind = list(argv), list[str]()
+    is_split = "--" in words
+    if is_split:
+        place = words.index("--")
+        words, behind = words[:place], words[place + 1 :]
+    parsed = parser.parse_args(words)
+    if is_split and getattr(parsed, "job", None) is None:
+        raise UsageError("behind -- stand the arguments of a JOB, and none is named; --help lists the options")
+    parsed.behind = tuple(behind)
+    return parsed
+
+
+def add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which job: JOB, or the flags of the image pipeline; and Spark settings."""
     parser.add_argument(
-        "--model", default="lite0", metavar="MODEL", help=f"{', '.join(model.NAMES)} or FILE.keras (lite0)"
+        "job",
+        nargs="?",
+        metavar="JOB",
+        help="a .py, a .jar, a folder with an emrlab.toml, or that file; its own arguments follow behind --",
     )
+    parser.add_argument("--class", dest="main_class", metavar="NAME", help="main class of a .jar (its manifest's)")
+    parser.add_argument(
+        "--conf",
+        type=_conf,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a Spark setting in place of the target's own; may be repeated",
+    )
+    images = parser.add_argument_group("the image pipeline, where no JOB is named")
+    _add_image_arguments(images)
+
+
+def given_of_images(parsed: argparse.Namespace) -> list[str]:
+    """The flags of the image pipeline that a command line has, other than by their defaults."""
+    probe = argparse.ArgumentParser()
+    _add_image_arguments(probe)
+    defaults = vars(probe.parse_args([]))
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, default in defaults.items()
+        if name != "verbose" and getattr(parsed, name) != default
+    ]
+
+
+def _add_image_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    settings.add_arguments(parser, required=False)
+    parser.add_argument("--model", default="lite0", metavar="MODEL", help=f"{', '.join(NAMES)} or FILE.keras (lite0)")
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16, for want of internet"
     )
@@ -22,14 +74,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=224,
         metavar="N",
         help="edge in pixels that images are brought to (224)",
-    )
-    parser.add_argument(
-        "--conf",
-        type=_conf,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a Spark setting in place of the target's own; may be repeated",
     )
 
 

@@ -191,10 +191,11 @@ def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:
         StorageError: one cannot be fetched, or the folder not be written.
     """
     opened = open_store(uri, access)
-    halves = {name: folder / f".{name}.half" for name in names}
+    halves = {name: (folder / name).with_name(f".{name.rpartition('/')[2]}.half") for name in names}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, half in halves.items():
+            half.parent.mkdir(parents=True, exist_ok=True)
             patiently(partial(_get, opened, name, half))
         for name, half in halves.items():
             half.replace(folder / name)

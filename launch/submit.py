@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -10,8 +11,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from threading import Thread
+from typing import IO, TextIO, cast
 
 from base import compose, paths
 from base.spark_conf import Setting
@@ -23,24 +26,34 @@ from pipeline.settings import REASON
 GATEWAY = "pyspark-shell"  # in the place of the job's main: a JVM that waits for Python to come
 RELAY = Path(signal_relay.__file__).read_text()
 STOP_S = 15.0
+TAIL_BYTES, BLOCK_BYTES = 2**16, 2**16
 # For the driver, which shares this machine's cores with the workers; see java.environment.
 ONE_THREAD = "OPENBLAS_NUM_THREADS=1"
 REMARK = b"WARNING: Using incubator modules"  # Java's on every start of Spark 4.1; nobody can do anything about it
 
 
 def arguments(
-    archive: Path | str,
     main: Path | str,
     *,
     job_args: Sequence[str],
     conf: Iterable[Setting],
-    jars: Sequence[Path] = (),
+    name: str = "emrlab",
+    archive: Path | str | None = None,
+    jars: Sequence[Path | str] = (),
+    files: Sequence[Path | str] = (),
+    main_class: str | None = None,
 ) -> list[str]:
-    """What follows `spark-submit`, on every target: `archive` is the zipped package, `main` takes `job_args`."""
-    args = ["--name", "emrlab", "--py-files", str(archive)]
+    """What follows `spark-submit`, on every target: `main` takes `job_args`; the rest is as of `Job`."""
+    args = ["--name", name]
+    if archive:
+        args += ["--py-files", str(archive)]
     if jars:
         args += ["--jars", ",".join(map(str, jars))]
-    return [*args, *conf_arguments(conf), str(main), *job_args]
+    if main_class:
+        args += ["--class", main_class]
+    # --files brings YARN's files to the tasks alone; by the setting SparkFiles.get finds them on the driver, too.
+    named = [Setting("spark.files", ",".join(map(str, files)), "files of the job, for SparkFiles.get")] if files else []
+    return [*args, *conf_arguments([*conf, *named]), str(main), *job_args]
 
 
 def conf_arguments(conf: Iterable[Setting]) -> list[str]:
@@ -68,10 +81,10 @@ def local(
     jars: Sequence[Path] = (),
     verbose: bool = False,
 ) -> Command:
-    """What runs the job on this machine's own Spark, with the same arguments as spark-submit elsewhere.
+    """What runs the image pipeline on this machine's own Spark, its Python and its JVM started beside each other.
 
     Args:
-        package: the job.
+        package: the job, a Python program.
         job_args: for its main.
         conf: Spark's settings.
         cache: where the archive of Java's classes may lie.
@@ -81,16 +94,9 @@ def local(
     Raises:
         JavaError: there is no Java that Spark runs on.
     """
-    memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
-    archive = java.archive_path(cache)
-    jvm = java.command(
-        arguments(package.archive, GATEWAY, job_args=[], conf=conf, jars=jars),
-        memory=memory,
-        archive=archive if archive.exists() else None,
-        verbose=verbose,
-    )
+    jvm = _jvm(arguments(GATEWAY, archive=package.archive, job_args=[], conf=conf, jars=jars), conf, cache, verbose)
     environment = java.environment()
-    path = [str(package.archive), *filter(None, [environment.get("PYTHONPATH")])]
+    path = [*filter(None, [str(package.archive or ""), environment.get("PYTHONPATH")])]
     # -P: this package's modules are none of the job's.
     return Command(
         [sys.executable, "-P", driver.__file__, str(package.main), *job_args],
@@ -98,50 +104,151 @@ def local(
     )
 
 
-def run_local(command: Command) -> int:
+def local_by_spark(
+    args: Sequence[str], *, conf: Sequence[Setting], cache: Path, env: Mapping[str, str], verbose: bool = False
+) -> Command:
+    """What runs a job on this machine's own Spark as spark-submit does it: a jar, or any Python program.
+
+    Args:
+        args: as `arguments` makes them.
+        conf: Spark's settings, once more.
+        cache: where the archive of Java's classes may lie.
+        env: variables of the job.
+        verbose: Spark's messages, too.
+
+    Raises:
+        JavaError: there is no Java that Spark runs on.
+    """
+    environment = java.environment()
+    if "PYTHONPATH" in environment:  # this package's modules are none of the job's
+        own = [path for path in environment["PYTHONPATH"].split(os.pathsep) if path and Path(path) != paths.ROOT]
+        environment["PYTHONPATH"] = os.pathsep.join(own)
+    return Command(_jvm(args, conf, cache, verbose), environment | dict(env))
+
+
+def _jvm(args: Sequence[str], conf: Iterable[Setting], cache: Path, verbose: bool) -> list[str]:
+    memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
+    archive = java.archive_path(cache)
+    return java.command(args, memory=memory, archive=archive if archive.exists() else None, verbose=verbose)
+
+
+def run_local(command: Command, *, tail: Tail | None = None) -> int:
     """Run the job as `local` has it and wait for its end. Returns its exit code.
 
     Ctrl-C, SIGTERM and SIGHUP end it, a second Ctrl-C at once: 130, 143, 129. However else this process ends, the job
     ends too: the relay's stdin does.
+
+    Args:
+        command: of the job.
+        tail: keeps what it wrote last.
     """
     # -I and -S: what it needs is the standard library, and it is there 20 ms earlier.
-    return _run([sys.executable, "-I", "-S", "-c", RELAY, *command.words], env=command.environment)
+    words = [sys.executable, "-I", "-S", "-c", RELAY, *command.words]
+    return _run(words, env=command.environment, tail=tail)
 
 
-def run_lab(args: Sequence[str]) -> int:
-    """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`."""
-    relayed = ["env", ONE_THREAD, "python3", "-c", RELAY, "spark-submit", *args]
-    return _run(compose.exec_command(docker_lab.MASTER, relayed), cwd=paths.LAB, stderr=subprocess.PIPE)
+def run_lab(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    secrets: Sequence[str] = (),
+    tail: Tail | None = None,
+) -> int:
+    """Run the job on the lab's master and wait for its end; how it ends, and what is returned, as of `run_local`.
+
+    Args:
+        args: of spark-submit.
+        env: variables of the job.
+        secrets: names of variables of this machine, whose values stand in no command line.
+        tail: keeps what it wrote last.
+    """
+    variables = [f"{name}={value}" for name, value in (env or {}).items()]
+    relayed = ["env", ONE_THREAD, *variables, "python3", "-c", RELAY, "spark-submit", *args]
+    command = compose.exec_command(docker_lab.MASTER, relayed, variables=secrets)
+    return _run(command, cwd=paths.LAB, stderr=subprocess.PIPE, tail=tail)
+
+
+class Tail:
+    """The last of what a job writes, however much that is."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def add(self, block: bytes) -> None:
+        """Take what was written."""
+        self._kept = (self._kept + block)[-TAIL_BYTES:]
+
+    def text(self) -> str:
+        """What is kept."""
+        return self._kept.decode(errors="replace")
 
 
 def _run(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, stderr: int | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stderr: int | None = None,
+    tail: Tail | None = None,
 ) -> int:
     with subprocess.Popen(
         command,
         env=env,
         cwd=cwd,
         stdin=subprocess.PIPE,
-        stderr=stderr,
+        stdout=subprocess.PIPE if tail else None,
+        stderr=stderr or (subprocess.PIPE if tail else None),
         bufsize=0,
         start_new_session=True,  # the terminal's Ctrl-C would end Docker's client alone, and here the job at once
     ) as job:
-        Thread(target=_copy_errors, args=(job,), daemon=True).start()
+        copies = [Thread(target=_copy_errors, args=(job.stderr, tail), daemon=True)] if job.stderr else []
+        if job.stdout:
+            copies.append(Thread(target=_copy, args=(job.stdout, tail), daemon=True))
+        for copy in copies:
+            copy.start()
         try:
-            return job.wait()
+            code = job.wait()
+            for copy in copies:
+                copy.join(STOP_S)  # what it wrote last; a process that it left behind may hold the pipe
         except KeyboardInterrupt as stopped:
             with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 _send(job, signal.SIGINT)
                 job.wait(timeout=STOP_S)
             _send(job, signal.SIGKILL)
             return signals.exit_code(stopped)
+        else:
+            return code
 
 
-def _copy_errors(job: subprocess.Popen[bytes]) -> None:
-    for line in job.stderr or ():
-        if not line.startswith(REMARK):
-            sys.stderr.write(line.decode(errors="replace"))
-            sys.stderr.flush()
+def _copy(source: IO[bytes], tail: Tail | None) -> None:
+    """Hand on what a job writes, as it comes; where nobody takes it any more, the job goes on all the same."""
+    decoder, is_taken = codecs.getincrementaldecoder("utf-8")("replace"), True
+    while block := os.read(source.fileno(), BLOCK_BYTES):
+        if tail:
+            tail.add(block)
+        if is_taken:
+            is_taken = _write(sys.stdout, decoder.decode(block))
+
+
+def _copy_errors(source: IO[bytes], tail: Tail | None) -> None:
+    is_taken = True
+    for line in BufferedReader(cast(RawIOBase, source)):
+        if line.startswith(REMARK):
+            continue
+        if tail:
+            tail.add(line)
+        if is_taken:
+            is_taken = _write(sys.stderr, line.decode(errors="replace"))
+
+
+def _write(sink: TextIO, text: str) -> bool:
+    """Whether anybody has taken it."""
+    try:
+        sink.write(text)
+        sink.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _send(job: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from base import sizing, spark_conf
@@ -14,11 +15,17 @@ from pipeline.redaction import redacted
 
 S3A = Path(__file__).parent / "s3a.conf"
 PYTHON = "/opt/emrlab/bin/python"
+LOCAL_SLOTS = 4  # as many partitions as do for a few cores
 
 
 EVERYWHERE = (
-    Setting("spark.sql.ansi.enabled", "true", "Spark 4's default, stated so that releases with Spark 3.5 behave alike"),
     Setting("spark.dynamicAllocation.enabled", "false", "a fixed number of executors: what was estimated is what runs"),
+)
+SLOTS = "{slots}"  # stands for the number of task slots that a target has
+# Of the image pipeline alone: another job has Spark's defaults, as it would on EMR.
+IMAGES = (
+    Setting("spark.sql.ansi.enabled", "true", "Spark 4's default, stated so that releases with Spark 3.5 behave alike"),
+    Setting("spark.sql.shuffle.partitions", SLOTS, "one a task slot: every one is a task of 10 ms, 200 by default"),
     Setting("spark.python.worker.reuse", "true", "the model is built once in a worker process, not once a task"),
     Setting(
         "spark.sql.execution.arrow.maxRecordsPerBatch",
@@ -50,7 +57,6 @@ LOCAL = (
     Setting("spark.driver.host", "127.0.0.1", "no name to resolve, no port open to others"),
     Setting("spark.driver.bindAddress", "127.0.0.1", "no port open to others"),
     Setting("spark.ui.enabled", "false", "nobody looks at a run of seconds; its web server takes one to start"),
-    Setting("spark.sql.shuffle.partitions", "4", "200 by default, for clusters; here every one is a task of 10 ms"),
 )
 # Of every cluster that has the job's packages at PYTHON.
 CLUSTER = (
@@ -79,28 +85,47 @@ LAB = (
 VERBOSE = (Setting("spark.driver.extraJavaOptions", "-Demrlab.log=info -Demrlab.task.log=info", "--verbose"),)
 
 
-def local(locations: Iterable[str], conf_overrides: Mapping[str, str] | None = None) -> list[Setting]:
-    """The settings of a run on this machine, with S3A where one of the `locations` is on S3."""
+def local(
+    locations: Iterable[str], conf_overrides: Mapping[str, str] | None = None, *, own: Iterable[Setting] = ()
+) -> list[Setting]:
+    """The settings of a run on this machine, with S3A where one of the `locations` is on S3.
+
+    Here and below `own` are those that the job wants, which come before the target's, and `conf_overrides` those of who
+    runs it, which come before both.
+    """
     on_s3 = any(location.startswith("s3://") for location in locations)
-    return _override([*LOCAL, *EVERYWHERE, *(s3a() + _server() if on_s3 else ())], conf_overrides or {})
+    target = (*LOCAL, *EVERYWHERE, *(s3a() + _server() if on_s3 else ()))
+    return _merge(target, own, conf_overrides or {}, slots=LOCAL_SLOTS)
 
 
-def lab(shape: Executors, conf_overrides: Mapping[str, str] | None = None, *, verbose: bool = False) -> list[Setting]:
+def lab(
+    shape: Executors,
+    conf_overrides: Mapping[str, str] | None = None,
+    *,
+    own: Iterable[Setting] = (),
+    verbose: bool = False,
+) -> list[Setting]:
     """The settings of a run in the Docker lab. S3A's are the cluster's own."""
-    cores = shape.cores * shape.instances
-    own = (*LAB, Setting("spark.cores.max", str(cores), "instances x cores: standalone counts cores, not instances"))
-    return _override([*own, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE], conf_overrides or {})
+    slots = shape.cores * shape.instances
+    cores = Setting("spark.cores.max", str(slots), "instances x cores: standalone counts cores, not instances")
+    target = (*LAB, cores, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE)
+    return _merge(target, own, conf_overrides or {}, slots=slots)
 
 
 def emr(
-    shape: Executors, conf_overrides: Mapping[str, str] | None = None, *, bucket: str, region: str
+    shape: Executors,
+    conf_overrides: Mapping[str, str] | None = None,
+    *,
+    own: Iterable[Setting] = (),
+    bucket: str,
+    region: str,
 ) -> list[Setting]:
     """The settings of a run on Amazon EMR, whose event logs go to `bucket` (a name).
 
     YARN, S3A and HDFS are as EMR sets them, but for S3A's patience.
     """
     patience = [setting for setting in s3a() if ".retry." in setting.key]
-    own = (
+    of_emr = (
         Setting("spark.executorEnv.AWS_REGION", region, "the job's own client reads no other place for it"),
         Setting("spark.eventLog.dir", spark_conf.event_logs(bucket), "HDFS ends with the cluster"),
         Setting(
@@ -109,7 +134,8 @@ def emr(
             "EMR's own, on by default: executors of other sizes, cut to what a node has left; ours fit the model",
         ),
     )
-    return _override([*own, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience], conf_overrides or {})
+    target = (*of_emr, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience)
+    return _merge(target, own, conf_overrides or {}, slots=shape.cores * shape.instances)
 
 
 def s3a() -> list[Setting]:
@@ -126,20 +152,21 @@ def explain(settings: Iterable[Setting]) -> str:
 
 def _executors(shape: Executors) -> tuple[Setting, ...]:
     heap, overhead = sizing.memory_text(shape.heap_mb), sizing.memory_text(shape.overhead_mb)
-    slots = str(shape.cores * shape.instances)
     return (
         Setting("spark.executor.cores", str(shape.cores), "one task slot a core: LiteRT runs on one thread in each"),
         Setting("spark.executor.memory", heap, "the heap schedules and shuffles; images and features never enter it"),
         Setting("spark.executor.memoryOverhead", overhead, "the Python process and the model of every core live here"),
         Setting("spark.executor.instances", str(shape.instances), "what the nodes hold beside YARN's own master"),
-        Setting("spark.sql.shuffle.partitions", slots, "one a task slot: every one is a task of 10 ms, 200 by default"),
     )
 
 
-def _override(settings: Iterable[Setting], conf_overrides: Mapping[str, str]) -> list[Setting]:
-    overrides = {key: Setting(key, value, "given on the command line") for key, value in conf_overrides.items()}
-    kept = [overrides.pop(setting.key, setting) for setting in settings]
-    return [*kept, *overrides.values()]
+def _merge(
+    target: Iterable[Setting], own: Iterable[Setting], conf_overrides: Mapping[str, str], *, slots: int
+) -> list[Setting]:
+    """Each setting once, at the place where it stands first, as it stands last."""
+    filled = (replace(setting, value=str(slots)) if setting.value == SLOTS else setting for setting in own)
+    given = (Setting(key, value, "given on the command line") for key, value in conf_overrides.items())
+    return list({setting.key: setting for setting in (*target, *filled, *given)}.values())
 
 
 def _address() -> str:

@@ -2,63 +2,89 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from base.errors import UsageError
-from launch import storage
+from launch import outputs, storage
+from launch.job import Job, is_remote
 from launch.package import Package
 from launch.s3_access import Access
 from pipeline.names import escape
-from pipeline.settings import Settings
 
-REPORT, RUN = "report.html", "run.json"
-RESULTS = (REPORT, "predictions.csv", "metrics.json", RUN)  # what a person reads; the tables stay there
+UNKNOWN_SHA256 = "SHA256"  # in a plan, of what only a run makes
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobArtifacts:
-    """A job as it lies in a bucket, ready for spark-submit on any cluster.
+    """A job as it lies in a bucket, ready for spark-submit on any cluster; URIs, all of them.
 
     Attributes:
-        archive: URI of the package's zip.
-        main: URI of the file to start.
-        job_args: its command line, with every location in S3.
-        input, output: URIs below which it reads and writes.
+        archive: the modules' zip, or None.
+        main: the file to start.
+        files, jars: of the job.
+        job_args, env: its command line and variables, with every place in S3.
+        places: what it reads, writes and needs, by the names in its declaration.
     """
 
-    archive: str
+    archive: str | None
     main: str
+    files: tuple[str, ...]
+    jars: tuple[str, ...]
     job_args: tuple[str, ...]
-    input: str
-    output: str
+    env: Mapping[str, str]
+    places: Mapping[str, str]
 
 
-def check(settings: Settings) -> None:
+def check(job: Job) -> None:
     """See that the folders of this machine can serve, before anything is sent.
 
     Raises:
-        UsageError: the input has nothing, or the output holds the tables of a run on this machine, or files that are
-            not a run's and would be replaced.
+        UsageError: an input has nothing, or an output folder holds what no run left there.
     """
-    source, target = settings.input, settings.output
-    if not _is_remote(source):
-        if not Path(source).is_dir():
-            raise UsageError(f"--input {source}: no such folder; correct the path")
-        if not any(storage.files(Path(source))):
-            raise UsageError(f"--input {source} holds no file; correct the path")
-    if not _is_remote(target) and Path(target, "features").exists():
-        raise UsageError(f"--output {target} holds the results of a run on this machine; choose another folder")
-    if not _is_remote(target) and (theirs := _strange(Path(target))):
-        raise UsageError(f"--output {target} holds a {theirs} that no run of emrlab left; choose another folder")
-    for flag, location in (("--input", source), ("--output", target)):
-        if not Path(location).name:
-            raise UsageError(f"{flag} {location} has no name; choose a folder in it")
+    for name, source in job.inputs.items():
+        words = job.words("inputs", name)
+        if not is_remote(source):
+            if not Path(source).is_dir():
+                raise UsageError(f"{words} {source}: no such folder; correct the path")
+            if not any(storage.files(Path(source))):
+                raise UsageError(f"{words} {source} holds no file; correct the path")
+        _check_named(words, source)
+    for name, output in job.outputs.items():
+        words = job.words("outputs", name)
+        if not is_remote(output.location) and output.fetched is None:
+            outputs.check(Path(output.location), words=words)
+        _check_named(words, output.location)
+    job.check()
+
+
+def _check_named(words: str, location: str) -> None:
+    if not Path(location).name:
+        raise UsageError(f"{words} {location} has no name; choose a folder in it")
+
+
+def check_places(job: Job, *, bucket: str) -> None:
+    """See that the places in S3 are those that a job far from here may use.
+
+    Raises:
+        UsageError: one is not.
+    """
+    kinds = [
+        ("inputs", job.inputs, ("images", "results")),
+        ("outputs", {name: each.location for name, each in job.outputs.items()}, ("results",)),
+    ]
+    for kind, locations, folders in kinds:
+        for name, location in locations.items():
+            may = [f"s3://{bucket}/{folder}/" for folder in folders]
+            if is_remote(location) and not location.startswith(tuple(may)):
+                raise UsageError(
+                    f"{job.words(kind, name)} {location}: the nodes may use {'… and '.join(may)}…; choose a place there"
+                )
 
 
 def place(folder: str | Path, *, owner: str = "") -> str:
@@ -96,107 +122,114 @@ def mark(cache: Path) -> str:
     return path.read_text()
 
 
-def in_bucket(settings: Settings, bucket: str, *, owner: str = "") -> Settings:
-    """The settings with the places in `bucket` (a name) for which folders of this machine stand.
+def places(job: Job, bucket: str, *, owner: str = "") -> dict[str, str]:
+    """Where in `bucket` (a name) the job's inputs and outputs are, by name.
 
-    A folder `photos` goes to images/…/photos, and is what the job reads; the results meant for `out/run` go to
-    results/…/run. See `place`.
+    A folder `photos` of this machine goes to images/…/photos, and is what the job reads; the results meant for
+    `out/run` go to results/…/run. See `place`.
     """
-    source, target = (
-        location if _is_remote(location) else f"s3://{bucket}/{kind}/{place(location, owner=owner)}"
-        for location, kind in ((settings.input, "images"), (settings.output, "results"))
-    )
-    return replace(settings, input=source, output=target)
+    kinds = [(job.inputs, "images"), ({name: each.location for name, each in job.outputs.items()}, "results")]
+    return {
+        name: location if is_remote(location) else f"s3://{bucket}/{kind}/{place(location, owner=owner)}"
+        for locations, kind in kinds
+        for name, location in locations.items()
+    }
 
 
-def locate(settings: Settings, package: Package, model: str, *, bucket: str, owner: str = "") -> JobArtifacts:
-    """Where `send` brings a job in `bucket`: package and model below artifacts/, under names that stand for content.
+def locate(
+    job: Job, package: Package, made: Mapping[str, Path] | None = None, *, bucket: str, owner: str = ""
+) -> JobArtifacts:
+    """Where `send` brings a job in `bucket`: all below artifacts/, under names that stand for content.
 
     Args:
-        settings: of the job; folders of this machine stand for places in the bucket.
+        job: whose folders of this machine stand for places in the bucket.
         package: as it was built.
-        model: key of its file below artifacts/models/, like 0123456789ab/lite0-224.tflite.
+        made: the job's files that were made, by name; None: a plan, in which UNKNOWN_SHA256 stands for their digests.
         bucket: its name.
         owner: as of `place`.
     """
-    folder = f"s3://{bucket}/artifacts/package/{package.sha256[:12]}"
-    placed = replace(in_bucket(settings, bucket, owner=owner), model=_model_uri(bucket, model))
+    base = f"s3://{bucket}/artifacts"
+    folder = f"{base}/package/{package.sha256[:12]}"
+    all_places = places(job, bucket, owner=owner)
+    for name, each in job.made.items():
+        key = _key(made[name]) if made else f"{UNKNOWN_SHA256}/{each.name}"
+        all_places[name] = f"{base}/{each.folder}/{key}"
+    filled = job.filled(all_places)
     return JobArtifacts(
-        archive=f"{folder}/{package.archive.name}",
+        archive=f"{folder}/{package.archive.name}" if package.archive else None,
         main=f"{folder}/{package.main.name}",
-        job_args=tuple(placed.to_args()),
-        input=placed.input,
-        output=placed.output,
+        files=tuple(f"{base}/files/{_key(path)}" for path in job.files),
+        jars=tuple(f"{base}/jars/{_key(path)}" for path in job.jars),
+        job_args=filled.args,
+        env=filled.env,
+        places=all_places,
     )
 
 
 def send(
-    settings: Settings,
+    job: Job,
     package: Package,
-    model: Path,
+    made: Mapping[str, Path],
     *,
     bucket: str,
     access: Access,
     owner: str = "",
     prune: bool = True,
 ) -> JobArtifacts:
-    """Bring package, model and photographs to their places in `bucket`, where they are not there yet.
+    """Bring a job and what it reads to their places in `bucket`, where they are not there yet.
 
-    With `prune` the place of the photographs becomes the folder's mirror: objects there that the folder has not got are
+    With `prune` the place of an input becomes the folder's mirror: objects there that the folder has not got are
     removed.
 
     Raises:
         StorageError: something cannot be sent.
     """
-    model_key = f"{sha256(model.read_bytes()).hexdigest()[:12]}/{model.name}"
-    artifacts = locate(settings, package, model_key, bucket=bucket, owner=owner)
-    storage.put(package.archive, artifacts.archive, access)
-    storage.put(package.main, artifacts.main, access)
-    storage.put(model, _model_uri(bucket, model_key), access)
-    if not _is_remote(settings.input):
-        mirrored = storage.mirror(Path(settings.input), artifacts.input, access, live=settings.live, prune=prune)
-        removed = f", {mirrored.removed:,} removed" * bool(mirrored.removed)
-        if mirrored.left:
-            first, why = min(mirrored.left.items())
-            source = escape(settings.input)
-            sys.stderr.write(f"warning: {len(mirrored.left):,} of {source} stay behind, like {first}: {why}\n")
-        sys.stderr.write(f"{mirrored.files:,} files in {artifacts.input}: {mirrored.sent:,} sent{removed}\n")
+    artifacts = locate(job, package, made, bucket=bucket, owner=owner)
+    sent = [(package.archive, artifacts.archive), (package.main, artifacts.main)]
+    sent += [*zip(job.files, artifacts.files, strict=True), *zip(job.jars, artifacts.jars, strict=True)]
+    sent += [(path, artifacts.places[name]) for name, path in made.items()]
+    for path, uri in sent:
+        if path is not None and uri is not None:
+            storage.put(path, uri, access)
+    for name, source in job.inputs.items():
+        if not is_remote(source):
+            _mirror(source, artifacts.places[name], access, live=job.live, prune=prune)
     return artifacts
 
 
-def bring_back(results: str, output: str, *, default: Path, access: Access) -> Path:
-    """Fetch the results at the URI `results` into the folder `output`.
+def bring_back(job: Job, artifacts: JobArtifacts, *, default: Path, access: Access) -> dict[str, Path]:
+    """Fetch the job's results into the folders of its outputs.
 
-    Of a run whose `output` is `s3://b/r` itself, the report alone comes, into `default`/b/r.
+    Of an output that is `s3://b/r` itself, its page alone comes, into `default`/b/r.
 
     Returns:
-        The report's path.
+        Where they are here, by the output's name: the page of those that have one, else the folder.
 
     Raises:
         StorageError: something cannot be fetched.
+        OSError: a folder cannot be written.
     """
-    here = not _is_remote(output)
-    folder = Path(output) if here else default / output.removeprefix("s3://")
-    storage.fetch(results, RESULTS if here else [REPORT], folder, access)
-    return folder / REPORT
+    came = dict[str, Path]()
+    for name, output in job.outputs.items():
+        here = not is_remote(output.location)
+        folder = Path(output.location) if here else default / output.location.removeprefix("s3://")
+        if output.fetched is not None:
+            storage.fetch(artifacts.places[name], output.fetched, folder, access)
+        elif not here or not outputs.fetch(artifacts.places[name], folder, access):
+            continue
+        came[name] = folder / output.page if output.page else folder
+    return came
 
 
-def _model_uri(bucket: str, key: str) -> str:
-    return f"s3://{bucket}/artifacts/models/{key}"
+def _mirror(source: str, uri: str, access: Access, *, live: bool, prune: bool) -> None:
+    mirrored = storage.mirror(Path(source), uri, access, live=live, prune=prune)
+    removed = f", {mirrored.removed:,} removed" * bool(mirrored.removed)
+    if mirrored.left:
+        first, why = min(mirrored.left.items())
+        sys.stderr.write(f"warning: {len(mirrored.left):,} of {escape(source)} stay behind, like {first}: {why}\n")
+    sys.stderr.write(f"{mirrored.files:,} files in {uri}: {mirrored.sent:,} sent{removed}\n")
 
 
-def _strange(folder: Path) -> str | None:
-    """A file that `bring_back` would replace though no run left it there."""
-    present = [name for name in RESULTS if (folder / name).exists()]
-    if not present:
-        return None
-    try:
-        record = json.loads((folder / RUN).read_text())
-        ours = isinstance(record, dict) and {"run", "counts"} <= record.keys()
-    except (FileNotFoundError, ValueError):
-        ours = False
-    return None if ours else present[0]
-
-
-def _is_remote(location: str) -> bool:
-    return location.startswith("s3://")
+def _key(path: Path) -> str:
+    """Below artifacts/: 0123456789ab/lite0-224.tflite."""
+    return f"{sha256(path.read_bytes()).hexdigest()[:12]}/{path.name}"

@@ -83,15 +83,20 @@ class Settings:
         return args + ["--verbose"] * self.verbose + ["--live"] * self.live
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that a run has on every target; `--model` is the caller's, for its meaning differs."""
+def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, required: bool = True) -> None:
+    """The flags that a run has on every target; `--model` is the caller's, for its meaning differs.
+
+    Args:
+        parser: that gets them.
+        required: whether it asks for input and output itself.
+    """
     parser.add_argument(
         "--input",
-        required=True,
+        required=required,
         metavar="URI",
         help="folder or s3:// prefix of class folders, or of tar archives of them",
     )
-    parser.add_argument("--output", required=True, metavar="URI", help="folder or s3:// prefix for the results")
+    parser.add_argument("--output", required=required, metavar="URI", help="folder or s3:// prefix for the results")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--components", type=_components, metavar="K", help="number of principal components to keep")
     kept.add_argument(

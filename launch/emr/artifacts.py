@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from base import sizing
 from base.paths import CACHE
-from launch import image_job, package, storage, transfer
+from launch import package, storage, transfer
 from launch.dependencies import wheels
 from launch.dependencies.lock import Platform
 from launch.dependencies.wheels import Wheelhouse
 from launch.emr import bootstrap, run_spec
 from launch.emr.request import NodeArtifacts
 from launch.emr.run_spec import RunSpec
-from launch.model import BuiltModel
 from launch.package import Package
 from launch.s3_access import Access
-from launch.transfer import JobArtifacts
-
-UNKNOWN_SHA256 = "SHA256"  # in a plan, of what only a run builds
+from launch.transfer import UNKNOWN_SHA256, JobArtifacts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
     """The files of a run, on this machine."""
 
-    model: BuiltModel
+    made: Mapping[str, Path]
     package: Package
     wheelhouse: Wheelhouse
 
@@ -47,8 +46,8 @@ def build(spec: RunSpec) -> Built:
         OSError: the cache cannot be written.
     """
     return Built(
-        model=image_job.build_model(spec.job),
-        package=package.build(CACHE),
+        made={name: each.make() for name, each in spec.job.made.items()},
+        package=package.build(spec.job.entry, spec.job.modules, cache=CACHE),
         wheelhouse=wheels.build(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE),
     )
 
@@ -60,9 +59,9 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
         StorageError: something cannot be sent.
     """
     job = transfer.send(
-        spec.job.settings,
+        spec.job,
         built.package,
-        built.model.path,
+        built.made,
         bucket=spec.cluster.bucket,
         access=access,
         owner=run_spec.owner(spec),
@@ -77,10 +76,10 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
 def planned(spec: RunSpec) -> Artifacts:
     """Where `send` would bring everything, with a word in capitals for the digest of what is not built yet."""
     job, bucket = spec.job, spec.cluster.bucket
-    model_key = f"{UNKNOWN_SHA256}/{job.model}-{job.image_size}.tflite"
+    built = package.build(job.entry, job.modules, cache=CACHE)
     found = wheels.find(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE)
     return Artifacts(
-        job=transfer.locate(job.settings, package.build(CACHE), model_key, bucket=bucket, owner=run_spec.owner(spec)),
+        job=transfer.locate(job, built, bucket=bucket, owner=run_spec.owner(spec)),
         nodes=_node_artifacts(bucket, found.sha256 if found else UNKNOWN_SHA256),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,15 +15,15 @@ from typing import TYPE_CHECKING
 from base import command_line, paths, releases, sizing
 from base.defaults import BUCKET, INSTANCE_TYPE, REGION
 from base.errors import UsageError
-from launch import docker_lab
-from launch.options import add_model_arguments
+from launch import docker_lab, options
+from launch.job import is_remote
 from pipeline import signals
-from pipeline.settings import add_arguments
 
 if TYPE_CHECKING:
     from launch.emr.run_spec import RunSpec
 
 LAB = "emr-lab"
+MAX_MINUTES = 24 * 60
 
 Commands = "argparse._SubParsersAction[Any]"
 
@@ -45,7 +46,11 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
         return parser
 
     for name, command, words in (
-        ("emr-run", _run, "run the job on a cluster of Amazon EMR"),
+        (
+            "emr-run",
+            _run,
+            "run a job on a cluster of Amazon EMR: your own JOB, its arguments behind --, or the image pipeline",
+        ),
         ("emr-plan", _plan, "print what emr-run would ask of Amazon, the rights and the estimate; calls nothing"),
     ):
         _add_run_arguments(add(name, command, words))
@@ -75,11 +80,10 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_bucket(parser)
-    add_arguments(parser)
-    add_model_arguments(parser)
-    parser.add_argument("--release", metavar="LABEL", help="of releases.toml (its default)")
+    options.add_job_arguments(parser)
+    parser.add_argument("--release", metavar="LABEL", help="of releases.toml (what JOB declares, else its default)")
     parser.add_argument(
-        "--instance-type", default=INSTANCE_TYPE, metavar="TYPE", help=f"of every node ({INSTANCE_TYPE})"
+        "--instance-type", metavar="TYPE", help=f"of every node (what JOB declares, else {INSTANCE_TYPE})"
     )
     parser.add_argument("--workers", type=_whole, default=sizing.WORKERS, metavar="N", help="nodes that extract (2)")
     _add_subnet(parser)
@@ -87,6 +91,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="the cluster stays for further runs, ten idle minutes")
     parser.add_argument("--cluster", metavar="ID", help="run on this cluster that was kept, instead of starting one")
     parser.add_argument("--max-usd", type=float, default=5.0, metavar="N", help="refuse what would cost more (5)")
+    parser.add_argument(
+        "--minutes", type=_minutes, default=10.0, metavar="N", help="that a JOB takes, for the estimate (10)"
+    )
     _add_yes(parser)
 
 
@@ -121,9 +128,10 @@ def _run(parsed: argparse.Namespace) -> int:
     run_spec.check(spec)
     spec = preflight.preflight(spec)
     stored = workload.stored_objects(spec)
-    if extra := workload.extra_objects(spec, stored):
-        sys.stderr.write(f"warning: {workload.extra_objects_warning(spec, extra)}\n")
-    expected = plan.estimate(spec, workload.measure(spec, stored))
+    for name, objects in stored.items():
+        if extra := workload.extra_objects(spec, name, objects):
+            sys.stderr.write(f"warning: {workload.extra_objects_warning(spec, name, extra)}\n")
+    expected = plan.estimate(spec, workload.of(spec, stored))
     sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
     cost.check(expected, max_usd=spec.max_usd)
     if not (parsed.yes or spec.in_emr_lab or _agrees("run it?")):
@@ -138,7 +146,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     run_spec.check(spec)
     expected = plan.estimate(spec, workload.planned(spec))
     sys.stdout.write(plan.text(spec, expected))
-    if spec.job.settings.input.startswith("s3://"):
+    if spec.job.work and is_remote(spec.job.inputs[spec.job.work.input]):
         sys.stdout.write(f"# The estimate, for {expected.images:,} photographs: a plan does not look into the bucket\n")
     sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
     cost.check(expected, max_usd=spec.max_usd)
@@ -243,32 +251,35 @@ def _history(parsed: argparse.Namespace) -> int:
 
 
 def _run_spec(parsed: argparse.Namespace) -> RunSpec:
-    from launch import image_job  # noqa: PLC0415
+    from launch import declaration  # noqa: PLC0415
     from launch.emr.request import Cluster  # noqa: PLC0415
     from launch.emr.run_spec import RunSpec  # noqa: PLC0415
 
-    release = releases.find(parsed.release)
+    job = declaration.find(parsed, live=False)
+    release = releases.find(parsed.release or job.release)
+    instance_type = parsed.instance_type or job.instance_type or INSTANCE_TYPE
     for line in releases.warnings(release, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
     cluster = Cluster(
         bucket=_bucket(parsed),
         region=parsed.region,
         release=release.label,
-        instance_type=parsed.instance_type,
+        instance_type=instance_type,
         workers=parsed.workers,
         subnets=(parsed.subnet,) if parsed.subnet else (),
         spot=parsed.spot,
         keep=parsed.keep,
-        node=docker_lab.emr_lab_node(parsed.instance_type) if parsed.target == LAB else None,
+        node=docker_lab.emr_lab_node(instance_type) if parsed.target == LAB else None,
     )
     return RunSpec(
         cluster=cluster,
         release=release,
         cluster_id=parsed.cluster,
         in_emr_lab=parsed.target == LAB,
-        job=image_job.from_flags(parsed, live=False),
+        job=job,
         conf_overrides=dict(parsed.conf),
         max_usd=parsed.max_usd,
+        minutes=parsed.minutes,
     )
 
 
@@ -310,6 +321,12 @@ def _print(line: str) -> None:
 
 def _nothing(_: str) -> None:
     """Says nothing: it was said before the question."""
+
+
+def _minutes(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= MAX_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes; give one over 0 and up to {MAX_MINUTES}")
+    return float(text)
 
 
 def _whole(text: str) -> int:

@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Estimate:
     """What a run is expected to take.
 
     Attributes:
-        images: how many are extracted.
+        images: how many are extracted; 0 of a job that is no image pipeline.
         images_s: by the cluster, in a second.
         minutes: from the request until the machines are gone.
         hour_usd: of the whole cluster.
@@ -166,30 +166,74 @@ def estimate(
         CostError: the region has no prices.
         SizingError: the instance type is not known.
     """
-    table, shape = prices(cluster.region), executors(cluster, {})
+    shape = executors(cluster, {})
     slots = shape.instances * shape.cores
     share, core = 1.0 if measured.on_cluster else CLUSTER_SHARE, sizing.cores_a_vcpu(cluster.instance_type)
     images_s = measured.images_s * core * slots * share
-    work_s = FIXED_S + images / images_s * (1 + AFTER_SHARE)
+    rate_words = f"{slots} vCPU x {measured.images_s:.3g} images/s a core ({measured.source}) x {share:g}" + (
+        ", a vCPU being a core" if core == 1 else ", halved: two vCPUs are the threads of one core"
+    )
+    found = _estimate(
+        cluster,
+        rate_words,
+        work_s=FIXED_S + images / images_s * (1 + AFTER_SHARE),
+        size_bytes=size_bytes,
+        requests=requests,
+        upload_bytes=upload_bytes,
+        running=running,
+    )
+    sharded_usd = None if in_shards is None else sum(_requests_usd(in_shards, prices(cluster.region)))
+    return replace(found, images=images, images_s=images_s, sharded_usd=sharded_usd)
+
+
+def estimate_minutes(
+    cluster: Cluster, minutes: float, *, size_bytes: int, requests: Requests, upload_bytes: int, running: bool
+) -> Estimate:
+    """What a job takes that is said to need so many minutes; the rest is as of `estimate`.
+
+    Raises:
+        CostError: the region has no prices.
+    """
+    return _estimate(
+        cluster,
+        f"{minutes:g} minutes of work, as --minutes has it",
+        work_s=minutes * 60,
+        size_bytes=size_bytes,
+        requests=requests,
+        upload_bytes=upload_bytes,
+        running=running,
+    )
+
+
+def _estimate(
+    cluster: Cluster,
+    basis: str,
+    *,
+    work_s: float,
+    size_bytes: int,
+    requests: Requests,
+    upload_bytes: int,
+    running: bool,
+) -> Estimate:
+    table = prices(cluster.region)
     hours = (work_s if running else START_S + work_s + END_S) / 3600
     an_hour = hour_usd(cluster)
     send_usd, read_usd = _requests_usd(requests, table)
     unconfirmed = table["unconfirmed"]
     return Estimate(
-        images=images,
-        images_s=images_s,
+        images=0,
+        images_s=0.0,
         minutes=hours * 60,
         hour_usd=an_hour,
         usd=hours * an_hour + send_usd + read_usd,
         send_usd=send_usd,
         read_usd=read_usd,
-        sharded_usd=None if in_shards is None else sum(_requests_usd(in_shards, table)),
+        sharded_usd=None,
         upload_minutes=upload_bytes * 8 / 1e6 / UPLINK_MBIT_S / 60,
         storage_usd=size_bytes / 1e9 * table["s3_gb_month"],
         nodes=f"{1 + cluster.workers} x {cluster.instance_type}",
         basis=(
-            f"{slots} vCPU x {measured.images_s:.3g} images/s a core ({measured.source}) x {share:g}"
-            + (", a vCPU being a core" if core == 1 else ", halved: two vCPUs are the threads of one core"),
+            basis,
             "the cluster runs already"
             if running
             else f"{START_S // 60} minutes until the first step, {END_S // 60} to end: assumed",
@@ -221,9 +265,10 @@ def check(estimate: Estimate, *, max_usd: float) -> None:
         CostError: it does.
     """
     if estimate.usd > max_usd:
+        less = "take fewer photographs" if estimate.images else "give the job fewer minutes"
         raise CostError(
             f"the run would cost ${estimate.usd:.2f} (S3's requests {_requests(estimate)}), over MAX_USD={max_usd:g}; "
-            "raise it if that is meant, or take fewer photographs"
+            f"raise it if that is meant, or {less}"
         )
 
 
@@ -266,8 +311,9 @@ def words(estimate: Estimate, *, in_emr_lab: bool) -> str:
     )
     lines = [
         f"estimate    {FREE}; on AWS the same run would cost {what}" if in_emr_lab else f"estimate    {what}",
-        f"images      {estimate.images:,}, about {estimate.images_s:,.0f} a second",
     ]
+    if estimate.images:
+        lines.append(f"images      {estimate.images:,}, about {estimate.images_s:,.0f} a second")
     if estimate.requests_usd >= 0.005:
         lines.append(f"requests    of it S3's: {_requests(estimate)}" + " on AWS" * in_emr_lab)
     if estimate.sharded_usd is not None and estimate.requests_usd - estimate.sharded_usd >= WORTH_USD:
@@ -281,9 +327,10 @@ def words(estimate: Estimate, *, in_emr_lab: bool) -> str:
         lines.append(
             f"sending     {estimate.upload_minutes:,.0f} minutes at {UPLINK_MBIT_S} Mbit/s: assumed, and not billed"
         )
+    what_lies = "photographs" if estimate.images else "inputs"
     if estimate.storage_usd >= 0.005:
         on_aws = " on AWS" * in_emr_lab
-        lines.append(f"storage     ${estimate.storage_usd:.2f} a month{on_aws} while the photographs are in the bucket")
+        lines.append(f"storage     ${estimate.storage_usd:.2f} a month{on_aws} while the {what_lies} are in the bucket")
     heads = ["based on", *[""] * len(estimate.basis)]
     return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, estimate.basis, strict=False)]) + "\n"
 
@@ -302,7 +349,8 @@ def _requests_usd(requests: Requests, table: Mapping[str, Any]) -> tuple[float, 
 
 def _requests(estimate: Estimate) -> str:
     sent = f"${estimate.send_usd:.2f} once" if estimate.send_usd else "none"
-    return f"{sent} to send the photographs, ${estimate.read_usd:.2f} to read them"
+    what = "photographs" if estimate.images else "inputs"
+    return f"{sent} to send the {what}, ${estimate.read_usd:.2f} to read them"
 
 
 def _of_run(path: Path) -> Rate | None:

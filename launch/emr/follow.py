@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from launch.causes import Cause
 from launch.emr import logs
 from launch.emr.aws import AWS_ERRORS, EmrError, explain, is_passing, is_renewable, pages
-from launch.emr.logs import Cause
 
 # Seconds between two looks: at once after a change, then ever more slowly. EMR throttles who asks every second.
 INTERVAL_S = (2.0, 15.0)
@@ -177,7 +177,7 @@ def _why(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
 
 def _step_cause(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> Cause:
     text = "".join(
-        _wait_for_log(clients, logs.step(step.logs, step.cluster, step.step, name), show=show) or ""
+        wait_for_log(clients, logs.step(step.logs, step.cluster, step.step, name), show=show) or ""
         for name in ("stdout", "stderr")
     )
     return logs.cause(text) or Cause(
@@ -194,13 +194,17 @@ def _bootstrap_failure(clients: Clients, step: Step, current: Snapshot, *, show:
     what = "the bootstrap action failed"
     for instance in instances:
         uri = logs.bootstrap(step.logs, step.cluster, instance)
-        if cause := logs.bootstrap_cause(_wait_for_log(clients, uri, show=show) or ""):
+        if cause := logs.bootstrap_cause(wait_for_log(clients, uri, show=show) or ""):
             return _sentence(f"{what} on {instance}", cause, log=uri)
     return _sentence(what, Cause(message or "EMR gives no reason", ""), log=logs.folder(step.logs, step.cluster))
 
 
-def _wait_for_log(clients: Clients, uri: str, *, show: Show) -> str | None:
-    """A log's text, waited for until EMR has surely brought it."""
+def wait_for_log(clients: Clients, uri: str, *, show: Show) -> str | None:
+    """A log's text, waited for until EMR has surely brought it; None where it has not.
+
+    Raises:
+        ClientError, BotoCoreError: S3 refuses, not just now.
+    """
     started, is_announced = clients.clock(), False
     while True:
         text = _ask_patiently(logs.read, clients.s3, uri)

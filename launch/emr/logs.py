@@ -9,62 +9,56 @@ from __future__ import annotations
 import gzip
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from launch import causes
+from launch.causes import Cause, Sign
 from launch.emr.aws import SETUP, code, known
 from pipeline import progress as progress_line
 
+OF_EXIT = ("stderr", "controller")  # logs that tell a step's exit code, the surer one first
 # S3 answers 403 for what is not there, where the key may not list the whole bucket.
 _MISSING = {"404", "NoSuchKey", "NotFound", "403", "AccessDenied"}
 _AMOUNTS = r"(?P<amounts>[0-9.]+ ?[KMGT]i?B of [0-9.]+ ?[KMGT]i?B)"
-# What tells the cause in a step's log, in the order of how sure it is, and what to do about it. {0} is what was found.
+# What tells the cause in a step's log, in the order of how sure it is, and what to do about it.
 _CAUSES = (
-    (
+    Sign(
         rf"(?:killed by YARN for exceeding|is running .{{0,20}}beyond) .{{0,20}}memory limit.*?(?:{_AMOUNTS}|$)",
         "container killed by YARN: memory{amounts}",
         "take a larger INSTANCE_TYPE",
     ),
-    (
+    Sign(
         # GNU timeout's own word, and EMR's for its exit code.
         r"^timeout: sending signal \w+ to command|exit(?:Code|ing with ret|ed with) '?124\b",
         "ended after the time that MAX_USD pays for; what was extracted is kept (exit code 124)",
         "raise MAX_USD and run it again",
     ),
-    (r"^error: (?P<text>.+)$", "{text}", ""),
-    (
+    Sign(r"^error: (?P<text>.+)$", "{text}", ""),
+    Sign(
         r'Cannot run program "?/opt/emrlab|/opt/emrlab/bin/python\S*: No such file',
         "the job's Python is missing on a node",
         "start a cluster of emrlab's own, without CLUSTER",
     ),
-    (
+    Sign(
         r"(?P<text>(?:ModuleNotFoundError|ImportError): .+)$",
         "{text} {where}",
         "the nodes' packages lack it: declare it in pyproject.toml's group job, then make lock",
     ),
-    (
+    Sign(
         r"(?:AccessDenied|Access Denied|403 Forbidden|AllAccessDisabled)",
         "AccessDenied{uri}",
         f"the nodes may use images, artifacts, results and spark-events of BUCKET only; {SETUP} renews their rights",
     ),
-    (
+    Sign(
         r"Initial job has not accepted any resources",
         "no executor started: YARN has no room for one",
         "take a larger INSTANCE_TYPE",
     ),
-    (r"Caused by: (?P<text>.+)$", "{text}", ""),
-    (r"^(?P<text>\S*(?:Error|Exception)\b: .+)$", "{text}", ""),
+    Sign(r"Caused by: (?P<text>.+)$", "{text}", ""),
+    Sign(r"^(?P<text>\S*(?:Error|Exception)\b: .+)$", "{text}", ""),
 )
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why something failed, and what to do next; empty where nothing better than reading the log is known."""
-
-    text: str
-    fix: str
 
 
 def step(logs: str, cluster: str, step: str, name: str = "stderr") -> str:
@@ -123,20 +117,13 @@ def progress(text: str) -> str | None:
 
 def cause(text: str) -> Cause | None:
     """What in the end of a step's stderr and stdout says why it failed."""
-    for pattern, words, fix in _CAUSES:
-        if matches := list(re.finditer(pattern, text, re.MULTILINE)):
-            last = matches[-1]
-            groups = {name: value or "" for name, value in last.groupdict().items()}
-            on_executor = "PythonException" in text or re.search(r"Task \d+.* failed", text)
-            uri = re.search(r"s3[an]?://[^\s'\"),;]+", _line_at(text, last.start()))
-            sentence = words.format(
-                text=groups.get("text", ""),
-                amounts=f" ({groups['amounts']})" if groups.get("amounts") else "",
-                where="on an executor" if on_executor else "on the driver",
-                uri=f": {uri[0]}" if uri else "",
-            )
-            return Cause(" ".join(sentence.split())[:300], fix)
-    return None
+    return causes.find(text, _CAUSES)
+
+
+def exit_code(text: str) -> int | None:
+    """The exit code that a step's controller log tells, or on Amazon command-runner's own words in its stderr."""
+    codes = re.findall(r"exiting with ret '([0-9]+)'|Step failed with exitCode ([0-9]+)", text)
+    return int("".join(codes[-1])) if codes else None
 
 
 def bootstrap_cause(text: str) -> Cause | None:
@@ -153,9 +140,3 @@ def cluster_cause(reason: dict[str, str]) -> Cause:
     if reason.get("Code") == "USER_REQUEST":
         return Cause("somebody ended the cluster, not this command", "run it again")
     return Cause(reason.get("Message") or reason.get("Code") or "EMR gives no reason", known(text) or "")
-
-
-def _line_at(text: str, position: int) -> str:
-    start = text.rfind("\n", 0, position) + 1
-    end = text.find("\n", position)
-    return text[start : end if end >= 0 else len(text)]

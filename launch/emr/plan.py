@@ -8,10 +8,11 @@ from typing import Any
 
 from base import paths
 from launch import submit, targets
-from launch.emr import artifacts, cost, policies, request
+from launch.emr import artifacts, cost, policies, request, run_spec
 from launch.emr.artifacts import Artifacts
 from launch.emr.run_spec import RunSpec
 from launch.emr.workload import Workload
+from launch.job import executor_settings
 from pipeline.redaction import redacted_argument
 
 
@@ -21,7 +22,17 @@ def estimate(spec: RunSpec, workload: Workload) -> cost.Estimate:
     Raises:
         CostError: the region or the instance type has no prices.
     """
-    measured = cost.rate(spec.job.model, spec.job.image_size, runs=paths.OUT.glob("*/run.json"))
+    running, work = spec.cluster_id is not None, spec.job.work
+    if work is None:
+        return cost.estimate_minutes(
+            spec.cluster,
+            spec.minutes,
+            size_bytes=workload.size_bytes,
+            requests=workload.requests,
+            upload_bytes=workload.upload_bytes,
+            running=running,
+        )
+    measured = cost.rate(work.model, work.image_size, runs=paths.OUT.glob("*/run.json"))
     return cost.estimate(
         spec.cluster,
         measured,
@@ -30,7 +41,7 @@ def estimate(spec: RunSpec, workload: Workload) -> cost.Estimate:
         requests=workload.requests,
         in_shards=workload.in_shards,
         upload_bytes=workload.upload_bytes,
-        running=spec.cluster_id is not None,
+        running=running,
     )
 
 
@@ -41,11 +52,21 @@ def step(spec: RunSpec, sent: Artifacts, agreed: cost.Estimate) -> dict[str, Any
         SizingError, LabError: as `request.executors`.
     """
     cluster = spec.cluster
-    shape = request.executors(cluster, spec.conf_overrides)
-    conf = targets.emr(shape, spec.conf_overrides, bucket=cluster.bucket, region=cluster.region)
-    arguments = submit.arguments(sent.job.archive, sent.job.main, job_args=sent.job.job_args, conf=conf)
+    shape = request.executors(cluster, run_spec.asked(spec))
+    own = [*spec.job.settings, *executor_settings(sent.job.env)]
+    conf = targets.emr(shape, spec.conf_overrides, own=own, bucket=cluster.bucket, region=cluster.region)
+    arguments = submit.arguments(
+        sent.job.main,
+        job_args=sent.job.job_args,
+        conf=conf,
+        name=spec.job.name,
+        archive=sent.job.archive,
+        jars=sent.job.jars,
+        files=sent.job.files,
+        main_class=spec.job.main_class,
+    )
     limit_s = cost.step_s(agreed, max_usd=spec.max_usd, running=spec.cluster_id is not None)
-    return request.spark_step(arguments, keep=spec.cluster_stays, limit_s=limit_s)
+    return request.spark_step(arguments, env=sent.job.env, keep=spec.cluster_stays, limit_s=limit_s)
 
 
 def run_job_flow(spec: RunSpec, sent: Artifacts, agreed: cost.Estimate) -> dict[str, Any]:
@@ -65,7 +86,16 @@ def text(spec: RunSpec, expected: cost.Estimate) -> str:
     """
     subnets = spec.cluster.subnets or (() if spec.in_emr_lab else ("SUBNETS",))
     spec = replace(spec, cluster=replace(spec.cluster, subnets=subnets))
-    parts: dict[str, object] = {"RunJobFlow": _redacted(run_job_flow(spec, artifacts.planned(spec), expected))}
+    planned, job = artifacts.planned(spec), spec.job
+    parts: dict[str, object] = {"RunJobFlow": _redacted(run_job_flow(spec, planned, expected))}
+    if job.is_own:
+        places = planned.job.places
+        needed = policies.of_job(
+            spec.cluster.bucket,
+            reads=[places[name] for name in job.inputs],
+            writes=[places[name] for name in job.outputs],
+        )
+        parts["Rights that this job's declaration asks for, of those of the nodes"] = needed
     parts |= {f"Rights of {who}": policy for who, policy in policies.all_of(spec.cluster.bucket).items()}
     return "".join(f"# {title}\n{json.dumps(part, indent=2)}\n\n" for title, part in parts.items())
 

@@ -118,16 +118,21 @@ def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, ste
     }
 
 
-def spark_step(arguments: Sequence[str], *, keep: bool, limit_s: int) -> dict[str, Any]:
+def spark_step(
+    arguments: Sequence[str], *, keep: bool, limit_s: int, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The step that runs `spark-submit` with `arguments` for `limit_s` seconds at most, whoever looks on.
+
+    Its driver has the variables `env`; who may describe the step sees them.
 
     Its failure ends a cluster that is not kept. EMR has no such limit; GNU timeout is on every Amazon Linux.
     """
     timeout = ["timeout", "--verbose", "--signal=TERM", f"--kill-after={KILL_S}s", f"{limit_s}s"]
+    variables = ["env", *(f"{name}={value}" for name, value in env.items())] if env else []
     return {
         "Name": NAME,
         "ActionOnFailure": "CONTINUE" if keep else "TERMINATE_CLUSTER",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*timeout, "spark-submit", *arguments]},
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*timeout, *variables, "spark-submit", *arguments]},
     }
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launch import transfer
 from launch.emr import aws, cost, follow, logs
 from launch.emr.cost import Estimate
 from launch.emr.follow import Clients, Show, Step
@@ -25,13 +24,13 @@ class Bill:
     usd: float
 
 
-def job_record(s3: Any, output: str) -> dict[str, Any]:
-    """The job's own record of the run whose results lie at the URI `output`; empty where there is none.
+def job_record(s3: Any, uri: str) -> dict[str, Any]:
+    """The job's own record of a run at `uri`; empty where there is none.
 
     Raises:
         ClientError, BotoCoreError: S3 refuses.
     """
-    record: dict[str, Any] = json.loads(logs.read(s3, f"{output}/{transfer.RUN}") or "{}")
+    record: dict[str, Any] = json.loads(logs.read(s3, uri) or "{}")
     return record
 
 
@@ -56,30 +55,32 @@ def bill(spec: RunSpec, step: Step, *, started: datetime, clients: Clients, show
     return Bill(minutes=round(minutes, 2), usd=round(usd, 4))
 
 
-def write_record(
-    folder: Path,
-    spec: RunSpec,
-    step: Step,
-    *,
-    started: datetime,
-    agreed: Estimate,
-    actual: Bill,
-    wheelhouse_sha256: str,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A step that has ended: when it was started, what was agreed to, what it came to, the packages it ran with."""
+
+    step: Step
+    started: datetime
+    agreed: Estimate
+    actual: Bill
+    wheelhouse: str
+
+
+def write_record(folder: Path, spec: RunSpec, ran: Ran) -> None:
     """Write RECORD into the results' `folder` on this machine.
 
     Raises:
         OSError: it cannot be written.
     """
     record = {
-        "cluster": step.cluster,
-        "step": step.step,
-        "started": started.isoformat(timespec="seconds"),
+        "cluster": ran.step.cluster,
+        "step": ran.step.step,
+        "started": ran.started.isoformat(timespec="seconds"),
         "release": spec.release.label,
-        "nodes": agreed.nodes,
-        "estimated": agreed.as_json(),
-        "actual": {"minutes": actual.minutes, "usd": actual.usd},
+        "nodes": ran.agreed.nodes,
+        "estimated": ran.agreed.as_json(),
+        "actual": {"minutes": ran.actual.minutes, "usd": ran.actual.usd},
         "billed": not spec.in_emr_lab,
-        "wheelhouse": wheelhouse_sha256,
+        "wheelhouse": ran.wheelhouse,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from base import paths
 from launch import transfer
-from launch.emr import artifacts, aws, cost, follow, results, steps
+from launch.emr import artifacts, aws, cost, follow, logs, results, steps
+from launch.emr.artifacts import Artifacts
+from launch.emr.aws import EmrError
 from launch.emr.follow import Clients, Show, Step
 from launch.emr.run_spec import RunSpec
 from launch.s3_access import Access
@@ -31,31 +34,65 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
     sent = artifacts.send(spec, built, access)
 
     clients = Clients(emr=aws.client("emr", region), s3=aws.client("s3", region))
-    before = results.job_record(clients.s3, sent.job.output)
+    before = _record(spec, sent, clients)
     step = steps.start(spec, sent, agreed, clients=clients, show=show)
     show(f"step {step.step} on cluster {step.cluster}; logs come to {spec.cluster.logs}{step.cluster}/")
-    show(f"results come to {sent.job.output}")
+    for name in spec.job.outputs:
+        show(f"results come to {sent.job.places[name]}")
     started = datetime.now(UTC)
-    if not _follow(spec, step, deadline_s=cost.paid_s(agreed, max_usd=spec.max_usd), clients=clients, show=show):
-        return 130
+    try:
+        if not _follow(spec, step, deadline_s=cost.paid_s(agreed, max_usd=spec.max_usd), clients=clients, show=show):
+            return 130
+    except EmrError as error:
+        if not spec.job.is_own:
+            raise
+        _print_stdout(step, clients)
+        raise _with_code(error, step, clients) from error
 
-    report = transfer.bring_back(sent.job.output, spec.job.settings.output, default=paths.OUT, access=access)
-    after = results.job_record(clients.s3, sent.job.output)
+    came = transfer.bring_back(spec.job, sent.job, default=paths.OUT, access=access)
+    actual = results.bill(spec, step, started=started, clients=clients, show=show)
+    made = results.Ran(step=step, started=started, agreed=agreed, actual=actual, wheelhouse=built.wheelhouse.sha256)
+    came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
+    if spec.job.is_own:
+        _print_stdout(step, clients)
+        sys.stdout.write("".join(f"{name:<12}{os.path.relpath(path)}\n" for name, path in came.items()) + came_to)
+        return 0
+    (page,) = came.values()
+    results.write_record(page.parent, spec, made)
+    after = _record(spec, sent, clients)
     if before.get("run") == after["run"]:
         after = summary.unchanged(after)
-    actual = results.bill(spec, step, started=started, clients=clients, show=show)
-    results.write_record(
-        report.parent,
-        spec,
-        step,
-        started=started,
-        agreed=agreed,
-        actual=actual,
-        wheelhouse_sha256=built.wheelhouse.sha256,
-    )
-    came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
-    sys.stdout.write(f"{summary.format_summary(after)}{came_to}report      {os.path.relpath(report)}\n")
+    sys.stdout.write(f"{summary.format_summary(after)}{came_to}report      {os.path.relpath(page)}\n")
     return 0
+
+
+def _record(spec: RunSpec, sent: Artifacts, clients: Clients) -> dict[str, Any]:
+    """What the job last wrote down of itself; empty where it does not, or has not yet."""
+    if spec.job.record is None:
+        return {}
+    (name,) = spec.job.outputs
+    return results.job_record(clients.s3, f"{sent.job.places[name]}/{spec.job.record}")
+
+
+def _print_stdout(step: Step, clients: Clients) -> None:
+    """What the job printed, once EMR has brought it."""
+    uri = logs.step(step.logs, step.cluster, step.step, "stdout")
+    text = follow.wait_for_log(clients, uri, show=lambda _: None)
+    if text is None:
+        sys.stderr.write(f"warning: what the job printed has not come yet; it will lie in {uri}\n")
+    else:
+        sys.stdout.write(text)
+
+
+def _with_code(error: EmrError, step: Step, clients: Clients) -> EmrError:
+    """The same error with the job's own exit code, where its logs tell it."""
+    texts = (logs.read(clients.s3, logs.step(step.logs, step.cluster, step.step, name)) for name in logs.OF_EXIT)
+    code = next((code for text in texts if text and (code := logs.exit_code(text))), None)
+    if code is None:
+        return error
+    told = EmrError(f"{error}; the job's exit code is {code}")
+    told.exit_code = code
+    return told
 
 
 def _follow(spec: RunSpec, step: Step, *, deadline_s: float, clients: Clients, show: Show) -> bool:

@@ -12,7 +12,7 @@ from base.releases import Release
 from launch import transfer
 from launch.emr import request
 from launch.emr.request import Cluster
-from launch.image_job import ImageJob
+from launch.job import Job
 
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -29,15 +29,17 @@ class RunSpec:
         job: what runs there; folders of this machine stand for places in the bucket.
         conf_overrides: Spark settings in place of ours.
         max_usd: what the run may cost.
+        minutes: that the job is taken to need, where nothing else says so.
     """
 
     cluster: Cluster
     release: Release
     cluster_id: str | None
     in_emr_lab: bool
-    job: ImageJob
+    job: Job
     conf_overrides: Mapping[str, str]
     max_usd: float
+    minutes: float = 10.0
 
     @property
     def cluster_stays(self) -> bool:
@@ -61,14 +63,21 @@ def check(spec: RunSpec) -> None:
         UsageError: a location lies where the nodes may not read or write, or the bucket's name cannot be.
         SizingError, LabError: the executors do not fit.
     """
-    bucket, settings = spec.cluster.bucket, spec.job.settings
+    job, bucket = spec.job, spec.cluster.bucket
     check_bucket(bucket)
-    transfer.check(settings)
-    places = (("--input", settings.input, "images"), ("--output", settings.output, "results"))
-    for flag, location, folder in places:
-        if location.startswith("s3://") and not location.startswith(f"s3://{bucket}/{folder}/"):
-            raise UsageError(f"{flag} {location}: the nodes may use s3://{bucket}/{folder}/…; choose a place there")
-    request.executors(spec.cluster, spec.conf_overrides)
+    if job.secrets:
+        raise UsageError(
+            f"{job.declared_in}: secrets {', '.join(job.secrets)}: a step's command line and environment are shown to "
+            "all who may describe it; on EMR let the job read them from AWS Secrets Manager, and take them out"
+        )
+    transfer.check_places(job, bucket=bucket)
+    transfer.check(job)
+    request.executors(spec.cluster, asked(spec))
+
+
+def asked(spec: RunSpec) -> dict[str, str]:
+    """What the job and who runs it ask of Spark, for the size of the executors."""
+    return spec.job.asked(spec.conf_overrides)
 
 
 def check_bucket(name: str) -> None:

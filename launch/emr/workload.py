@@ -13,6 +13,7 @@ from launch import storage, transfer
 from launch.emr import aws, run_spec, s3_requests
 from launch.emr.run_spec import RunSpec
 from launch.emr.s3_requests import Requests
+from launch.job import ImageWork, is_remote
 from pipeline import shards
 from pipeline.names import unescape
 
@@ -44,26 +45,23 @@ class Workload:
     upload_bytes: int = 0
 
 
-def stored_objects(spec: RunSpec) -> dict[str, int]:
-    """Name and size in bytes of the objects at the input's place in the bucket.
+def stored_objects(spec: RunSpec) -> dict[str, dict[str, int]]:
+    """By each input, name and size in bytes of the objects at its place in the bucket.
 
     Raises:
         ClientError, BotoCoreError: the bucket cannot be listed.
     """
-    bucket, _, prefix = _input_uri(spec).removeprefix("s3://").partition("/")
-    s3 = aws.client("s3", spec.cluster.region)
-    objects = aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{prefix}/")
-    return {each["Key"].removeprefix(f"{prefix}/"): int(each["Size"]) for each in objects}
+    return {name: _stored(spec, uri) for name, uri in _uris(spec).items() if name in spec.job.inputs}
 
 
-def extra_objects(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, int]:
-    """Those of the `stored` objects which the folder has not got.
+def extra_objects(spec: RunSpec, name: str, stored: Mapping[str, int]) -> dict[str, int]:
+    """Those of the `stored` objects which the folder of the input `name` has not got.
 
     They are the user's, so they stay, and take part in the run. In the lab, whose place is the folder's mirror, and of
-    photographs that are in S3 already there are none.
+    what is in S3 already there are none.
     """
-    source = spec.job.settings.input
-    if spec.in_emr_lab or source.startswith("s3://"):
+    source = spec.job.inputs[name]
+    if spec.in_emr_lab or is_remote(source):
         return {}
     unreadable = dict[str, str]()
     here = {file.name for file in storage.files(Path(source), unreadable)} | unreadable.keys()
@@ -75,13 +73,40 @@ def extra_objects(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def extra_objects_warning(spec: RunSpec, extra: Mapping[str, int]) -> str:
+def extra_objects_warning(spec: RunSpec, name: str, extra: Mapping[str, int]) -> str:
     """What a user must know of the `extra_objects`, and can do about them."""
-    source, uri = spec.job.settings.input, _input_uri(spec)
+    source, uri = spec.job.inputs[name], _uris(spec)[name]
     remove = shlex.join(["aws", "s3", "sync", "--delete", source, uri])
     return (
         f"{uri} holds {len(extra):,} objects that {source} has not got, like {min(extra)}; "
         f"they stay and take part in the run. If they should not: {remove}"
+    )
+
+
+def of(spec: RunSpec, stored: Mapping[str, Mapping[str, int]]) -> Workload:
+    """What a run has to read, where its inputs have these `stored` objects in the bucket already.
+
+    Raises:
+        UsageError: an input has nothing.
+    """
+    if spec.job.work is not None:
+        return measure(spec, stored.get(spec.job.work.input, {}))
+    here, missing = dict[str, int](), dict[str, int]()
+    for name, source in spec.job.inputs.items():
+        if is_remote(source):
+            if name in stored and not stored[name]:
+                raise UsageError(f"{spec.job.words('inputs', name)} {source} holds nothing; correct the place")
+            here |= {f"{name}/{file}": size for file, size in stored.get(name, {}).items()}
+            continue
+        for file in storage.files(Path(source)):
+            here[f"{name}/{file.name}"] = file.size
+            if stored.get(name, {}).get(file.name) != file.size:
+                missing[f"{name}/{file.name}"] = file.size
+    return Workload(
+        images=0,
+        size_bytes=sum(here.values()),
+        requests=Requests(puts=sum(map(s3_requests.puts, missing.values())), gets=len(here)),
+        upload_bytes=sum(missing.values()),
     )
 
 
@@ -91,13 +116,13 @@ def measure(spec: RunSpec, stored: Mapping[str, int]) -> Workload:
     Raises:
         UsageError: there is nothing.
     """
-    source = spec.job.settings.input
+    source = _source(spec)
     if source.startswith("s3://"):
         if not stored:
             raise UsageError(f"--input {source} holds nothing; bring photographs there, or give a folder")
         return _of(stored, ends=_stored_ends(spec, stored), missing={})
     sizes = {file.name: file.size for file in storage.files(Path(source))}
-    extra = extra_objects(spec, stored)
+    extra = extra_objects(spec, _work(spec).input, stored)
     missing = {name: size for name, size in sizes.items() if stored.get(name) != size}
     ends = {name: _end(Path(source, unescape(name))) for name in sizes if name.lower().endswith(shards.SUFFIX)}
     workload = _of(sizes | extra, ends=ends | _stored_ends(spec, extra), missing=missing)
@@ -145,11 +170,33 @@ def _stored_ends(spec: RunSpec, stored: Mapping[str, int]) -> dict[str, bytes]:
 
 
 def planned(spec: RunSpec) -> Workload:
-    """What is to be extracted as far as it can be known without a call: of photographs in S3 an assumed number."""
-    if spec.job.settings.input.startswith("s3://"):
+    """What is to be read as far as it can be known without a call: of photographs in S3 an assumed number."""
+    if spec.job.work is not None and is_remote(_source(spec)):
         return Workload(images=PLANNED_IMAGES, size_bytes=0, requests=Requests(puts=0, gets=PLANNED_IMAGES))
-    return measure(spec, {})
+    return of(spec, {})
+
+
+def _work(spec: RunSpec) -> ImageWork:
+    work = spec.job.work
+    assert work is not None  # noqa: S101 - only image jobs come here
+    return work
+
+
+def _source(spec: RunSpec) -> str:
+    """Where the photographs are, as it was declared."""
+    return spec.job.inputs[_work(spec).input]
 
 
 def _input_uri(spec: RunSpec) -> str:
-    return transfer.in_bucket(spec.job.settings, spec.cluster.bucket, owner=run_spec.owner(spec)).input
+    return _uris(spec)[_work(spec).input]
+
+
+def _uris(spec: RunSpec) -> dict[str, str]:
+    return transfer.places(spec.job, spec.cluster.bucket, owner=run_spec.owner(spec))
+
+
+def _stored(spec: RunSpec, uri: str) -> dict[str, int]:
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    s3 = aws.client("s3", spec.cluster.region)
+    objects = aws.pages(s3, "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{prefix}/")
+    return {each["Key"].removeprefix(f"{prefix}/"): int(each["Size"]) for each in objects}

@@ -16,6 +16,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.server import ThreadedMotoServer
 
 from base import paths, releases
+from launch import image_job
 from launch.__main__ import main
 from launch.dependencies.wheels import Wheelhouse
 from launch.emr import follow
@@ -144,7 +145,7 @@ def make_spec(tmp_path) -> Callable[..., RunSpec]:
             "release": RELEASE,
             "cluster_id": None,
             "in_emr_lab": False,
-            "job": ImageJob(settings=settings, model="lite0", weights=None, image_size=224),
+            "job": image_job.declare(ImageJob(settings=settings, model="lite0", weights=None, image_size=224)),
             "conf_overrides": {},
             "max_usd": 5.0,
         }

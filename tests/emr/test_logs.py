@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from launch.causes import Cause
 from launch.emr import logs
 
 TRACE = """26/11/22 10:00:00 INFO SparkContext: Running Spark version 4.1.1
@@ -95,7 +96,7 @@ def test_a_bootstrap_actions_last_word():
         "+ dnf\nemrlab: dnf install python3.11 failed\n": "dnf install python3.11 failed",
         "line 3: oops: command not found\n": "line 3: oops: command not found",
     }.items():
-        assert logs.bootstrap_cause(text) == logs.Cause(said, "")
+        assert logs.bootstrap_cause(text) == Cause(said, "")
     assert logs.bootstrap_cause("") is None
 
 

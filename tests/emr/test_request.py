@@ -39,12 +39,12 @@ CASES = {
 def settings(cluster, given=None):
     given = given or {}
     shape = request.executors(cluster, given)
-    return targets.emr(shape, given, bucket=cluster.bucket, region=cluster.region)
+    return targets.emr(shape, given, own=targets.IMAGES, bucket=cluster.bucket, region=cluster.region)
 
 
 def asked(cluster):
     arguments = submit.arguments(
-        "s3://bucket/pipeline.zip", "s3://bucket/main.py", job_args=SETTINGS.to_args(), conf=settings(cluster)
+        "s3://bucket/main.py", archive="s3://bucket/pipeline.zip", job_args=SETTINGS.to_args(), conf=settings(cluster)
     )
     step = request.spark_step(arguments, keep=cluster.keep, limit_s=1234)
     return request.run_job_flow(cluster, ARTIFACTS, python="3.11", step=step)

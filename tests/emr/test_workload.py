@@ -83,7 +83,7 @@ def test_shards_in_s3_are_asked_for_their_indexes_by_a_request_each(ready, make_
     s3.put_object(Bucket=BUCKET, Key="images/set/a.tar", Body=shard.read_bytes())
     s3.put_object(Bucket=BUCKET, Key="images/set/Kiwi/0.jpg", Body=b"x")
     spec = make_spec(input=f"s3://{BUCKET}/images/set")
-    found = workload.measure(spec, workload.stored_objects(spec))
+    found = workload.of(spec, workload.stored_objects(spec))
     assert found.images == IMAGES + 1
     assert found.requests == Requests(puts=0, gets=1 + 2)
     assert found.in_shards is None

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from base.paths import CACHE
-from launch import jars, java, package, submit, targets
+from launch import image_job, jars, java, package, submit, targets
 from pipeline import results, store
 from pipeline.settings import Settings
 from tests import contract, pictures
@@ -44,10 +44,14 @@ class Driver:
             patch.setenv("DRIVER_PORT", str(listener.address[1]))
             for name, value in (KEY | {"AWS_ENDPOINT_URL_S3": s3}).items():
                 patch.setenv(name, value)
-            conf = targets.local([self.settings.input])
-            built = package.build(CACHE)
+            conf = targets.local([self.settings.input], own=targets.IMAGES)
+            built = package.build(image_job.ENTRY, [image_job.PACKAGE], cache=CACHE)
             args = submit.arguments(
-                built.archive, DRIVER, job_args=self.settings.to_args(), conf=conf, jars=jars.s3a_jars(CACHE)
+                DRIVER,
+                archive=built.archive,
+                job_args=self.settings.to_args(),
+                conf=conf,
+                jars=jars.s3a_jars(CACHE),
             )
             archive = java.archive_path(CACHE)
             command = java.command(args, memory="1g", archive=archive if archive.exists() else None, verbose=False)

@@ -14,7 +14,7 @@ import pytest
 
 from base import paths
 from launch import __main__ as cli
-from launch import package, storage, submit, transfer
+from launch import image_job, package, storage, submit, transfer
 from pipeline.settings import from_args
 
 DOCKER = """#!{python}
@@ -129,7 +129,8 @@ def test_a_folder_goes_there_and_the_results_come_back(lab, call, photos, tmp_pa
     assert settings.seed == 7
     sent = {f"s3://emrlab/{key}" for key in keys(client)}
     assert {archive, main, settings.model, f"{settings.input}/Class 0/0_0.jpg"} <= sent
-    built = package.build(paths.CACHE)
+    built = package.build(image_job.ENTRY, [image_job.PACKAGE], cache=paths.CACHE)
+    assert built.archive
     body = client.get_object(Bucket="emrlab", Key=archive.removeprefix("s3://emrlab/"))["Body"].read()
     assert body == built.archive.read_bytes(), "the same bytes as on this machine"
     assert settings.model.rpartition("/")[2].startswith("small-32-"), "the model keeps its name for the report"

@@ -9,10 +9,14 @@ import pytest
 
 from base.paths import ROOT
 from launch import __main__ as cli
-from launch import package, submit, targets
+from launch import image_job, package, submit, targets
 from pipeline.settings import Settings, from_args
 
 GIVEN = ["run", "--input", "in", "--output", "out"]
+
+
+def built(cache):
+    return package.build(image_job.ENTRY, [image_job.PACKAGE], cache=cache)
 
 
 def launch(*args, **environment):
@@ -33,7 +37,7 @@ def test_help_reads_well_at_eighty_columns():
 def test_explain_prints_every_setting_with_its_reason(capsys):
     assert cli.main([*GIVEN, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    settings = targets.local([])
+    settings = targets.local([], own=targets.IMAGES)
     assert len(lines) == 2 * len(settings)
     assert lines[0] == f"{settings[0].key} = {settings[0].value}"
     assert all(line.startswith("    ") and line.strip() for line in lines[1::2])
@@ -72,7 +76,7 @@ def test_without_java_one_line_says_how_to_get_it(tmp_path):
 
 
 def test_the_package_has_the_same_bytes_for_the_same_sources(tmp_path):
-    first, second = package.build(tmp_path / "a"), package.build(tmp_path / "b")
+    first, second = built(tmp_path / "a"), built(tmp_path / "b")
     assert first.archive.read_bytes() == second.archive.read_bytes()
     assert first.sha256 == second.sha256
     assert first.main.read_bytes() == (ROOT / "pipeline" / "main.py").read_bytes()
@@ -80,12 +84,14 @@ def test_the_package_has_the_same_bytes_for_the_same_sources(tmp_path):
 
 def test_the_argument_list_gives_the_job_its_settings_back(tmp_path):
     settings = Settings(input="/in", output="/out", model="/m.tflite", components=3)
-    built = package.build(tmp_path)
+    packed = built(tmp_path)
     jars = [Path("/a.jar"), Path("/b.jar")]
-    args = submit.arguments(built.archive, built.main, job_args=settings.to_args(), conf=targets.local([]), jars=jars)
-    assert from_args(args[args.index(str(built.main)) + 1 :]) == settings
+    args = submit.arguments(
+        packed.main, archive=packed.archive, job_args=settings.to_args(), conf=targets.local([]), jars=jars
+    )
+    assert from_args(args[args.index(str(packed.main)) + 1 :]) == settings
     assert args[args.index("--jars") + 1] == "/a.jar,/b.jar"
-    assert args[args.index("--py-files") + 1] == str(built.archive)
+    assert args[args.index("--py-files") + 1] == str(packed.archive)
 
 
 def test_no_secret_is_among_the_settings(monkeypatch):

@@ -129,7 +129,10 @@ def test_every_make_target_is_explained():
     assert targets == explained
 
 
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/emr.md", "docs/emr-lab.md", "docs/fixture.md")
+PAGES = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
+    *("docs/emr.md", "docs/emr-lab.md", "docs/fixture.md", "docs/jobs.md"),
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

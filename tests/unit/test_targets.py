@@ -4,6 +4,7 @@ import pytest
 
 from base import sizing
 from base.sizing import Executors
+from base.spark_conf import Setting
 from launch import docker_lab, targets
 from launch.docker_lab import LabError, Nodes
 
@@ -18,18 +19,24 @@ def values(settings):
 
 
 def emr(given=None):
-    return targets.emr(SHAPE, given, bucket="photos-of-mine", region="eu-west-1")
+    return targets.emr(SHAPE, given, own=targets.IMAGES, bucket="photos-of-mine", region="eu-west-1")
 
 
-@pytest.mark.parametrize(
-    "settings", [targets.local(["s3://b/x"]), targets.lab(SHAPE), emr()], ids=["local", "lab", "emr"]
-)
+def local(locations, given=None):
+    return targets.local(locations, given, own=targets.IMAGES)
+
+
+def lab(shape=SHAPE, given=None):
+    return targets.lab(shape, given, own=targets.IMAGES)
+
+
+@pytest.mark.parametrize("settings", [local(["s3://b/x"]), lab(), emr()], ids=["local", "lab", "emr"])
 def test_every_setting_has_a_reason(settings):
     assert all(setting.reason.strip() and setting.value.strip() for setting in settings)
 
 
 def test_the_lab_has_the_executors_that_emr_has():
-    found = values(targets.lab(docker_lab.executors(M5, {})))
+    found = values(lab(docker_lab.executors(M5, {})))
     assert found["spark.executor.cores"] == "4"
     assert found["spark.executor.memory"] == "4g"
     assert found["spark.executor.memoryOverhead"] == "6g"
@@ -43,22 +50,22 @@ def test_the_lab_has_the_executors_that_emr_has():
 def test_s3a_is_the_clusters_own_there_and_passed_here():
     s3a = values(targets.s3a())
     assert s3a["spark.hadoop.fs.s3a.committer.name"] == "magic"
-    assert s3a.items() <= values(targets.local(["s3://b/x"])).items()
-    assert not s3a.keys() & values(targets.lab(SHAPE)).keys()
-    assert not s3a.keys() & values(targets.local(["/photos"])).keys()
+    assert s3a.items() <= values(local(["s3://b/x"])).items()
+    assert not s3a.keys() & values(lab()).keys()
+    assert not s3a.keys() & values(local(["/photos"])).keys()
 
 
 def test_everything_that_is_no_matter_of_place_is_the_same_in_both():
-    here, there = values(targets.local([])), values(targets.lab(SHAPE))
+    here, there = values(local([])), values(lab())
     both = here.keys() & there.keys()
-    assert {setting.key for setting in targets.EVERYWHERE} <= both
+    assert {setting.key for setting in (*targets.EVERYWHERE, *targets.IMAGES)} <= both
     assert {key for key in both if here[key] != there[key]} == {"spark.master", "spark.sql.shuffle.partitions"}
 
 
 def test_emr_differs_from_the_lab_in_master_region_and_logs_alone():
-    there, lab = values(emr()), values(targets.lab(SHAPE))
-    assert lab.keys() - there.keys() == {"spark.master", "spark.cores.max"}, "YARN is EMR's, and counts instances"
-    assert {key: value for key, value in there.items() if lab.get(key) != value} == {
+    there, in_lab = values(emr()), values(lab())
+    assert in_lab.keys() - there.keys() == {"spark.master", "spark.cores.max"}, "YARN is EMR's, and counts instances"
+    assert {key: value for key, value in there.items() if in_lab.get(key) != value} == {
         "spark.executorEnv.AWS_REGION": "eu-west-1",
         "spark.eventLog.dir": "s3://photos-of-mine/spark-events",
         "spark.yarn.heterogeneousExecutors.enabled": "false",
@@ -77,9 +84,7 @@ def test_sparks_own_reads_and_writes_outlast_a_minute(settings):
     assert sum(waits_s) / 2 >= 60
 
 
-@pytest.mark.parametrize(
-    "table", [lambda given: targets.local([], given), lambda given: targets.lab(SHAPE, given), emr]
-)
+@pytest.mark.parametrize("table", [lambda given: local([], given), lambda given: lab(SHAPE, given), emr])
 def test_what_is_given_overrides_and_says_so(table):
     found = table({"spark.driver.memory": "2g", "spark.speculation": "true"})
     assert values(found)["spark.driver.memory"] == "2g"
@@ -89,10 +94,22 @@ def test_what_is_given_overrides_and_says_so(table):
     assert said["spark.sql.ansi.enabled"] != "given on the command line"
 
 
+def test_a_jobs_own_settings_come_before_the_targets_and_those_of_the_command_line_before_them():
+    own = [Setting("spark.driver.memory", "3g", "its own"), Setting("spark.speculation", "true", "its own")]
+    found = {setting.key: setting for setting in targets.lab(SHAPE, {"spark.speculation": "false"}, own=own)}
+    assert found["spark.driver.memory"] == own[0]
+    assert found["spark.speculation"].value == "false"
+
+
+def test_a_job_of_ones_own_has_sparks_defaults():
+    for found in (targets.local([]), targets.lab(SHAPE), targets.emr(SHAPE, bucket="b", region="eu-west-1")):
+        assert not [setting.key for setting in found if setting.key.startswith("spark.sql.")]
+
+
 def test_the_cores_follow_what_is_given():
     given = {"spark.executor.cores": "2", "spark.executor.instances": "3"}
     shape = docker_lab.executors(M5, given)
-    found = values(targets.lab(shape, given))
+    found = values(lab(shape, given))
     assert found["spark.cores.max"] == "6"
     assert found["spark.sql.shuffle.partitions"] == "6"
 

@@ -1,0 +1,85 @@
+"""A job of a user's own on EMR: the plan, its price, and what is refused before anything is asked."""
+
+import json
+
+from base.paths import CACHE
+from launch import transfer
+from tests import own_job
+
+
+def plan(launch, job, *more, behind=("0",)):
+    return launch("emr-plan", "--bucket", "mine", *more, str(job), "--", *behind)
+
+
+def test_a_plan_has_the_jobs_step_and_the_price_of_its_minutes(launch, tmp_path):
+    job = own_job.write(tmp_path / "own")
+    code, out, error = plan(launch, job, "--minutes", "20")
+    assert (code, error) == (0, "")
+    request = json.JSONDecoder().raw_decode(out.partition("\n")[2])[0]
+    args = request["Steps"][0]["HadoopJarStep"]["Args"]
+    assert args[args.index("spark-submit") - 2 :][:3] == ["env", "GREETING=hello", "spark-submit"]
+    assert "spark.executorEnv.GREETING=hello" in args
+    assert "spark.executor.memory=1g" in args
+    files = next(arg for arg in args if arg.startswith("spark.files="))
+    assert files.startswith("spark.files=s3://mine/artifacts/files/")
+    assert files.endswith("/config.json")
+    assert args[args.index("--py-files") + 1].endswith("/helpers.zip")
+    main, source, target, given = args[-4:]
+    assert main.startswith("s3://mine/artifacts/package/")
+    assert main.endswith("/job.py")
+    assert source.startswith("s3://mine/images/")
+    assert target.startswith("s3://mine/results/")
+    assert given == "0"
+    assert "29 minutes of 3 x m5.xlarge" in out, "20 of work, 8 to start, 1 to end"
+    assert "based on    20 minutes of work, as --minutes has it" in out
+    assert "images  " not in out.rpartition("estimate")[2]
+
+
+def test_a_plan_has_the_rights_of_what_the_job_declares_and_no_more(launch, tmp_path):
+    job = own_job.write(tmp_path / "own")
+    out = plan(launch, job)[1]
+    document = json.JSONDecoder().raw_decode(
+        out.partition("# Rights that this job's declaration asks for")[2].partition("\n")[2]
+    )[0]
+    allowed = {
+        action: {name for each in document["Statement"] if action in each["Action"] for name in each["Resource"]}
+        for action in ("s3:GetObject", "s3:PutObject")
+    }
+    source, target = (
+        f"{kind}/{transfer.place(job / name, owner=transfer.mark(CACHE))}"
+        for kind, name in (("images", "data"), ("results", "out"))
+    )
+    bucket = "arn:aws:s3:::mine"
+    assert allowed["s3:PutObject"] == {f"{bucket}/{target}/*", f"{bucket}/spark-events/*"}
+    assert allowed["s3:GetObject"] == allowed["s3:PutObject"] | {
+        *(f"{bucket}/{name}/*" for name in (source, "artifacts")),
+        *(f"{bucket}/{name}" for name in (target, "spark-events")),
+    }
+
+
+def test_release_and_instance_type_are_the_declarations_where_no_flag_says_more(launch, tmp_path):
+    job = own_job.write(tmp_path / "own")
+    declaration = job / "emrlab.toml"
+    declaration.write_text(f'release = "emr-7.14.0"\ninstance-type = "r5.xlarge"\n{declaration.read_text()}')
+    out = plan(launch, job)[1]
+    assert '"ReleaseLabel": "emr-7.14.0"' in out
+    assert "3 x r5.xlarge" in out
+    assert "3 x m5.2xlarge" in plan(launch, job, "--instance-type", "m5.2xlarge")[1]
+
+
+def test_what_cannot_be_is_one_line(launch, tmp_path):
+    job = own_job.write(tmp_path / "own", secrets=True)
+    code, _, error = plan(launch, job)
+    assert code == 2
+    assert "secrets API_KEY: a step's command line and environment are shown" in error
+    assert len(error.splitlines()) == 1
+    other = own_job.write(tmp_path / "other")
+    declaration = other / "emrlab.toml"
+    declaration.write_text(declaration.read_text().replace('result = "out"', 'result = "s3://theirs/results/x"'))
+    code, _, error = plan(launch, other)
+    assert code == 2
+    assert "outputs.result s3://theirs/results/x: the nodes may use s3://mine/results/…" in error
+    assert plan(launch, tmp_path / "gone.py")[0] == 2
+    code, _, error = launch("emr-plan", "--bucket", "mine", "--input", "x", str(job))
+    assert code == 2
+    assert "--input belongs to the image pipeline, and JOB" in error
