@@ -6,14 +6,18 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from base import command_line, paths
+from base import command_line, compose, paths, releases
 from base.defaults import BUCKET
 from base.errors import UsageError
 from base.paths import CACHE
 from launch import causes, docker_lab, jars, java, listing, outputs, package, submit, targets, transfer
 from launch.job import Job, executor_settings, is_remote
 from launch.submit import Tail
+
+if TYPE_CHECKING:
+    from launch.needs import Packages
 
 ENDS = (0, 1, 2, 129, 130, 143)  # of the image pipeline itself, which has said why
 STOPPED = (129, 130, 143)
@@ -37,6 +41,7 @@ def here(job: Job, conf_overrides: Mapping[str, str]) -> int:
     java.find()
     if job.is_own:
         _check_inputs(job)
+    job, packages = _with_needs_here(job)
     folders = {name: Path(out.location) for name, out in job.outputs.items() if not is_remote(out.location)}
     ours = [folder for folder in folders.values() if job.is_own and outputs.is_free(folder)]
     made = {name: str(each.make()) for name, each in job.made.items()}
@@ -61,7 +66,15 @@ def here(job: Job, conf_overrides: Mapping[str, str]) -> int:
     )
     tail = Tail()
     code = submit.run_local(
-        submit.local_by_spark(args, conf=conf, cache=CACHE, env=filled.env, verbose=job.verbose), tail=tail
+        submit.local_by_spark(
+            args,
+            conf=conf,
+            cache=CACHE,
+            env=filled.env,
+            packages=packages,
+            verbose=job.verbose,
+        ),
+        tail=tail,
     )
     for folder in ours:
         outputs.record(folder)
@@ -87,20 +100,22 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
         transfer.check_places(job, bucket=BUCKET)
     transfer.check(job)
     lab = docker_lab.find()
+    job, needed = _with_needs_of_lab(job)
     access = docker_lab.access(lab)
     wanted = job.asked(conf_overrides)
     shape = docker_lab.executors(lab.nodes, wanted)
     docker_lab.check(shape, lab.nodes)
     made = {name: each.make() for name, each in job.made.items()}
     built = package.build(job.entry, job.modules, cache=CACHE)
-    listing.show(job, built)
+    listing.show(job, built, needed)
     sent = transfer.send(job, built, made, bucket=BUCKET, access=access)
+    python = needed.python_in_lab() if needed else targets.PYTHON
     docker_lab.wait_for_cores(shape, lab)
     own = [*job.settings, *executor_settings(sent.env)]
     args = submit.arguments(
         sent.main,
         job_args=sent.job_args,
-        conf=targets.lab(shape, conf_overrides, own=own, verbose=job.verbose),
+        conf=targets.lab(shape, conf_overrides, own=own, python=python, verbose=job.verbose),
         name=job.name,
         archive=sent.archive,
         jars=sent.jars,
@@ -121,6 +136,29 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
             "memory (make logs shows it); run: make up, and this once more: what was extracted is kept"
         )
     return code
+
+
+def _with_needs_here(job: Job) -> tuple[Job, Path | None]:
+    """The job with its packages' jars, and the folder of its Python packages."""
+    if not job.requirements and not job.packages:
+        return job, None
+    from launch import needs  # noqa: PLC0415 - and uv, for who has needs
+    from launch.dependencies import lock  # noqa: PLC0415
+
+    needed = needs.packages(job, lock.here())
+    return needs.with_jars(job, releases.find()), needed.unpacked() if needed else None
+
+
+def _with_needs_of_lab(job: Job) -> tuple[Job, Packages | None]:
+    """The job with its packages' jars, and its Python packages, for the release that the lab was started with."""
+    if not job.requirements and not job.packages:
+        return job, None
+    from launch import needs  # noqa: PLC0415 - as above
+    from launch.dependencies import lock  # noqa: PLC0415
+
+    release = releases.find(compose.setting("RELEASE"))
+    needed = needs.packages(job, needs.of_nodes(release, lock.machine_here()))
+    return needs.with_jars(job, release), needed
 
 
 def secrets_there(job: Job) -> None:

@@ -105,7 +105,13 @@ def local(
 
 
 def local_by_spark(
-    args: Sequence[str], *, conf: Sequence[Setting], cache: Path, env: Mapping[str, str], verbose: bool = False
+    args: Sequence[str],
+    *,
+    conf: Sequence[Setting],
+    cache: Path,
+    env: Mapping[str, str],
+    packages: Path | None = None,
+    verbose: bool = False,
 ) -> Command:
     """What runs a job on this machine's own Spark as spark-submit does it: a jar, or any Python program.
 
@@ -114,15 +120,17 @@ def local_by_spark(
         conf: Spark's settings, once more.
         cache: where the archive of Java's classes may lie.
         env: variables of the job.
+        packages: folder of the Python packages that it asks for, which come before this machine's.
         verbose: Spark's messages, too.
 
     Raises:
         JavaError: there is no Java that Spark runs on.
     """
     environment = java.environment()
-    if "PYTHONPATH" in environment:  # this package's modules are none of the job's
-        own = [path for path in environment["PYTHONPATH"].split(os.pathsep) if path and Path(path) != paths.ROOT]
-        environment["PYTHONPATH"] = os.pathsep.join(own)
+    own = environment.get("PYTHONPATH", "").split(os.pathsep)
+    # This package's modules are none of the job's.
+    path = [str(packages or ""), *(each for each in own if each and Path(each) != paths.ROOT)]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     return Command(_jvm(args, conf, cache, verbose), environment | dict(env))
 
 

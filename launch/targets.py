@@ -58,12 +58,10 @@ LOCAL = (
     Setting("spark.driver.bindAddress", "127.0.0.1", "no port open to others"),
     Setting("spark.ui.enabled", "false", "nobody looks at a run of seconds; its web server takes one to start"),
 )
-# Of every cluster that has the job's packages at PYTHON.
+# Of every cluster.
 CLUSTER = (
     Setting("spark.submit.deployMode", "client", "the driver on the master: its end is the job's, its words come here"),
     Setting("spark.driver.memory", "1g", "the driver holds names and counts; images and features never enter it"),
-    Setting("spark.pyspark.python", PYTHON, "the job's own packages, at the same place on every node"),
-    Setting("spark.pyspark.driver.python", PYTHON, "the same for the driver"),
     Setting(
         "spark.locality.wait",
         "0s",
@@ -103,12 +101,15 @@ def lab(
     conf_overrides: Mapping[str, str] | None = None,
     *,
     own: Iterable[Setting] = (),
+    python: str = PYTHON,
     verbose: bool = False,
 ) -> list[Setting]:
-    """The settings of a run in the Docker lab. S3A's are the cluster's own."""
+    """The settings of a run in the Docker lab. S3A's are the cluster's own; `python` is
+    the nodes' one with the job's packages.
+    """
     slots = shape.cores * shape.instances
     cores = Setting("spark.cores.max", str(slots), "instances x cores: standalone counts cores, not instances")
-    target = (*LAB, cores, *_executors(shape), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE)
+    target = (*LAB, cores, *_executors(shape), *_python(python), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE)
     return _merge(target, own, conf_overrides or {}, slots=slots)
 
 
@@ -134,7 +135,7 @@ def emr(
             "EMR's own, on by default: executors of other sizes, cut to what a node has left; ours fit the model",
         ),
     )
-    target = (*of_emr, *_executors(shape), *CLUSTER, *EVERYWHERE, *patience)
+    target = (*of_emr, *_executors(shape), *_python(PYTHON), *CLUSTER, *EVERYWHERE, *patience)
     return _merge(target, own, conf_overrides or {}, slots=shape.cores * shape.instances)
 
 
@@ -147,6 +148,13 @@ def explain(settings: Iterable[Setting]) -> str:
     """The table as text, without secrets."""
     return "".join(
         f"{setting.key} = {redacted(setting.key, setting.value)}\n    {setting.reason}\n" for setting in settings
+    )
+
+
+def _python(python: str) -> tuple[Setting, ...]:
+    return (
+        Setting("spark.pyspark.python", python, "the job's own packages, at the same place on every node"),
+        Setting("spark.pyspark.driver.python", python, "the same for the driver"),
     )
 
 

@@ -68,6 +68,11 @@ def here() -> Platform:
     return Platform(machine=None, python=python, spark=importlib.metadata.version("pyspark"))
 
 
+def machine_here() -> str:
+    """The processor of this machine, on which Docker's containers run: x86_64 or aarch64, as Linux calls it."""
+    return {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+
+
 def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:
     """The lock of a requirements file: lines `name==version` with hashes; empty where Spark's own is all there is.
 

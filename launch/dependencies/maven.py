@@ -56,6 +56,12 @@ def jars(coordinates: Sequence[str], release: Release, *, cache: Path) -> list[P
     return sorted(folder.glob("*.jar"))
 
 
+def jar_name(coordinate: str) -> str:
+    """The name of a coordinate's own jar."""
+    group, artifact, version = coordinate.split(":")
+    return f"{group}_{artifact}-{version}.jar"
+
+
 def check(coordinates: Iterable[str], release: Release) -> None:
     """See that they are coordinates, for the release's Scala.
 

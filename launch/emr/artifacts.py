@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base import sizing
 from base.paths import CACHE
-from launch import package, storage, transfer
-from launch.dependencies import wheels
+from launch import needs, package, storage, transfer
+from launch.dependencies import lock, maven, wheels
 from launch.dependencies.lock import Platform
 from launch.dependencies.wheels import Wheelhouse
 from launch.emr import bootstrap, run_spec
 from launch.emr.request import NodeArtifacts
 from launch.emr.run_spec import RunSpec
+from launch.needs import Packages
 from launch.package import Package
 from launch.s3_access import Access
 from launch.transfer import UNKNOWN_SHA256, JobArtifacts
@@ -42,13 +43,13 @@ def build(spec: RunSpec) -> Built:
     """Build model, package and wheelhouse, where the cache has not got them.
 
     Raises:
-        ModelError, FetchError: one of them cannot be had.
+        ModelError, RequirementsError, FetchError: one of them cannot be had.
         OSError: the cache cannot be written.
     """
     return Built(
         made={name: each.make() for name, each in spec.job.made.items()},
         package=package.build(spec.job.entry, spec.job.modules, cache=CACHE),
-        wheelhouse=wheels.build(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE),
+        wheelhouse=packages(spec).wheelhouse(),
     )
 
 
@@ -67,7 +68,7 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
         owner=run_spec.owner(spec),
         prune=spec.in_emr_lab,
     )
-    nodes = _node_artifacts(spec.cluster.bucket, built.wheelhouse.sha256)
+    nodes = _node_artifacts(spec, built.wheelhouse.sha256)
     storage.put(built.wheelhouse.path, nodes.wheelhouse, access)
     storage.put(bootstrap.SCRIPT, nodes.bootstrap, access)
     return Artifacts(job=job, nodes=nodes)
@@ -77,23 +78,37 @@ def planned(spec: RunSpec) -> Artifacts:
     """Where `send` would bring everything, with a word in capitals for the digest of what is not built yet."""
     job, bucket = spec.job, spec.cluster.bucket
     built = package.build(job.entry, job.modules, cache=CACHE)
-    found = wheels.find(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE)
+    found = None if job.requirements else wheels.find(wheels.JOB_LOCK.read_text(), _nodes(spec), cache=CACHE)
+    sent = transfer.locate(job, built, bucket=bucket, owner=run_spec.owner(spec))
+    found_by_run = (f"s3://{bucket}/artifacts/jars/{UNKNOWN_SHA256}/{maven.jar_name(each)}" for each in job.packages)
     return Artifacts(
-        job=transfer.locate(job, built, bucket=bucket, owner=run_spec.owner(spec)),
-        nodes=_node_artifacts(bucket, found.sha256 if found else UNKNOWN_SHA256),
+        job=replace(sent, jars=(*sent.jars, *found_by_run)),
+        nodes=_node_artifacts(spec, found.sha256 if found else UNKNOWN_SHA256),
     )
 
 
-def _node_artifacts(bucket: str, wheelhouse_sha256: str) -> NodeArtifacts:
+def packages(spec: RunSpec) -> Packages:
+    """The Python packages that the nodes install: what the job asks for, else the image pipeline's.
+
+    Raises:
+        RequirementsError, FetchError: as `needs.packages`.
+    """
+    usual = Packages(text=wheels.JOB_LOCK.read_text(), index_options="", target=_nodes(spec))
+    return needs.packages(spec.job, _nodes(spec)) or usual
+
+
+def _node_artifacts(spec: RunSpec, wheelhouse_sha256: str) -> NodeArtifacts:
     """Under names that stand for their content."""
+    bucket = spec.cluster.bucket
     script = hashlib.sha256(bootstrap.SCRIPT.read_bytes()).hexdigest()
     return NodeArtifacts(
         wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{wheelhouse_sha256[:12]}.tar",
         wheelhouse_sha256=wheelhouse_sha256,
         bootstrap=f"s3://{bucket}/artifacts/bootstrap/bootstrap-{script[:12]}.sh",
+        imports=() if spec.job.requirements else bootstrap.imported_on_nodes(),
     )
 
 
 def _nodes(spec: RunSpec) -> Platform:
-    machine = sizing.architecture(spec.cluster.instance_type)
-    return Platform(machine=machine, python=spec.release.python, spark=spec.release.spark)
+    machine = lock.machine_here() if spec.in_emr_lab else sizing.architecture(spec.cluster.instance_type)
+    return needs.of_nodes(spec.release, machine)

@@ -15,7 +15,6 @@ from base.defaults import INSTANCE_TYPE
 from base.sizing import architecture
 from launch import docker_lab
 from launch.emr.aws import EMR_TAG, NAME, NODE_ROLE, SECURITY_CONFIGURATION, SERVICE_ROLE, TAG
-from launch.emr.bootstrap import imported_on_nodes
 
 LOGS = f"{NAME}-logs/"  # in the bucket, which may have logs of others; policies/data.json and emr/node.json name it too
 IDLE_S = 600
@@ -61,11 +60,12 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeArtifacts:
-    """What the nodes need from the bucket: URIs, and the digest that they check."""
+    """What the nodes need from the bucket: URIs, the digest that they check, and what they import at the end."""
 
     wheelhouse: str
     wheelhouse_sha256: str
     bootstrap: str
+    imports: tuple[str, ...] = ()
 
 
 def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, step: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, ste
                 "Name": "install the job's packages",
                 "ScriptBootstrapAction": {
                     "Path": artifacts.bootstrap,
-                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python, *imported_on_nodes()],
+                    "Args": [artifacts.wheelhouse, artifacts.wheelhouse_sha256, python, *artifacts.imports],
                 },
             }
         ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from base import paths
-from launch import transfer
+from launch import needs, transfer
 from launch.emr import artifacts, aws, cost, follow, logs, results, steps
 from launch.emr.artifacts import Artifacts
 from launch.emr.aws import EmrError
@@ -29,6 +30,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
     region = spec.cluster.region
     access = Access(key=aws.key, region=region, address=aws.endpoint("s3"))
     access.key()  # for want of one, nothing is built
+    spec = replace(spec, job=needs.with_jars(spec.job, spec.release))
     built = artifacts.build(spec)
     steps.check_packages(spec, built.wheelhouse.sha256)
     sent = artifacts.send(spec, built, access)

@@ -25,7 +25,7 @@ def check_packages(spec: RunSpec, wheelhouse_sha256: str) -> None:
     cluster = aws.client("emr", spec.cluster.region).describe_cluster(ClusterId=spec.cluster_id)["Cluster"]
     tags = {tag["Key"]: tag["Value"] for tag in cluster.get("Tags", ())}
     if tags.get(request.WHEELHOUSE_TAG) != wheelhouse_sha256:
-        raise EmrError(f"CLUSTER={spec.cluster_id} has other Python packages than job.lock asks for; start another")
+        raise EmrError(f"CLUSTER={spec.cluster_id} has other Python packages than the job asks for; start another")
 
 
 def start(spec: RunSpec, sent: Artifacts, agreed: Estimate, *, clients: Clients, show: Show) -> Step:

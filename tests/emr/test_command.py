@@ -161,7 +161,7 @@ def test_other_packages_than_the_clusters_are_refused(ready, launch, run_args, m
         monkeypatch.setattr(wheels, "build", lambda *_, **__: other)
         code, _, error = launch(*run_args, "--cluster", name)
     assert code == 1
-    assert f"CLUSTER={name} has other Python packages than job.lock asks for; start another" in error
+    assert f"CLUSTER={name} has other Python packages than the job asks for; start another" in error
 
 
 def test_a_prefix_with_nothing_in_it_starts_nothing(ready, launch):

@@ -11,6 +11,7 @@ from botocore.validate import ParamValidator
 from base import releases, sizing
 from launch import submit, targets
 from launch.emr import request
+from launch.emr.bootstrap import imported_on_nodes
 from launch.emr.request import Cluster, NodeArtifacts
 from pipeline.settings import Settings, from_args
 
@@ -25,6 +26,7 @@ ARTIFACTS = NodeArtifacts(
     wheelhouse="s3://bucket/artifacts/wheelhouse/wheelhouse-0123.tar",
     wheelhouse_sha256="0123",
     bootstrap="s3://bucket/artifacts/bootstrap/bootstrap-4567.sh",
+    imports=imported_on_nodes(),
 )
 ONE_SHOT = Cluster(bucket="bucket", region="eu-west-3", release="emr-spark-8.1.0", subnets=("subnet-0a", "subnet-0b"))
 CASES = {

@@ -1,0 +1,60 @@
+"""What a job needs besides itself: the same declaration on every target, as far as it goes without Docker."""
+
+from pathlib import Path
+
+import pytest
+
+from base import releases
+from launch import listing, needs, package
+from launch.dependencies import layer, lock, maven
+from launch.job import Job
+from tests import wheel
+
+RELEASE = releases.find()
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """Asks for the package `tiny`, whose wheel lies beside it."""
+    monkeypatch.setattr(needs, "CACHE", tmp_path / "cache")
+    (tmp_path / "wheels").mkdir()
+    wheel.make(tmp_path / "wheels", "1.0")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("--no-index\n--find-links wheels\ntiny\npyspark\n")
+    wheel.make(tmp_path / "wheels", "0.10.9.9", name="py4j")
+    entry = tmp_path / "job.py"
+    entry.write_text("print()\n")
+    return Job(name="job.py", entry=entry, requirements=requirements, declared_in="emrlab.toml")
+
+
+def test_packages_are_listed_before_they_go(job, tmp_path):
+    needed = needs.packages(job, needs.of_nodes(RELEASE, "x86_64"))
+    built = package.build(job.entry, (), cache=tmp_path / "cache")
+    assert "Python packages: tiny 1.0" in listing.lines(job, built, needed)
+
+
+def test_the_labs_nodes_get_what_the_job_asks_for(job, monkeypatch):
+    brought = []
+
+    def bring(folder):
+        brought.append(folder)
+        return "/there/python"
+
+    monkeypatch.setattr(layer, "bring", bring)
+    needed = needs.packages(job, needs.of_nodes(RELEASE, "x86_64"))
+    assert needed
+    assert needed.python_in_lab() == "/there/python"
+    assert (brought[0] / "tiny.py").exists()
+
+
+def test_a_job_without_requirements_or_with_sparks_own_alone_needs_nothing(job):
+    assert needs.packages(Job(name="x", entry=job.entry), lock.here()) is None
+    job.requirements.write_text("--no-index\n--find-links wheels\npyspark\n")
+    assert needs.packages(job, lock.here()) is None
+
+
+def test_jars_of_packages_are_the_jobs_own_from_there_on(job, monkeypatch):
+    monkeypatch.setattr(maven, "jars", lambda coordinates, release, cache: [Path("a_b-1.jar")] if coordinates else [])
+    with_packages = Job(name="x", entry=job.entry, jars=(Path("mine.jar"),), packages=("a:b:1",))
+    assert needs.with_jars(with_packages, RELEASE).jars == (Path("mine.jar"), Path("a_b-1.jar"))
+    assert needs.with_jars(job, RELEASE) is job
