@@ -64,6 +64,7 @@ class ListingSummary:
 
     Attributes:
         labels: images by class, of those that can be read.
+        readable_b: bytes of these.
         packed, packed_b: how many of these lie in archives, and their bytes.
         faulty: images, folders and archives that cannot.
         spellings: by class, how its folders write it; it is the same in all of them by Unicode's form NFC.
@@ -73,6 +74,7 @@ class ListingSummary:
     """
 
     labels: Counter[str] = field(default_factory=Counter)
+    readable_b: int = 0
     packed: int = 0
     packed_b: int = 0
     faulty: int = 0
@@ -102,6 +104,7 @@ class ListingSummary:
         """Take in an image."""
         if image.error is None:
             self.labels[image.label] += 1
+            self.readable_b += image.size
             if image.offset is not None:
                 self.packed += 1
                 self.packed_b += image.size

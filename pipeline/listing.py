@@ -64,17 +64,30 @@ def write(listing: Iterator[ImageRef], target: str, splitter: Splitter) -> None:
         results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
 
 
-def cut(files: Sequence[str], *, rows: int) -> list[ListingSlice]:
-    """All that the listing files (URIs) hold, in their order, in slices of at most `rows` rows.
+def cut(files: Sequence[str], *, most: int, fewest: int, slots: int) -> list[ListingSlice]:
+    """All that the listing files (URIs) hold, in their order, in slices, which tasks take from the first on.
+
+    None takes more than half a slot's share of what is left, so that all slots end together: Hummel, Schonberg, Flynn,
+    "Factoring: a method for scheduling parallel loops" (1992).
+
+    Args:
+        files: of the listing.
+        most: rows of a slice, at most.
+        fewest: and at least, but for a file's last.
+        slots: task slots of the cluster.
 
     Raises:
         STORE_ERRORS: a file cannot be read.
     """
-    return [
-        ListingSlice(file, first, min(rows, total - first))
-        for file, total in zip(files, results.rows_of(files), strict=True)
-        for first in range(0, total, rows)
-    ]
+    rows_of = results.rows_of(files)
+    parts, left = list[ListingSlice](), sum(rows_of)
+    for file, total in zip(files, rows_of, strict=True):
+        first = 0
+        while first < total:
+            rows = min(total - first, most, max(left // (2 * slots), fewest))
+            parts.append(ListingSlice(file, first, rows))
+            first, left = first + rows, left - rows
+    return parts
 
 
 def read(part: ListingSlice) -> list[ImageRef]:

@@ -44,9 +44,11 @@ from pipeline.summary import unchanged
 
 log = logging.getLogger("pipeline")
 
-# A task is small enough that the last ones end together, and large enough that starting it is nothing.
-TASKS_A_SLOT = 32
+# A task is large enough that starting it is nothing, and small enough that one hears of it. The first ones of a slot
+# are this share of its images, the last ones as few as TASK_IMAGES begins with, so that all slots end together.
+TASKS_A_SLOT = 16
 TASK_IMAGES = (32, 1024)
+TASK_B = 64 * 2**20  # half a minute of a core, if these are photographs of many megapixels
 PACKED_TASK_IMAGES = 128  # small members of an archive: a task of them is one request at least
 
 
@@ -198,7 +200,9 @@ def prepare(run: Run) -> Prepared | None:
         log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
         return None
     with run.timed("start Spark"):
-        context = (starting or starter.submit(_start_spark, run.model)).result()
+        starting = starting or starter.submit(_start_spark, run.model)
+        plots.import_library()  # Java starts Spark on one core; later the workers have all of them
+        context = starting.result()
     return Prepared(context=context, summary=summary, splitter=splitter, key=key)
 
 
@@ -218,9 +222,6 @@ def extract(run: Run, prepared: Prepared) -> Extracted:
             key=key,
             prefix=prefix,
         )
-    beside = ThreadPoolExecutor(1)
-    beside.submit(plots.import_library)  # the driver has little to do while the features come
-    beside.shutdown(wait=False)
     with run.timed("extract"):
         _extract_new(run, prepared, cached.todo, count=summary.listed - cached.count, prefix=prefix)
         run.confirm()
@@ -311,7 +312,8 @@ def _extract_new(run: Run, prepared: Prepared, todo: Sequence[str], *, count: in
     if not count:
         return
     context = prepared.context
-    size = min(max(count // (prepared.slots * TASKS_A_SLOT), _fewest(prepared.summary)), TASK_IMAGES[1])
+    fewest = _fewest(prepared.summary)
+    most = max(min(count // (prepared.slots * TASKS_A_SLOT), _most(prepared.summary)), fewest)
     task = features.Extraction(
         source=run.settings.input,
         target=run.prepared,
@@ -322,7 +324,7 @@ def _extract_new(run: Run, prepared: Prepared, todo: Sequence[str], *, count: in
         done=context.accumulator(0),
         failed=context.accumulator(0),
     )
-    parts = listing.cut(todo, rows=size)
+    parts = listing.cut(todo, most=most, fewest=fewest, slots=prepared.slots)
     with progress.shown(task.done, task.failed, total=count, live=run.settings.live):
         written = set(
             context.parallelize(parts, len(parts))
@@ -330,6 +332,11 @@ def _extract_new(run: Run, prepared: Prepared, todo: Sequence[str], *, count: in
             .collect()
         )
     features.discard_leftovers(task, parts=len(parts), written=written)
+
+
+def _most(summary: ListingSummary) -> int:
+    """Images of a task, at most."""
+    return min(TASK_IMAGES[1], TASK_B * summary.labels.total() // max(summary.readable_b, 1))
 
 
 def _fewest(summary: ListingSummary) -> int:
