@@ -283,7 +283,8 @@ def publish(run: Run, prepared: Prepared, extracted: Extracted, *, record: dict[
     with run.timed("publish"):
         sizes = {file.rpartition("/")[2]: size for file, size in extracted.files.items()}
         published = publication.publish(output, record, features=sizes, confirm=run.confirm)
-        _delete_markers(prepared.context, results.staging(output))
+        if output.startswith("s3://"):  # a folder has none, and Java takes a while to say so
+            _delete_markers(prepared.context, results.staging(output))
     return published
 
 

@@ -72,7 +72,7 @@ def table(document: dict[str, Any]) -> str:
     rows = [row for row in ROWS if any(_has(column, row.key) for column in columns.values())]
     return head + "".join(
         f"| {row.name}{f' ({row.note})' if row.note else ''} "
-        f"| {' | '.join(_cell(column, row.key) for column in columns.values())} | {_goals(row)} |\n"
+        f"| {' | '.join(_cell(column, row.key) for column in columns.values())} | {_goals(row, columns)} |\n"
         for row in rows
     )
 
@@ -126,5 +126,10 @@ def _cell(column: dict[str, Any], key: str) -> str:
     return f"{way['images_s']:,.0f}" + ("" if key in OURS else f" ({way['ratio']:.2f})")
 
 
-def _goals(row: Row) -> str:
-    return ", ".join(f"≥ {goal:g} at {images:,}" for images, goal in (row.at_least or {}).items())
+def _goals(row: Row, columns: dict[int, dict[str, Any]]) -> str:
+    """The goals, each with whether it was missed, where that was measured."""
+    words = []
+    for images, goal in (row.at_least or {}).items():
+        ratio = columns.get(images, {"ways": {}})["ways"].get(row.key, {"ratio": goal})["ratio"]
+        words.append(f"≥ {goal:g} at {images:,}" + ("" if ratio >= goal else ": missed"))
+    return ", ".join(words)

@@ -8,6 +8,7 @@ from typing import Any
 from bench import machine
 
 MEMORY_GOAL = 1.1
+GETS_GOAL = {"files": 1.0, "shards": 0.01}  # an image, besides the photographs that the report shows
 EXTRAPOLATED = 100_000_000  # images, whose cost is told without having been measured
 
 
@@ -34,6 +35,7 @@ def render(document: dict[str, Any]) -> str:
         + _row("driver's peak memory", [f"{run['driver_mib']:,} MiB" for run in runs])
         + "\n"
         + "".join(_memory(few, many) for few, many in pairwise(runs))
+        + _requests(document.get("requests"))
         + "\n## A listing\n\n"
         "A store that only names keys, listed as the job does; a real one adds its answers, one request a thousand "
         "keys.\n\n"
@@ -45,15 +47,10 @@ def render(document: dict[str, Any]) -> str:
         )
         + "\n## What is known\n\n"
         "Made-up files of features, all of whose images are listed again, and one new image: how long it takes to tell "
-        "which, and how many rows of files Spark read for it. Of what is known, no row needs to be read twice.\n\n"
-        "| known ids | seconds | rows listed | rows read | driver's peak memory |\n|---|---|---|---|---|\n"
-        + "".join(
-            f"| {row['ids']:,} | {row['seconds']:,.1f} | {row['rows_listed']:,} | {row['rows_read']:,} "
-            f"| {row['driver_mib']:,} MiB |\n"
-            for row in document["known"]
-        )
-        + "\n"
-        + _extrapolated(document)
+        "which. Few rows the driver compares itself; more are Spark's, which reads the listing twice, to find what is "
+        "known and what is left to do, and of what is known no row twice: the goal.\n\n"
+        "| known ids | seconds | rows listed | rows that Spark read | goal | driver's peak memory |\n"
+        "|---|---|---|---|---|---|\n" + "".join(map(_known, document["known"])) + "\n" + _extrapolated(document)
     )
 
 
@@ -78,6 +75,34 @@ def _pace(run: dict[str, Any], seconds: float) -> str:
 
 def _row(name: str, cells: list[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |\n"
+
+
+def _known(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    goal = row["ids"] + 2 * row["rows_listed"]
+    read = f"{row['rows_read']:,}" if row["rows_read"] else "0: the driver compared"
+    met = f"≤ {goal:,}{'' if row['rows_read'] <= goal else ': missed'}"
+    figures = (f"{row['ids']:,}", f"{row['seconds']:,.1f}", f"{row['rows_listed']:,}", read, met)
+    return f"| {' | '.join(figures)} | {row['driver_mib']:,} MiB |\n"
+
+
+def _requests(counted: dict[str, Any] | None) -> str:
+    """What was counted at the S3 server; nothing where nothing was."""
+    if not counted:
+        return ""
+    images, shown = counted["images"], counted["examples"]
+    rows = ""
+    for name, goal in GETS_GOAL.items():
+        kinds = counted[name]
+        gets = (kinds["GET"] - shown) / images
+        met = f"≤ {goal:g} GET, 0 HEAD" + ("" if gets <= goal and not kinds["HEAD"] else ": missed")
+        rows += f"| {name} | {gets:.4f} | {kinds['HEAD'] / images:g} | {kinds['LIST']} | {met} |\n"
+    return (
+        "\n## Requests\n\n"
+        f"A run on {images:,} of these photographs in S3, counted at the server; the {shown} that its report shows are "
+        "fetched once more, and not among them.\n\n"
+        "| input | GET an image | HEAD an image | LIST | goal |\n|---|---|---|---|---|\n" + rows
+    )
 
 
 def _memory(few: dict[str, Any], many: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from bench.pages import lab, peers, publish, scale, speed
 from bench.peers import __main__ as peers_bench
 from bench.peers import parity
 from bench.peers.ways import Way
+from bench.scale import requests
 
 MACHINE = {"date": "2026-01-02", "processor": "A Processor", "cores": 2, "architecture": "x86_64",
            "vector_flags": [], "python": "3.11.7"}  # fmt: skip
@@ -56,7 +57,7 @@ def test_the_table_has_a_column_for_each_number_and_says_what_is_left_out():
     table = peers.table({"columns": columns})
     assert "| way | 2,016 images | 20,160 images | goal |" in table
     assert "| emrlab | 100 | 500 |" in table
-    assert "| Daft |  | 600 (0.50) |" in table
+    assert "| Daft |  | 600 (0.50) | ≥ 1 at 20,160: missed, ≥ 1.05 at 200,000 |" in table
     assert "| Ray Data | left out: 21 min |  |" in table
     assert "int8" not in table, "what was measured nowhere has no row"
 
@@ -161,6 +162,32 @@ def test_the_page_of_scale_tells_what_it_extrapolates():
     assert "1.20 times as much at 1,000,000 images as at 10,000; the goal is ≤ 1.1: missed." in page
     assert scale.extrapolated_s(known, 100_000_000, by="ids") == pytest.approx(1060)
     assert "in 17 minutes and 100,000 requests" in page
+    assert "| 1,000,000 | 70.0 | 1,000,001 | 2,000,000 | ≤ 3,000,002 | 600 MiB |" in page
+    assert "## Requests" not in page, "what was not counted is not told"
+
+
+def test_the_page_of_scale_holds_requests_and_rows_against_their_goals():
+    known = {"seconds": 60.0, "driver_mib": 600}
+    document = {
+        "machine": MACHINE, "image_size": 100,
+        "listing": [{"keys": keys, "seconds": keys / 1e5, "peak_mib": 50} for keys in (1, 2)],
+        "runs": [{"images": 10, "photographs_mb": 1.0, "packing_s": 1.0, "input_files": 1, "input_mb": 1.0,
+                  "output_files": 3, "output_mb": 2.0, "wall_s": 1.0, "driver_mib": 1, "stages_s": {"extract": 1.0}}],
+        "known": [known | {"ids": 10, "rows_listed": 11, "rows_read": 0},
+                  known | {"ids": 20, "rows_listed": 21, "rows_read": 63}],
+        "requests": {"images": 1000, "examples": 24, "files": {"GET": 1024, "HEAD": 0, "LIST": 2},
+                     "shards": {"GET": 35, "HEAD": 1, "LIST": 1}},
+    }  # fmt: skip
+    page = scale.render(document)
+    assert "| 10 | 60.0 | 11 | 0: the driver compared | ≤ 32 | 600 MiB |" in page
+    assert "| 20 | 60.0 | 21 | 63 | ≤ 62: missed | 600 MiB |" in page
+    assert "| files | 1.0000 | 0 | 2 | ≤ 1 GET, 0 HEAD |" in page
+    assert "| shards | 0.0110 | 0.001 | 1 | ≤ 0.01 GET, 0 HEAD: missed |" in page
+
+
+def test_requests_are_counted_by_their_kind():
+    seen = ["GET /b/files/a.jpg", "GET /b?list-type=2&prefix=files/", "HEAD /b/files/a.jpg", "GET /b/files/b.jpg"]
+    assert requests.count(seen) == {"GET": 2, "HEAD": 1, "LIST": 1}
 
 
 def test_the_labs_page_has_no_row_of_what_was_not_measured_to_its_end():
