@@ -1,4 +1,4 @@
-"""A run of a million photographs, a listing of ten million keys, and ten million known ids: `make bench-scale`.
+"""A run of a million photographs, requests, a listing of ten million keys, ten million known ids: `make bench-scale`.
 
 Takes about an hour on two cores, of which the million photographs take most, and 15 GB of disk. Draws bench/scale.md.
 """
@@ -23,6 +23,7 @@ from launch import java, submit, targets
 FEW = 10_000  # photographs, of the run that memory is held against
 KEYS = (1_000_000, 10_000_000)
 IDS = (1_000_000, 10_000_000)
+REQUESTED = 10_000  # photographs in S3, whose requests are counted
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
         "machine": machine.describe(),
         "image_size": job.IMAGE_SIZE,
         "runs": runs,
+        "requests": requests(min(REQUESTED, images)),
         "listing": [listing(keys) for keys in KEYS],
         "known": [known(ids) for ids in IDS],
     }
@@ -66,6 +68,13 @@ def run(folder: Path, images: int) -> dict[str, Any]:
         "stages_s": ran.record["seconds"],
         "driver_mib": round(ran.driver_mib),
     }
+
+
+def requests(images: int) -> dict[str, Any]:
+    """What bench/scale/requests.py prints."""
+    command = [sys.executable, "-m", "bench.scale.requests", str(images)]
+    counted: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    return counted
 
 
 def listing(keys: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from moto.server import ThreadedMotoServer
 
 from base.paths import ROOT
 from bench import job, photos
+from pipeline.report_sample import EXAMPLES
 from tests.s3 import proxy
 
 BUCKET = "photographs"
@@ -82,7 +83,8 @@ def _run(name: str, counted: proxy.Proxy, output: Path, images: int) -> dict[str
 def main(images: int) -> None:
     """Measure, and print."""
     with tempfile.TemporaryDirectory() as folder:
-        sys.stdout.write(json.dumps({"images": images, **measure(Path(folder), images)}) + "\n")
+        counted = measure(Path(folder), images)
+    sys.stdout.write(json.dumps({"images": images, "examples": min(EXAMPLES, images), **counted}) + "\n")
 
 
 if __name__ == "__main__":
