@@ -154,7 +154,7 @@ def _bare(path: Path, folder: Path, processes: int) -> float:
 
 
 def _reduction(features: Path, *, images: int) -> Figure:
-    conf = submit.conf_arguments(targets.local([]))
+    conf = submit.conf_arguments(targets.local([], own=targets.IMAGES))
     command = java.command(
         [*conf, str(ROOT / "bench" / "reduction.py"), str(features)], memory="4g", archive=java.archive_path(CACHE)
     )

@@ -68,7 +68,7 @@ def find(text: str, signs: Sequence[Sign]) -> Cause | None:
                 text=groups.get("text", ""),
                 amounts=f" ({groups['amounts']})" if groups.get("amounts") else "",
                 where="on an executor" if on_executor else "on the driver",
-                uri=f": {uri[0]}" if uri else "",
+                uri=f": {uri[0].rstrip(':.')}" if uri else "",
             )
             return Cause(" ".join(sentence.split())[:_LENGTH].replace(" ()", ""), sign.fix)
     return None

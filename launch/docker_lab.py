@@ -176,6 +176,16 @@ def wait_for_cores(shape: Executors, lab: Lab) -> None:
     )
 
 
+def applications(lab: Lab) -> frozenset[str]:
+    """The ids of the Spark applications that the master knows, those that have ended too.
+
+    Raises:
+        LabError: the master does not answer.
+    """
+    page = _ask(lab.master)
+    return frozenset(str(each["id"]) for kind in ("activeapps", "completedapps") for each in page.get(kind, ()))
+
+
 def ask_docker(command: Sequence[str]) -> str:
     """What Docker's command line prints.
 

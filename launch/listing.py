@@ -38,7 +38,12 @@ def lines(job: Job, built: Package, needed: Packages | None = None) -> list[str]
     for name, source in job.inputs.items():
         if not is_remote(source):
             sizes = [file.size for file in storage.files(Path(source))]
-            said.append(_line(f"{len(sizes):,} files of {escape(source)}, its input {name}", sum(sizes)))
+            said.append(
+                _line(
+                    f"{len(sizes):,} {'file' if len(sizes) == 1 else 'files'} of {escape(source)}, its input {name}",
+                    sum(sizes),
+                )
+            )
     return said
 
 

@@ -122,8 +122,10 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
         files=sent.files,
         main_class=job.main_class,
     )
-    tail = Tail() if job.is_own else None
+    tail, before = Tail() if job.is_own else None, docker_lab.applications(lab)
     code = submit.run_lab(args, env=sent.env, secrets=job.secrets, tail=tail)
+    if tail and code not in STOPPED and docker_lab.applications(lab) <= before:
+        sys.stderr.write(f"warning: {job.name} made no SparkSession: what it did, the driver did alone\n")
     if code == 0:
         _show(transfer.bring_back(job, sent, default=paths.OUT, access=access), lab.pages)
     elif tail:
@@ -187,8 +189,12 @@ def _show(came: Mapping[str, Path], pages: Mapping[str, str] | None = None) -> N
 
 def _failed(job: Job, code: int, tail: Tail, *, rest: str) -> int:
     """Say in one line how a job ended that may not have; its exit code, kept."""
+    if tail.was_killed:
+        return command_line.fail(
+            f"{job.name} was asked to end, did not, and was killed after {submit.STOP_S:.0f} s; {rest}", exit_code=code
+        )
     if code in STOPPED:
-        return command_line.fail(f"stopped; {rest}", exit_code=code)
+        return command_line.fail(f"{job.name} was stopped; {rest}", exit_code=code)
     cause = causes.find(tail.text(), causes.JOB)
     why = f": {cause.text}" if cause else ""
     if code in {128 + 9, 128 + 15} and not cause:

@@ -177,10 +177,15 @@ def run_lab(
 
 
 class Tail:
-    """The last of what a job writes, however much that is."""
+    """The last of what a job writes, however much that is.
+
+    Attributes:
+        was_killed: it was asked to end and did not.
+    """
 
     def __init__(self) -> None:
         self._kept = b""
+        self.was_killed = False
 
     def add(self, block: bytes) -> None:
         """Take what was written."""
@@ -219,9 +224,12 @@ def _run(
             for copy in copies:
                 copy.join(STOP_S)  # what it wrote last; a process that it left behind may hold the pipe
         except KeyboardInterrupt as stopped:
-            with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            try:
                 _send(job, signal.SIGINT)
                 job.wait(timeout=STOP_S)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                if tail:
+                    tail.was_killed = True
             _send(job, signal.SIGKILL)
             return signals.exit_code(stopped)
         else:

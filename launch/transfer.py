@@ -215,7 +215,10 @@ def bring_back(job: Job, artifacts: JobArtifacts, *, default: Path, access: Acce
         folder = Path(output.location) if here else default / output.location.removeprefix("s3://")
         if output.fetched is not None:
             storage.fetch(artifacts.places[name], output.fetched, folder, access)
-        elif not here or not outputs.fetch(artifacts.places[name], folder, access):
+        elif not here:
+            continue
+        elif not outputs.fetch(artifacts.places[name], folder, access):
+            sys.stderr.write(f"warning: {job.words('outputs', name)}: nothing came to {artifacts.places[name]}\n")
             continue
         came[name] = folder / output.page if output.page else folder
     return came

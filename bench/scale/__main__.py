@@ -89,8 +89,9 @@ def known(ids: int) -> dict[str, Any]:
     script = Path(known_ids.__file__)
     with tempfile.TemporaryDirectory() as folder:
         known_ids.make(folder, ids)
+        conf = submit.conf_arguments(targets.local([], own=targets.IMAGES))
         command = java.command(
-            [*submit.conf_arguments(targets.local([])), "--conf=spark.ui.enabled=true", "--conf=spark.ui.port=0",
+            [*conf, "--conf=spark.ui.enabled=true", "--conf=spark.ui.port=0",
              str(script), folder, str(ids)],
             memory="1g", archive=java.archive_path(CACHE),
         )  # fmt: skip

@@ -29,7 +29,7 @@ def test_modules_files_variables_inputs_and_outputs(job, monkeypatch):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{own_job.SAID} 15\n" in ran.stdout
     assert own_job.written(job) == own_job.WRITTEN
-    for words in ("job.py: ", "helpers/words.py in helpers.zip: ", "config.json: ", "1 files of "):
+    for words in ("job.py: ", "helpers/words.py in helpers.zip: ", "config.json: ", "1 file of "):
         assert words in ran.stderr
     sent = commands.sizes(commands.s3("ROOT"), "")
     assert not [name for name in sent if ".env" in name or name.endswith(".toml")]
@@ -79,5 +79,6 @@ def test_how_it_failed_is_one_line(lab, tmp_path, script, code, words):
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("error: bare.py ended with exit code ")
     assert words in last
+    assert ("made no SparkSession" in ran.stderr) == ("SparkSession" not in script)
     if "200_000" in script:
         assert ran.stdout.splitlines()[-1] == "199999"

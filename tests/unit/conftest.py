@@ -17,7 +17,7 @@ SECRET = "not-for-every-eye"  # noqa: S105 - of the session, for tests of what a
 def spark():
     """One local session for all tests: the job takes the session that is there."""
     builder = SparkSession.builder.master("local[2]")
-    for setting in targets.local([]):
+    for setting in targets.local([], own=targets.IMAGES):
         if setting.key != "spark.master":
             builder = builder.config(setting.key, setting.value)
     for key, value in (("", SECRET), ("spark.reason.", "given on the command line")):

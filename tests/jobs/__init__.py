@@ -1,1 +1,0 @@
-"""Jobs that nobody here wrote, taken from installed packages when the tests run, on every target."""
