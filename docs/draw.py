@@ -65,7 +65,8 @@ EMR_LAB = Picture(
     HERE / "emr-lab.svg",
     "make emr-run TARGET=emr-lab: RunJobFlow, follow the step, the report back",
     {
-        "emr": Place(1, 0, 12, "EMR's API: clusters, bootstrap actions, steps, logs"),
+        "emr": Place(1, 0, 7, "EMR's API: clusters, steps, sessions, logs"),
+        "sessions": Place(1, 7, 5, "TLS, to sessions"),
         "primary": Place(2, 0, 12, "YARN ResourceManager, HDFS NameNode, the driver"),
         "core-1": Place(3, 0, 6, "NodeManager, DataNode"),
         "core-2": Place(3, 6, 6, "NodeManager, DataNode"),
@@ -74,6 +75,7 @@ EMR_LAB = Picture(
     },
     (
         ("laptop", "emr"),
+        ("laptop", "sessions"),
         ("emr", "primary"),
         ("primary", "core-1"),
         ("primary", "core-2"),

@@ -30,6 +30,7 @@ _BEHIND = {
     "HISTORY_PORT": "finished jobs",
     "YARN_UI_PORT": "YARN",
     "EMR_PORT": "EMR's API",
+    "SESSIONS_PORT": "Spark Connect, of EMR's sessions",
 }
 
 
@@ -99,13 +100,17 @@ def table(running: Iterable[compose.Service], release: releases.Release) -> str:
             continue
         version = _version(service.name, release)
         addresses = [
-            f"http://127.0.0.1:{service.published[port.target]}  {_BEHIND[port.variable]}"
+            f"{_scheme(port)}://127.0.0.1:{service.published[port.target]}  {_BEHIND[port.variable]}"
             for port in docker.ports()
             if port.target in service.published
         ]
         lines.append(f"{service.name:<10}{version:<30}{addresses[0] if addresses else ''}".rstrip() + "\n")
         lines += [f"{'':<40}{address}\n" for address in addresses[1:]]
     return "".join(lines)
+
+
+def _scheme(port: docker.Port) -> str:
+    return "https" if port.variable == "SESSIONS_PORT" else "http"
 
 
 def _refuse(findings: Iterable[doctor.Finding]) -> None:
@@ -196,7 +201,7 @@ def _version(service: str, release: releases.Release) -> str:
         return _s3_server()
     if service in {"primary", "core-1", "core-2"}:
         return f"Spark {release.spark}, Hadoop {release.hadoop}"
-    return "" if service == "emr" else f"Spark {release.spark}"
+    return "" if service in {"emr", "sessions"} else f"Spark {release.spark}"
 
 
 def _s3_server() -> str:

@@ -13,6 +13,7 @@ from botocore.config import Config
 from base import releases, sizing
 from base.defaults import INSTANCE_TYPE
 from base.errors import EmrlabError
+from emr_lab.endpoint import tokens
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.server import serve
@@ -22,6 +23,7 @@ from emr_lab.protocol import api
 
 PORT = 5000
 STATE = Path("/var/lib/emr/state.json")
+CERTIFICATE = Path("/var/lib/sessions-ca/ca.pem")  # the proxy writes it
 CORES = tuple(f"core-{number}" for number in range(1, sizing.WORKERS + 1))
 YARN_PROXY = f"http://primary:{api.YARN_PROXY_PORT}"
 
@@ -60,9 +62,17 @@ def restored_state(*, path: Path = STATE, credentials: Path = api.CREDENTIALS) -
         ),
         store=ClusterStore(path),
         keys={key["DATA_ACCESS_KEY_ID"]: key["DATA_SECRET_ACCESS_KEY"]},
+        token_key=tokens.key(key["AWS_SECRET_ACCESS_KEY"]),
+        sessions_url=_sessions_url(os.environ.get("SESSIONS_PORT", "0")),
+        certificate=CERTIFICATE,
     )
     state.store.load(now_s=state.clock())
     return state
+
+
+def _sessions_url(port: str) -> str:
+    """Return the address of the sessions' proxy on this machine; with port 0 only Docker knows which it became."""
+    return "https://127.0.0.1" + ("" if port == "443" else f":{port}")
 
 
 def main() -> int:

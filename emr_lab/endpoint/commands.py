@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from emr_lab.endpoint import serializers
-from emr_lab.endpoint.records import Cluster, Step
+from emr_lab.endpoint.records import Cluster, Session, Step
 from emr_lab.endpoint.validation import COMMAND_RUNNER
 
 # Fetches a script from S3 with the node's own rights, and becomes it.
@@ -18,6 +20,8 @@ _FETCH = (
 _TRACEBACK = "Traceback (most recent call last):"
 # Py4J puts a Java exception on a line of its own, after ": ".
 _ERROR_LINE = re.compile(r"^\s*(?:Caused by: |: )?(?:error: .+|[\w.$]*(?:Error|Exception)\b.*)$", re.IGNORECASE)
+
+_IN_THREAD = re.compile(r'^Exception in thread "[^"]*" ')
 
 
 class CommandError(Exception):
@@ -58,17 +62,60 @@ def environment(step: Step) -> dict[str, str]:
     return {"EMR_STEP_ID": step.id, "SPARK_SUBMIT_OPTS": f"-Dspark.yarn.tags={yarn_tag(step)}"}
 
 
+def session_tag(session: Session) -> str:
+    """Return the tag of a session's YARN application."""
+    return session.id.lower()
+
+
+def session_command(session: Session) -> list[str]:
+    """Return the command that submits a session's server to YARN, and ends when it is submitted.
+
+    spark-submit takes SparkConnectServer in client mode alone, where its memory would be nobody's to count. So what is
+    submitted is `hadoop jar`, RunJar, which becomes the server: it asks for a jar that has no main class of its own.
+    """
+    settings = {
+        **engine_settings(session.request),
+        "spark.yarn.tags": session_tag(session),
+        "spark.yarn.submit.waitAppCompletion": "false",
+        # A second server would know nothing of the first one's views and caches.
+        "spark.yarn.maxAppAttempts": "1",
+        "spark.connect.grpc.binding.port": str(session.port),
+        "spark.app.name": str(session.request["Name"]),
+    }
+    confs = [text for name, value in settings.items() for text in ("--conf", f"{name}={value}")]
+    submit = ["spark-submit", "--master", "yarn", "--deploy-mode", "cluster", *confs]
+    run = (
+        'exec "$@" "$(ls /usr/lib/spark/jars/spark-tags_*.jar)" org.apache.spark.sql.connect.service.SparkConnectServer'
+    )
+    return ["bash", "-c", run, "session", *submit, "--class", "org.apache.hadoop.util.RunJar", "spark-internal"]
+
+
+def engine_settings(request: Mapping[str, Any]) -> dict[str, str]:
+    """Return what StartSession's EngineConfigurations set of Spark."""
+    return {
+        name: value
+        for configuration in request.get("EngineConfigurations", [])
+        for name, value in configuration.get("Properties", {}).items()
+    }
+
+
 def failure_details(code: int, *, stdout: str, stderr: str, log: str | None) -> dict[str, str]:
     """Return a step's FailureDetails: the last line that names an error, and where the log is.
 
     In client mode Spark gives a Python driver's stderr out as stdout; that of Java and of a shell stays where it is.
     """
     log_text = stdout if _TRACEBACK in stdout else stderr
-    error_lines = [line.strip().removeprefix(": ") for line in log_text.splitlines() if _ERROR_LINE.match(line)]
-    message = error_lines[-1][:500] if error_lines else f"The step's process ended with exit code {code}."
+    message = error_line(log_text) or f"The step's process ended with exit code {code}."
     details = {"Reason": "Unknown Error.", "Message": message}
     stream = "stdout" if log_text is stdout else "stderr"
     return details if log is None else {**details, "LogFile": f"{log}/{stream}.gz"}
+
+
+def error_line(log: str) -> str | None:
+    """Return the last line of a log that names an error, or None."""
+    lines = [_IN_THREAD.sub("", line) for line in log.splitlines()]
+    errors = [line.strip().removeprefix(": ") for line in lines if _ERROR_LINE.match(line)]
+    return errors[-1][:500] if errors else None
 
 
 def controller_log(step: Step, argv: list[str], *, code: int | None = None, now_s: float = 0.0) -> bytes:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from emr_lab.endpoint import commands, logs
 from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, on_each
 from emr_lab.endpoint.records import Cluster
+from emr_lab.endpoint.sessions import SessionRunner
 from emr_lab.endpoint.state import (
     ClosedError,
     EndpointState,
@@ -28,6 +29,11 @@ from emr_lab.endpoint.steps import StepRunner
 
 NODE_SILENCE_S = 60.0  # after which a node is lost
 NODE_INTERVAL_S = 5.0  # between two checks of the nodes and of YARN's applications
+# A session's driver is its application master: a tenth of YARN's memory, Hadoop's default, would hold one session.
+SESSION_MASTERS = {
+    "Classification": "capacity-scheduler",
+    "Properties": {"yarn.scheduler.capacity.maximum-am-resource-percent": "0.5"},
+}
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +65,7 @@ class ClusterLifecycle:
         self.bucket = logs.LogBucket(state.s3, cluster.logs)
         self.node_logs = logs.NodeLogShipper(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
         self.steps = StepRunner(state, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
+        self.sessions = SessionRunner(state, cluster, primary=self.primary, nodes=self.nodes)
         self.nodes_seen_s = time.monotonic() - NODE_INTERVAL_S  # when all nodes had answered
 
     def run(self) -> None:
@@ -79,6 +86,7 @@ class ClusterLifecycle:
                 self._bootstrap()
                 self._start_daemons()
             self.steps.resume()
+            self.sessions.resume()
             while True:
                 self._poll()
                 self.state.pause(self.cluster)
@@ -100,6 +108,8 @@ class ClusterLifecycle:
 
     def _provision(self) -> None:
         configurations = self.cluster.request.get("Configurations", [])
+        if self.cluster.request.get("SessionEnabled"):
+            configurations = [SESSION_MASTERS, *configurations]  # the cluster's own win
         on_each(self.nodes, lambda node: node.reset(self.cluster.id, configurations))
         for node in self.nodes:
             self._check_versions(node)
@@ -169,6 +179,7 @@ class ClusterLifecycle:
                 self._check_nodes()
                 self.nodes_seen_s = time.monotonic()
             self.steps.poll()
+            self.sessions.poll()
         except LostError:
             if time.monotonic() - self.nodes_seen_s > NODE_INTERVAL_S + NODE_SILENCE_S:
                 raise
@@ -242,6 +253,7 @@ class ClusterLifecycle:
         with self.state.change():
             cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
         self.steps.kill_all()
+        self.sessions.kill_all()
         if self._has_nodes():
             self.node_logs.push()
             for change in (NodeClient.stop_daemons, lambda node: node.reset(None)):

@@ -2,6 +2,7 @@
 
     <LogUri>/<cluster>/steps/<step>/{controller,stderr,stdout,syslog}.gz
     <LogUri>/<cluster>/containers/<application>/<container>/{stderr,stdout,…}.gz
+    <LogUri>/<cluster>/sessions/<session>/{SPARK_DRIVER,SPARK_EXECUTOR/<container>}/{stderr,stdout}.gz
     <LogUri>/<cluster>/node/<instance>/{bootstrap-actions/<n>,applications/<name>}/….gz
 
 https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-web-log-files.html
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emr_lab.endpoint.nodes import NodeClient, NodeError
 
 # Below /var/log of a node, as EMR has them there.
-STEPS, BOOTSTRAP_ACTIONS, CONTAINERS = "hadoop/steps/", "bootstrap-actions/", "hadoop-yarn/containers/"
+STEPS, SESSIONS = "hadoop/steps/", "hadoop/sessions/"
+BOOTSTRAP_ACTIONS, CONTAINERS = "bootstrap-actions/", "hadoop-yarn/containers/"
 OF_PROCESSES = (STEPS, BOOTSTRAP_ACTIONS)
 # A Python driver's traceback with Java's stack in it begins some 20 kB before its end.
 TAIL_BYTES = 100_000
@@ -109,3 +111,34 @@ class NodeLogShipper:
         )
         self._bucket.put(place, gzip.compress(content, mtime=0))
         self._sizes_bytes[node.name, name] = size_bytes
+
+
+class SessionLogShipper:
+    """The logs of a session's driver and executors, which S3LoggingConfiguration wants in a place of their own."""
+
+    def __init__(self, bucket: LogBucket, nodes: Collection[NodeClient]) -> None:
+        self._bucket, self._nodes = bucket, nodes
+        self._sizes_bytes: dict[str, int] = {}
+
+    def push(self, application: str, types: Mapping[str, frozenset[str]]) -> None:
+        """Bring those of the application that are new or have grown; a node that does not answer is left out.
+
+        Args:
+            application: the session's, in YARN.
+            types: the streams that are wanted, of SPARK_DRIVER and of SPARK_EXECUTOR.
+        """
+        for node in self._nodes:
+            try:
+                for name, size_bytes in node.log_sizes().items():
+                    if not name.startswith(f"{CONTAINERS}{application}/") or self._sizes_bytes.get(name) == size_bytes:
+                        continue
+                    container, _, stream = name.removeprefix(f"{CONTAINERS}{application}/").partition("/")
+                    # YARN counts an application's containers; its master has the first.
+                    is_driver = container.endswith("_000001")
+                    component = "SPARK_DRIVER" if is_driver else "SPARK_EXECUTOR"
+                    if stream in types.get(component, ()):
+                        place = component if is_driver else f"{component}/{container}"
+                        self._bucket.put(f"{place}/{stream}", gzip.compress(node.log(name), mtime=0))
+                    self._sizes_bytes[name] = size_bytes
+            except NodeError as error:
+                _LOG.warning("the session's logs on %s are not complete: %s", node.name, error)

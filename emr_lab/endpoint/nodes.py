@@ -18,6 +18,7 @@ ANSWER_TIMEOUT_S = 20.0
 # A reset and a start of the daemons have deadlines of their own, which are shorter.
 CHANGE_TIMEOUT_S = 300.0
 VERSIONS_TIMEOUT_S = 60.0
+MOST_DIAGNOSTICS = 500
 ALIVE_STATES = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
@@ -125,6 +126,28 @@ def on_each(nodes: Collection[NodeClient], change: Callable[[NodeClient], None])
         list(pool.map(change, nodes))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """An application as YARN sees it.
+
+    Attributes:
+        id: application_….
+        state: NEW to RUNNING, then FINISHED, FAILED or KILLED.
+        host: the node where its master is or will be; empty until YARN has room for that.
+        diagnostics: what YARN says of it, in one line.
+    """
+
+    id: str
+    state: str
+    host: str
+    diagnostics: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state not in ALIVE_STATES.split(",")
+
+
 @dataclass(frozen=True)
 class YarnClient:
     """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it asks for.
@@ -145,6 +168,31 @@ class YarnClient:
         answer = self._ask(f"/ws/v1/cluster/apps?states={ALIVE_STATES}{only}")
         for application in (answer.get("apps") or {}).get("app", ()):
             yield str(application["id"])
+
+    def find(self, tag: str) -> Application | None:
+        """Return the last application that was submitted with the tag, ended or not.
+
+        Raises:
+            LostError: it does not answer.
+        """
+        found = (self._ask(f"/ws/v1/cluster/apps?applicationTags={tag}").get("apps") or {}).get("app", ())
+        each = max(found, key=lambda each: str(each["id"]), default=None)
+        if each is None:
+            return None
+        return Application(
+            id=str(each["id"]),
+            state=str(each["state"]),
+            host=str(each.get("amHostHttpAddress", "")).rpartition(":")[0],
+            diagnostics=" ".join(str(each.get("diagnostics", "")).split())[:MOST_DIAGNOSTICS],
+        )
+
+    def runs_jobs(self, application: str) -> bool:
+        """Whether a Spark application has a job that runs, by its own REST API behind YARN's proxy.
+
+        Raises:
+            LostError: it does not answer, or not any more.
+        """
+        return bool(self._ask(f"/proxy/{application}/api/v1/applications/{application}/jobs?status=running"))
 
     def kill(self, application: str) -> None:
         """End an application.

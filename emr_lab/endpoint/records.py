@@ -19,6 +19,9 @@ KEPT_S = 60 * 24 * 3600
 # https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
 DEFAULT_ACTION_ON_FAILURE = "TERMINATE_CLUSTER"
 DONE = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+# Of a session: those in which it takes queries, those at its end.
+READY = frozenset({"STARTED", "IDLE", "BUSY"})
+ENDED = frozenset({"TERMINATED", "FAILED"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,43 @@ class Step:
 
 
 @dataclass(kw_only=True)
+class Session:
+    """A Spark Connect session; times are seconds since 1970.
+
+    Attributes:
+        request: StartSession's, without its tags.
+        port: at which its server listens on the node where YARN puts it.
+        message: why it is in this state.
+        idle_since_s: None while it is busy.
+        process: of the primary's instance controller, which submits the server.
+        application: the server's id in YARN.
+        server: host and port of the server, once it answers.
+    """
+
+    id: str
+    request: dict[str, Any]
+    tags: dict[str, str]
+    port: int
+    created_s: float
+    updated_s: float
+    state: str = "SUBMITTED"
+    message: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+    idle_since_s: float | None = None
+    process: str | None = None
+    application: str | None = None
+    server: str | None = None
+
+    def enter(self, state: str, message: str, *, now_s: float) -> None:
+        """Change the state, with its reason."""
+        self.state, self.message, self.updated_s = state, message, now_s
+        self.idle_since_s = now_s if state == "IDLE" else None
+        if state in ENDED:
+            self.ended_s = now_s
+
+
+@dataclass(kw_only=True)
 class Cluster:
     """A cluster; times are seconds since 1970.
 
@@ -123,6 +163,7 @@ class Cluster:
     idle_timeout_s: int | None
     runtime_roles: bool = False
     steps: list[Step] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
     state: str = "STARTING"
     code: str = ""
     message: str = "Provisioning the lab's nodes."
@@ -145,6 +186,10 @@ class Cluster:
     def step(self, step_id: str) -> Step | None:
         """Return the step of this id, or None."""
         return next((step for step in self.steps if step.id == step_id), None)
+
+    def live_sessions(self) -> list[Session]:
+        """Return the sessions that have not ended."""
+        return [session for session in self.sessions if session.state not in ENDED]
 
     def active(self) -> list[Step]:
         """Return the steps that are not done."""
@@ -218,6 +263,7 @@ def _cluster(record: dict[str, Any]) -> Cluster:
             "collections": [Collection(**each) for each in record["collections"]],
             "instances": [Instance(**each) for each in record["instances"]],
             "steps": [Step(**each) for each in record["steps"]],
+            "sessions": [Session(**each) for each in record.get("sessions", [])],
         }
     )
 

@@ -52,6 +52,7 @@ def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, A
         "Configurations": request.get("Configurations", []),
         "MasterPublicDnsName": "primary",
         "StepConcurrencyLevel": cluster.concurrency,
+        "SessionEnabled": bool(request.get("SessionEnabled")),
     }
 
 

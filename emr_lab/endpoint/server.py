@@ -1,6 +1,8 @@
 """The endpoint's HTTP server.
 
-Clients reach it by AWS_ENDPOINT_URL_EMR alone. `GET /` says which release it is and which cluster has the nodes.
+Clients reach it by AWS_ENDPOINT_URL_EMR alone. `GET /` says which release it is and which cluster has the nodes,
+`GET /sessions/ca.pem` gives the certificate by which the sessions' proxy is known. `GET /sessions/authorize` is that
+proxy's question, for each call.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from emr_lab.endpoint import session_access
 from emr_lab.endpoint.lifecycle import resume
 from emr_lab.endpoint.responses import CONTENT_TYPE, answer, error
 from emr_lab.endpoint.state import EndpointState
@@ -51,7 +56,7 @@ def serve(state: EndpointState, *, address: str, port: int) -> BaseWSGIServer:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
-        response = _refusal(request) or (answer(state, request) if request.method == "POST" else _overview(state))
+        response = _refusal(request) or _answer(state, request)
         return response(environ, start_response)
 
     server = make_server(address, port, application, threaded=True, request_handler=Handler)
@@ -69,6 +74,35 @@ def _refusal(request: Request) -> Response | None:
     if request.method not in {"GET", "HEAD", "POST"}:
         return error("UnknownOperationException", "this is Amazon EMR's JSON API only", status=405)
     return None
+
+
+def _answer(state: EndpointState, request: Request) -> Response:
+    if request.method == "POST":
+        return answer(state, request)
+    if request.path == "/sessions/authorize":
+        return _authorization(state, request)
+    if request.path == "/sessions/ca.pem":
+        return _certificate(state.certificate)
+    return _overview(state)
+
+
+def _authorization(state: EndpointState, request: Request) -> Response:
+    """Tell the sessions' proxy where a call goes, or why it goes nowhere, in headers."""
+    token, session_id = request.headers.get("X-Aws-Proxy-Auth", ""), request.headers.get("Authorization", "")
+    try:
+        server = session_access.server(state, token=token, session_id=session_id)
+    except session_access.AccessError as refusal:
+        # Encoded as a gRPC status message is.
+        return Response(status=refusal.status, headers={"X-Refusal": quote(str(refusal), safe=" ,;:()'")})
+    return Response(headers={"X-Server": server})
+
+
+def _certificate(path: Path) -> Response:
+    """Return the certificate of the lab's own authority, by which the sessions' proxy is known."""
+    try:
+        return Response(path.read_bytes(), content_type="application/x-pem-file")
+    except OSError as failure:
+        return Response(f"the sessions' proxy has made no certificate yet: {failure.strerror}\n", status=404)
 
 
 def _overview(state: EndpointState) -> Response:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
@@ -25,6 +26,10 @@ class EndpointState:
         s3: client for the logs.
         store: what is remembered; only to be read and changed under `lock`.
         keys: secrets of those who may ask for clusters, by their access key ids.
+        token_key: that the tokens of sessions are made with.
+        sessions_url: where the proxy before the sessions' servers is reached, as GetSessionEndpoint tells it.
+        certificate: the file with the certificate by which that proxy is known.
+        called_s: when a session's server was called last, by the session's id; not kept over a restart.
         clock: seconds since 1970.
         tick_s: between two polls of a cluster's thread.
     """
@@ -35,6 +40,10 @@ class EndpointState:
     s3: Any
     store: ClusterStore
     keys: Mapping[str, str] = field(repr=False)
+    token_key: bytes = field(repr=False)
+    sessions_url: str
+    certificate: Path
+    called_s: dict[str, float] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
     tick_s: float = 0.5
     lock: threading.RLock = field(default_factory=threading.RLock)

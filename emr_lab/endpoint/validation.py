@@ -24,6 +24,7 @@ from emr_lab.protocol.classifications import ConfigurationError, properties
 ACTED_ON = frozenset({
     "Name", "LogUri", "ReleaseLabel", "Instances", "Steps", "BootstrapActions", "Applications", "Configurations",
     "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "JobFlowRole", "ServiceRole", "SecurityConfiguration",
+    "SessionEnabled",
 })
 RECORDED = frozenset({
     "LogEncryptionKmsKeyId", "VisibleToAllUsers", "AutoScalingRole", "ScaleDownBehavior",
@@ -44,6 +45,9 @@ OFFERED = {
     }),
 }
 INSTALLED = frozenset({"Hadoop", "Spark"})
+# The line of releases that has sessions.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-spark-connect-sessions.html
+SESSIONS = "emr-spark-"
 
 # Programs that EMR's command-runner starts and the lab's nodes do not have.
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html
@@ -65,6 +69,7 @@ IDLE_TIMEOUT_S = (60, 604_800)
 DEFAULT_IDLE_TIMEOUT_S = 3600
 # Of a release; which of them Amazon has is not known here.
 _PATCH = re.compile(r"(emr-(?:spark-)?[0-9]+\.[0-9]+)\.[1-9][0-9]?", re.ASCII)
+LOG_URI = re.compile(r"s3[an]?://[^/]+(/.*)?")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
@@ -101,9 +106,11 @@ def cluster(
             raise ValidationException(f"{word} is required for creating cluster.")
     configuration = _security_configuration(request.get("SecurityConfiguration"), security_configurations)
     _check_applications(request.get("Applications", []), capabilities.release.label)
+    if request.get("SessionEnabled"):
+        _check_sessions(request, capabilities.release.label)
     _check_configurations(request.get("Configurations", []))
     _check_bootstrap_actions(request.get("BootstrapActions", []))
-    if (uri := request.get("LogUri")) and not re.fullmatch(r"s3[an]?://[^/]+(/.*)?", uri):
+    if (uri := request.get("LogUri")) and not LOG_URI.fullmatch(uri):
         raise ValidationException(f"The LogUri {uri} is not valid; it must be s3://BUCKET/….")
     collections = instances.parse(request["Instances"], capabilities.instance_type)
     policy = request.get("AutoTerminationPolicy")
@@ -264,6 +271,15 @@ def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -
             )
         if name not in INSTALLED:
             raise NotOfferedError(f"the application {name} is not in the lab, which has Spark on YARN and HDFS")
+
+
+def _check_sessions(request: Mapping[str, Any], label: str) -> None:
+    if not label.startswith(SESSIONS):
+        raise ValidationException(
+            f"SessionEnabled is not supported for release label {label}: sessions are there since emr-spark-8.0.0."
+        )
+    if not any(str(each.get("Name", "")).lower() == "spark" for each in request.get("Applications", [])):
+        raise ValidationException("SessionEnabled needs the application Spark: name it in Applications.")
 
 
 def _check_configurations(configurations: Sequence[Mapping[str, Any]]) -> None:

@@ -98,14 +98,24 @@ def packages(spec: RunSpec) -> Packages:
 
 
 def _node_artifacts(spec: RunSpec, wheelhouse_sha256: str) -> NodeArtifacts:
-    """Under names that stand for their content."""
-    bucket = spec.cluster.bucket
+    imports = () if spec.job.requirements else bootstrap.imported_on_nodes()
+    return node_artifacts(spec.cluster.bucket, wheelhouse_sha256, imports=imports)
+
+
+def node_artifacts(bucket: str, wheelhouse_sha256: str, *, imports: tuple[str, ...]) -> NodeArtifacts:
+    """Where wheelhouse and bootstrap script lie in the bucket, under names that stand for their content.
+
+    Args:
+        bucket: name.
+        wheelhouse_sha256: of the packages.
+        imports: modules that the nodes try at the end.
+    """
     script = hashlib.sha256(bootstrap.SCRIPT.read_bytes()).hexdigest()
     return NodeArtifacts(
         wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{wheelhouse_sha256[:12]}.tar",
         wheelhouse_sha256=wheelhouse_sha256,
         bootstrap=f"s3://{bucket}/artifacts/bootstrap/bootstrap-{script[:12]}.sh",
-        imports=() if spec.job.requirements else bootstrap.imported_on_nodes(),
+        imports=imports,
     )
 
 

@@ -24,7 +24,7 @@ from lab import docker
 
 BUCKET = "emrlab"
 # Master and workers of the default profile are not wanted.
-SERVICES = ("minio", "init", "history", "primary", "core-1", "core-2", "emr")
+SERVICES = ("minio", "init", "history", "primary", "core-1", "core-2", "emr", "sessions")
 UP_S = 2400  # with the images' build, on a machine that has none
 STEP_S = 600
 LABEL = releases.find(os.environ.get("RELEASE")).label

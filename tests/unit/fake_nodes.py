@@ -20,7 +20,7 @@ import boto3
 
 from base import releases, sizing
 from base.paths import ROOT
-from emr_lab.endpoint import server
+from emr_lab.endpoint import server, tokens
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.state import EndpointState
@@ -34,7 +34,9 @@ S3A = ROOT / "launch" / "s3a.conf"
 LABEL = "emr-spark-8.1.0"
 PROGRAMS = {
     "aws": 'cp "$FAKE_S3/${4#s3://}" "$5" || { echo "fatal error: An error occurred (404): $4" >&2; exit 1; }',
-    "spark-submit": 'echo "opts $SPARK_SUBMIT_OPTS step $EMR_STEP_ID args $*"',
+    # It waits as long as there is a file `hold` beside the buckets.
+    "spark-submit": 'while [ -e "$FAKE_S3/hold" ]; do sleep 0.02; done\n'
+    'echo "opts $SPARK_SUBMIT_OPTS step $EMR_STEP_ID args $*"',
 }
 
 
@@ -99,6 +101,7 @@ class Fake:
     controllers: dict[str, FakeNode]
     servers: dict[str, ThreadingHTTPServer]
     applications: dict[str, str]
+    details: dict[str, dict[str, Any]]
     make: Callable[[], EndpointState]
     endpoint_state: EndpointState
     endpoint: Any = None
@@ -216,6 +219,8 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     monkeypatch.setattr(sizing, "this_host", lambda: sizing.Host(cpus=16, memory_mb=65536))
     monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_INTERVAL_S", 0.05)
     monkeypatch.setattr("emr_lab.endpoint.steps.LOG_INTERVAL_S", 0.05)
+    for name in ("INTERVAL_S", "LOG_INTERVAL_S"):
+        monkeypatch.setattr(f"emr_lab.endpoint.sessions.{name}", 0.05)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     (root / "bin").mkdir()
@@ -227,8 +232,9 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     controllers = {name: _node(root, name) for name in ("primary", "core-1", "core-2")}
     servers = {name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
     applications: dict[str, str] = {}
+    details: dict[str, dict[str, Any]] = {}
     killed: list[str] = []
-    servers["yarn"] = _yarn(applications, killed)
+    servers["yarn"] = _yarn(applications, details, killed)
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
     clock, token = Clock(), api.token(root / "key")
@@ -244,6 +250,9 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
             s3=FolderS3(root / "s3"),
             store=ClusterStore(root / "state.json"),
             keys={"test": "test"},
+            token_key=tokens.key("secret"),
+            sessions_url="https://127.0.0.1:5443",
+            certificate=root / "ca.pem",
             clock=clock,
             tick_s=0.02,
         )
@@ -258,6 +267,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         controllers=controllers,
         servers=servers,
         applications=applications,
+        details=details,
         make=make,
         endpoint_state=make(),
         killed=killed,
@@ -289,13 +299,25 @@ def _node(root: Path, name: str) -> FakeNode:
     return node
 
 
-def _yarn(applications: dict[str, str], killed: list[str]) -> ThreadingHTTPServer:
-    """A ResourceManager whose applications are `applications`: tags by their ids."""
+def _yarn(applications: dict[str, str], details: dict[str, dict[str, Any]], killed: list[str]) -> ThreadingHTTPServer:
+    """A ResourceManager whose applications are `applications`: tags by their ids.
+
+    What else there is to say of one is in `details`, and under `jobs` there what runs in it.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.startswith("/proxy/"):
+                self.answer(details[self.path.split("/")[2]].get("jobs", []))
+                return
             tag = self.path.partition("applicationTags=")[2]
-            found = [{"id": name} for name, of in applications.items() if tag in {"", of}]
+            found = [
+                {"id": name, "state": "RUNNING", **details.get(name, {})}
+                for name, of in list(applications.items())
+                if tag in {"", of}
+            ]
+            if "states=" in self.path:
+                found = [each for each in found if each["state"] in {"ACCEPTED", "RUNNING"}]
             self.answer({"apps": {"app": found} if found else None})
 
         def do_PUT(self) -> None:

@@ -304,7 +304,7 @@ def test_compose_1_lists_in_one_array(machine, capsys):
 def test_every_port_of_compose_yaml_is_shown_with_what_stands_behind_it():
     published = {port.target: number for number, port in enumerate(docker.ports(), start=9000)}
     every = compose.Service(name="all", state="running", published=published)
-    addresses = re.findall(r"http://127\.0\.0\.1:(\d+)  \S+", up.table([every], releases.find()))
+    addresses = re.findall(r"https?://127\.0\.0\.1:(\d+)  \S+", up.table([every], releases.find()))
     assert sorted(map(int, addresses)) == sorted(published.values())
 
 

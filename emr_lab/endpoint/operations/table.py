@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emr_lab.endpoint.operations import clusters, instances, release_labels, security_configurations, steps
+from emr_lab.endpoint.operations import clusters, instances, release_labels, security_configurations, sessions, steps
 from emr_lab.endpoint.operations.emr import Emr, Members
 
 # Raised in every operation: ValidationException or InvalidRequestException where EMR would not do it, NotOfferedError
@@ -20,6 +20,8 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "DescribeSecurityConfiguration": security_configurations.describe_security_configuration,
     "DescribeStep": steps.describe_step,
     "GetAutoTerminationPolicy": clusters.get_auto_termination_policy,
+    "GetSession": sessions.get_session,
+    "GetSessionEndpoint": sessions.get_session_endpoint,
     "ListBootstrapActions": clusters.list_bootstrap_actions,
     "ListClusters": clusters.list_clusters,
     "ListInstanceFleets": instances.list_instance_fleets,
@@ -27,6 +29,7 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "ListInstances": instances.list_instances,
     "ListReleaseLabels": release_labels.list_release_labels,
     "ListSecurityConfigurations": security_configurations.list_security_configurations,
+    "ListSessions": sessions.list_sessions,
     "ListSteps": steps.list_steps,
     "ListSupportedInstanceTypes": release_labels.list_supported_instance_types,
     "ModifyCluster": clusters.modify_cluster,
@@ -36,5 +39,7 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "RunJobFlow": clusters.run_job_flow,
     "SetKeepJobFlowAliveWhenNoSteps": clusters.set_keep_job_flow_alive_when_no_steps,
     "SetTerminationProtection": clusters.set_termination_protection,
+    "StartSession": sessions.start_session,
     "TerminateJobFlows": clusters.terminate_job_flows,
+    "TerminateSession": sessions.terminate_session,
 }
