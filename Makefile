@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base up run down env logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -121,6 +121,9 @@ test-s3-servers: setup ## the same results and rights on the other S3 server of 
 
 test-emr: setup ## the tests against an EMR lab of their own: YARN, HDFS, the EMR endpoint
 	@$(PYTHON_VENV) -m pytest tests/emr_lab $(ARGS)
+
+test-jobs: setup ## jobs that others wrote, the same output here, in a lab and in an EMR lab: Docker, the registries, half an hour
+	@$(PYTHON_VENV) -m pytest tests/jobs $(ARGS)
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

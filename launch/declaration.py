@@ -25,10 +25,7 @@ def find(parsed: argparse.Namespace, *, live: bool) -> Job:
                 f"{of_images[0]} belongs to the image pipeline, and JOB {parsed.job} is named; "
                 "the job's own arguments follow behind --"
             )
-        job = job_file.read(parsed.job, args=parsed.behind or (), main_class=parsed.main_class, verbose=parsed.verbose)
-        if job.requirements or job.packages:
-            raise UsageError(f"{job.declared_in}: requirements and packages are not brought along yet; take them out")
-        return job
+        return job_file.read(parsed.job, args=parsed.behind or (), main_class=parsed.main_class, verbose=parsed.verbose)
     if parsed.main_class:
         raise UsageError(f"--class {parsed.main_class} is of a .jar; name it as JOB")
     for flag in ("input", "output"):

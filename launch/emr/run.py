@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from base import paths
-from launch import needs, transfer
+from launch import listing, needs, transfer
 from launch.emr import artifacts, aws, cost, follow, logs, results, steps
 from launch.emr.artifacts import Artifacts
 from launch.emr.aws import EmrError
@@ -33,6 +33,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
     spec = replace(spec, job=needs.with_jars(spec.job, spec.release))
     built = artifacts.build(spec)
     steps.check_packages(spec, built.wheelhouse.sha256)
+    listing.show(spec.job, built.package, artifacts.packages(spec) if spec.job.requirements else None)
     sent = artifacts.send(spec, built, access)
 
     clients = Clients(emr=aws.client("emr", region), s3=aws.client("s3", region))

@@ -83,3 +83,20 @@ def test_what_cannot_be_is_one_line(launch, tmp_path):
     code, _, error = launch("emr-plan", "--bucket", "mine", "--input", "x", str(job))
     assert code == 2
     assert "--input belongs to the image pipeline, and JOB" in error
+
+
+def test_a_plan_has_a_jobs_own_packages_on_the_nodes_and_its_jars_on_the_class_path(launch, tmp_path):
+    job = own_job.write(tmp_path / "own")
+    declaration = job / "emrlab.toml"
+    needs = 'requirements = "requirements.txt"\npackages = ["org.example:fast_2.13:1.2"]\n'
+    declaration.write_text(needs + declaration.read_text())
+    (job / "requirements.txt").write_text("h3\n")
+    code, out, error = plan(launch, job)
+    assert (code, error) == (0, "")
+    request = json.JSONDecoder().raw_decode(out.partition("\n")[2])[0]
+    (action,) = request["BootstrapActions"]
+    wheelhouse, *rest = action["ScriptBootstrapAction"]["Args"]
+    assert wheelhouse.startswith("s3://mine/artifacts/wheelhouse/wheelhouse-SHA256")
+    assert rest == ["SHA256", "3.11"], "the image pipeline's modules are not asked for"
+    args = request["Steps"][0]["HadoopJarStep"]["Args"]
+    assert args[args.index("--jars") + 1] == "s3://mine/artifacts/jars/SHA256/org.example_fast_2.13-1.2.jar"

@@ -1,11 +1,12 @@
 """What a job needs besides itself: the same declaration on every target, as far as it goes without Docker."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from base import releases
-from launch import listing, needs, package
+from launch import listing, needs, package, submit, targets
 from launch.dependencies import layer, lock, maven
 from launch.job import Job
 from tests import wheel
@@ -58,3 +59,10 @@ def test_jars_of_packages_are_the_jobs_own_from_there_on(job, monkeypatch):
     with_packages = Job(name="x", entry=job.entry, jars=(Path("mine.jar"),), packages=("a:b:1",))
     assert needs.with_jars(with_packages, RELEASE).jars == (Path("mine.jar"), Path("a_b-1.jar"))
     assert needs.with_jars(job, RELEASE) is job
+
+
+def test_here_the_jobs_packages_come_before_this_machines(job, monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    conf = targets.local([])
+    command = submit.local_by_spark([], conf=conf, cache=tmp_path, env={}, packages=tmp_path / "packages")
+    assert command.environment["PYTHONPATH"] == f"{tmp_path / 'packages'}{os.pathsep}/theirs"
