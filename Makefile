@@ -1,6 +1,6 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base up run down env logs shell doctor sbom \
+.PHONY: help init setup demo base up run down env logs shell doctor sbom \
 	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 
 PYTHON_VENV := .venv/bin/python
@@ -37,6 +37,9 @@ export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_U
 
 help: ## this help
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+init: setup ## write a small job with its test into a folder: make init [FOLDER=my-job]
+	@$(PYTHON_VENV) -m launch init $(if $(FOLDER),"$(FOLDER)")
 
 setup: ## set up what is missing: Python packages, Java 17, a faster Spark start
 	@sh setup.sh

@@ -16,7 +16,7 @@ ROOT = HERE if (HERE / "base").is_dir() else HERE.parent  # in an installation, 
 PROGRAMS = {
     "lab.__main__": ("up", "emr-up", "down", "clean", "env", "logs", "shell", "sbom", "doctor"),
     "launch.__main__": (
-        *("run", "demo", "setup", "emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down"),
+        *("run", "demo", "init", "setup", "emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down"),
         *("emr-setup", "emr-history", "emr-prices"),
     ),
 }
@@ -26,43 +26,46 @@ PROJECT_NAME = "emrlab-user"  # Docker Compose's: the data of a checkout's lab h
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; exit code 0, 1 for a failure, 2 for a mistake of the user, 128 and the number of a signal."""
+    return _load(argv)()
+
+
+def _load(argv: Sequence[str]) -> Callable[[], int]:
+    """Load what a command needs; what runs it."""
     from base import command_line  # noqa: PLC0415
 
     command_line.speak_as_installed([*(name for names in PROGRAMS.values() for name in names), *ALONE])
     command = argv[0] if argv else "--help"
     if command in {"version", "--version"}:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        sys.stdout.write(f"emrlab {project['version']}\n")
-        return 0
-    try:
-        _settle()
-    except OSError as error:
-        return command_line.fail(error)
+        return _version
     for module, names in PROGRAMS.items():
         if command in names:
-            return int(_program(module)(argv, prog="emrlab"))
+            program = import_module(module)
+            return lambda: _settle() or int(program.main(argv, prog="emrlab"))
     if command in ALONE:
-        return int(_program(ALONE[command])(argv[1:], prog=f"emrlab {command}"))
-    return _help(argv or ["--help"])
+        program = import_module(ALONE[command])
+        return lambda: _settle() or int(program.main(argv[1:], prog=f"emrlab {command}"))
+    return lambda: _help(argv or ["--help"])
 
 
-def _program(module: str) -> Callable[..., int]:
-    """The main function of a program, which from here on speaks for itself when it is stopped."""
-    program: Callable[..., int] = import_module(module).main
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return program
+def _version() -> int:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sys.stdout.write(f"emrlab {project['version']}\n")
+    return 0
 
 
-def _settle() -> None:
-    """Make the folder ready in which an installation's lab works, and give it a name of its own."""
-    from base import compose, paths  # noqa: PLC0415
+def _settle() -> int:
+    """Make the folder ready in which an installation's lab works, and give it a name of its own; 0, or an exit code."""
+    from base import command_line, compose, paths  # noqa: PLC0415
     from lab import folder  # noqa: PLC0415
 
-    if paths.INSTALLED:
-        folder.bring_up_to_date()
-        if not compose.setting("COMPOSE_PROJECT_NAME"):
-            os.environ["COMPOSE_PROJECT_NAME"] = PROJECT_NAME
+    try:
+        if paths.INSTALLED:
+            folder.bring_up_to_date()
+            if not compose.setting("COMPOSE_PROJECT_NAME"):
+                os.environ["COMPOSE_PROJECT_NAME"] = PROJECT_NAME
+    except OSError as error:
+        return command_line.fail(error)
+    return 0
 
 
 def _help(argv: Sequence[str]) -> int:
@@ -86,14 +89,18 @@ def _help(argv: Sequence[str]) -> int:
 
 def run() -> int:
     """What the command `emrlab` runs: `main`, which SIGTERM and SIGHUP end as Ctrl-C does."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the program is imported: an end without a traceback
     # The rooms import each other by names as plain as `base` and `lab`: they are this process's alone.
     sys.path.insert(0, str(ROOT))
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else a shell wants it to be deaf
+    if heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the half second that loading takes: no traceback
     from pipeline import signals  # noqa: PLC0415
 
+    program = _load(sys.argv[1:])
+    if heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signals.install_handlers()
-    return main(sys.argv[1:])
+    return program()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: `python -m launch run`, `demo`, `setup`, and the commands `emr-…`."""
+"""The command line: `python -m launch run`, `demo`, `init`, `setup`, and the commands `emr-…`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the half second that the rest takes: no traceback
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from base import command_line
 from base.errors import EmrlabError
@@ -74,6 +76,14 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     options.add_job_arguments(run)
     run.set_defaults(command=_run)
     commands.add_parser("demo", help="run the image pipeline on its sample photographs; flags as of run")
+    init = commands.add_parser(
+        "init",
+        help="write a small job with its test into a folder",
+        description="Writes a small job with its test into a folder; overwrites nothing.",
+        allow_abbrev=False,
+    )
+    init.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="made where it is missing (this one)")
+    init.set_defaults(command=_init)
     setup = commands.add_parser(
         "setup",
         help="make ready: check Java, speed up its start",
@@ -91,6 +101,20 @@ def _run(parsed: argparse.Namespace) -> int:
         sys.stdout.write(run.explain(job, parsed.target, conf_overrides))
         return 0
     return run.in_lab(job, conf_overrides) if parsed.target == "lab" else run.here(job, conf_overrides)
+
+
+def _init(parsed: argparse.Namespace) -> int:
+    from launch import starter  # noqa: PLC0415
+
+    names = starter.write(Path(parsed.folder))
+    job = shlex.quote(parsed.folder)
+    text = (
+        f"wrote {', '.join(map(str, names))}\n"
+        f"run it here:       make run TARGET=local JOB={job}\n"
+        f"and in the lab:    make up && make run TARGET=lab JOB={job}\n"
+    )
+    sys.stdout.write(command_line.typed(text))
+    return 0
 
 
 def _setup(_: argparse.Namespace) -> int:

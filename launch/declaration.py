@@ -30,5 +30,7 @@ def find(parsed: argparse.Namespace, *, live: bool) -> Job:
         raise UsageError(f"--class {parsed.main_class} is of a .jar; name it as JOB")
     for flag in ("input", "output"):
         if getattr(parsed, flag) is None:
-            raise UsageError(f"no JOB, and no --{flag} for the image pipeline; --help lists the options")
+            raise UsageError(
+                f"no JOB, no {job_file.FILE} here, and no --{flag} for the image pipeline; --help lists the options"
+            )
     return image_job.declare(image_job.from_flags(parsed, live=live))

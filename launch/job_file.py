@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 from base import releases, sizing
 from base.errors import EmrlabError, UsageError
 from base.spark_conf import Setting
-from launch import package
+from launch import options, package
 from launch.job import Job, Output
 from pipeline import settings
 from pipeline.names import escape
 
-FILE, PROJECT = "emrlab.toml", "pyproject.toml"
+FILE, PROJECT = options.DECLARATION, "pyproject.toml"
 SUFFIXES = (".py", ".jar")
 # A name that stands in an address and in a list with commas, as Spark takes them.
 _SHIPPED = re.compile(r"[\w.@+=-]+")

@@ -10,9 +10,12 @@ from base.errors import UsageError
 from launch.model import NAMES
 from pipeline import settings
 
+DECLARATION = "emrlab.toml"  # a job's, in its folder
+
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Read a command line; what stands behind its first `--` is the job's own, `behind`.
+    """Read a command line; what stands behind its first `--` is the job's own, `behind`. The folder that declares a job
+    is JOB, where none is named and no flag of the image pipeline given.
 
     Raises:
         UsageError: a word cannot be, or there is a `--` and no JOB.
@@ -23,6 +26,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         place = words.index("--")
         words, behind = words[:place], words[place + 1 :]
     parsed = parser.parse_args(words)
+    if "job" in parsed and parsed.job is None and not given_of_images(parsed) and Path(DECLARATION).is_file():
+        parsed.job = "."
     if is_split and getattr(parsed, "job", None) is None:
         raise UsageError("behind -- stand the arguments of a JOB, and none is named; --help lists the options")
     parsed.behind = tuple(behind)
@@ -35,7 +40,8 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         "job",
         nargs="?",
         metavar="JOB",
-        help="a .py, a .jar, a folder with an emrlab.toml, or that file; its own arguments follow behind --",
+        help="a .py, a .jar, a folder with an emrlab.toml (this one, if it has one), or that file; its own arguments "
+        "follow behind --",
     )
     parser.add_argument("--class", dest="main_class", metavar="NAME", help="main class of a .jar (its manifest's)")
     parser.add_argument(

@@ -229,6 +229,8 @@ def _setup(parsed: argparse.Namespace) -> int:
 def _prices(parsed: argparse.Namespace) -> int:
     from launch.emr import aws, cost, prices  # noqa: PLC0415
 
+    if paths.INSTALLED:
+        raise UsageError("an installation has its version's prices; make emr-prices, in a checkout, writes them anew")
     table = prices.ask(aws.client("pricing", prices.ASKED_IN), add=parsed.region)
     cost.PRICES.write_text(prices.render(table, on=datetime.now(UTC).date()))
     _print(f"{len(table)} regions with {len(sizing.INSTANCE_TYPES)} instance types are in {cost.PRICES.name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,6 +58,20 @@ def test_the_lab_of_an_installation_runs_the_sample_and_leaves_nothing(as_user, 
     assert {path.name for path in (tmp_path / "place").iterdir()} == {"out"}
     keys = tmp_path / "state" / "emrlab" / "lab" / ".env"
     assert keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_first_job_runs_here_and_in_the_lab_and_so_does_its_test(as_user, tmp_path):
+    as_user("emrlab", "init")
+    counts = tmp_path / "place" / "out" / "counts"
+    as_user("emrlab", "run")
+    here = {path.name.split("-")[0]: path.read_text() for path in counts.glob("*.csv")}
+    assert "woodchuck,5" in here["part"]
+    shutil.rmtree(counts)
+    as_user("emrlab", "up")
+    as_user("emrlab", "run", "--target", "lab")
+    assert {path.name.split("-")[0]: path.read_text() for path in counts.glob("*.csv")} == here
+    as_user("emrlab", "down")
+    assert "2 passed" in as_user("pytest", "-q", "--emrlab", "-p", "no:cacheprovider").stdout
 
 
 def test_the_example_of_the_fixtures_page_holds(as_user, tmp_path):

@@ -1,6 +1,7 @@
 """`pytest --emrlab` in a user's project: what is started, and that all of it goes. S3 is moto's, Docker made up."""
 
 import os
+import re
 import subprocess
 import sys
 from urllib.parse import urlsplit
@@ -8,7 +9,8 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from base import defaults
+from base import defaults, paths
+from base.paths import ROOT
 from emrlab import pytest_plugin
 from tests.installation import installed, wheel
 from tests.unit.fake_docker import FakeDocker, row, rows
@@ -45,9 +47,17 @@ def pytest_in_a_project(docker, installed, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     (project / "test_it.py").write_text(TESTS)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "emrlab").symlink_to(paths.CACHE)  # with the jars for s3://
 
     def run(*args):
-        state = {"XDG_STATE_HOME": str(tmp_path / "state"), "TMPDIR": str(tmp_path), "PYTHONPATH": str(installed)}
+        state = {
+            "XDG_CACHE_HOME": str(cache),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "TMPDIR": str(tmp_path),
+            "PYTHONPATH": str(installed),
+        }
         path = f"{docker.folder}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
         return subprocess.run(
@@ -103,6 +113,17 @@ def test_a_lab_that_does_not_start_fails_the_test_in_one_line_and_leaves_nothing
     assert "emrlab up --s3-only: no space left on device" in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
     assert not list(tmp_path.glob("emrlab-*"))
+
+
+def test_the_example_of_its_page_holds(pytest_in_a_project, docker, tmp_path):
+    page = (ROOT / "docs" / "fixture.md").read_text()
+    ((name, example),) = re.findall(r"```python\n# (test_\w+\.py)\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "project" / name).write_text(example)
+    ran = pytest_in_a_project("--emrlab", name)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "3 passed" in ran.stdout
+    keys = docker.folder.parent / "state"
+    assert not list(keys.rglob(".env")), "none is left where nothing is kept"
 
 
 def test_the_bucket_is_the_labs():

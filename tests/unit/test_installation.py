@@ -134,3 +134,12 @@ def test_a_message_names_commands_as_this_user_types_them(monkeypatch, capsys, m
     command_line.speak_as_installed(["up", "logs", "emr-up", "emr-run"])
     command_line.fail(made)
     assert capsys.readouterr().err == f"error: {made}\nerror: {typed}\n"
+
+
+def test_an_installation_keeps_its_prices(emrlab_in, installed):
+    table = installed / "emrlab" / "launch" / "emr" / "prices.toml"
+    before = table.read_bytes()
+    asked = emrlab_in("emr-prices")
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+    assert "in a checkout" in asked.stderr
+    assert table.read_bytes() == before
