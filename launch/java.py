@@ -114,6 +114,7 @@ def environment() -> dict[str, str]:
     own = {
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it: workers must agree on a string's hash
+        "PYTHONSAFEPATH": "1",  # a pipeline/ or a numpy.py in the user's folder is none of the workers'
         "SPARK_LOCAL_IP": "127.0.0.1",  # no look-up of this machine's name
         # The driver's one factorisation takes 0.6 s on one thread, and ten times that when its threads wait in turn for
         # cores that Spark is using.

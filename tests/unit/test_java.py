@@ -146,3 +146,14 @@ def test_a_broken_archive_is_passed_over_and_the_drivers_exit_code_comes_through
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "6\n", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.jsa", "job.py"], "no folder left behind"
+
+
+def test_workers_import_nothing_of_the_folder_that_the_user_is_in(tmp_path):
+    for name in ("pyspark.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('the user's own')\n")
+    command = [sys.executable, "-m", "pyspark.daemon", "pyspark.worker"]  # as Spark starts them; it ends with its stdin
+    done = subprocess.run(
+        command, cwd=tmp_path, env=java.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    assert done.stderr == b""
+    assert len(done.stdout) == 4, "the port that it listens on"
