@@ -40,6 +40,7 @@ class Service:
         health: healthy, unhealthy, starting, or empty for one without a health check.
         exit_code: of one that ended.
         published: port on this machine by the container's port; empty where it does not run.
+        image: that it was made of, like emrlab/spark:default.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Service:
     health: str = ""
     exit_code: int = 0
     published: Mapping[int, int] = field(default_factory=dict)
+    image: str = ""
 
 
 def setting(name: str) -> str | None:
@@ -144,4 +146,5 @@ def _service(row: Mapping[str, Any]) -> Service:
         health=row.get("Health", ""),
         exit_code=row.get("ExitCode", 0),
         published={target: port for target, port in published.items() if port},
+        image=row.get("Image", ""),
     )

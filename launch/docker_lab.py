@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from base import compose, env_files, paths, sizing
+from base import compose, env_files, paths, releases, sizing
 from base.compose import DockerError, Service
 from base.defaults import INSTANCE_TYPE, REGION
 from base.errors import UsageError
+from base.releases import Release
 from base.sizing import Executors, Node
 from base.waiting import attempts
 from launch.s3_access import Access, Key
@@ -40,12 +41,14 @@ class Lab:
         s3, master: addresses of the S3 server and of the Spark master's page, like http://127.0.0.1:8080.
         pages: name and address of what a user may look at.
         nodes: the workers that are alive.
+        release: that it was started with.
     """
 
     s3: str
     master: str
     pages: dict[str, str]
     nodes: Nodes
+    release: Release
 
 
 def find() -> Lab:
@@ -71,8 +74,13 @@ def find() -> Lab:
     memory_mb = min(int(worker["memory"]) for worker in workers)
     vcpu = min(int(worker["cores"]) for worker in workers)
     node = Node(name=_instance_type(), vcpu=vcpu, memory_mb=memory_mb, yarn_mb=memory_mb)
+    label = services[MASTER].image.rpartition(":")[2].removeprefix("default")
     return Lab(
-        s3=f"http://127.0.0.1:{ports['minio'][9000]}", master=master, pages=pages, nodes=Nodes(len(workers), node)
+        s3=f"http://127.0.0.1:{ports['minio'][9000]}",
+        master=master,
+        pages=pages,
+        nodes=Nodes(len(workers), node),
+        release=releases.find(label),
     )
 
 

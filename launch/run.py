@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from base import command_line, compose, paths, releases
+from base import command_line, paths, releases
 from base.defaults import BUCKET
 from base.errors import UsageError
 from base.paths import CACHE
 from launch import causes, docker_lab, jars, java, listing, outputs, package, submit, targets, transfer
+from launch.docker_lab import Lab, LabError
 from launch.job import Job, executor_settings, is_remote
 from launch.submit import Tail
 
 if TYPE_CHECKING:
+    from base.releases import Release
     from launch.needs import Packages
 
 ENDS = (0, 1, 2, 129, 130, 143)  # of the image pipeline itself, which has said why
@@ -41,6 +43,8 @@ def here(job: Job, conf_overrides: Mapping[str, str]) -> int:
     java.find()
     if job.is_own:
         _check_inputs(job)
+    if job.release not in {None, (has := releases.find()).label}:
+        sys.stderr.write(f"warning: {job.declared_in}: release {job.release}; this machine's Spark is {has.label}'s\n")
     job, packages = _with_needs_here(job)
     folders = {name: Path(out.location) for name, out in job.outputs.items() if not is_remote(out.location)}
     ours = [folder for folder in folders.values() if job.is_own and outputs.is_free(folder)]
@@ -100,7 +104,12 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
         transfer.check_places(job, bucket=BUCKET)
     transfer.check(job)
     lab = docker_lab.find()
-    job, needed = _with_needs_of_lab(job)
+    if job.release not in {None, lab.release.label}:
+        raise UsageError(
+            f"{job.declared_in}: release {job.release}, and the lab has {lab.release.label}; "
+            f"run: make up RELEASE={job.release}"
+        )
+    job, needed = _with_needs_of_lab(job, lab.release)
     access = docker_lab.access(lab)
     wanted = job.asked(conf_overrides)
     shape = docker_lab.executors(lab.nodes, wanted)
@@ -124,14 +133,14 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
     )
     tail, before = Tail() if job.is_own else None, docker_lab.applications(lab)
     code = submit.run_lab(args, env=sent.env, secrets=job.secrets, tail=tail)
-    if tail and code not in STOPPED and docker_lab.applications(lab) <= before:
-        sys.stderr.write(f"warning: {job.name} made no SparkSession: what it did, the driver did alone\n")
+    if tail and code not in STOPPED:
+        _warn_without_session(job, lab, before)
     if code == 0:
         _show(transfer.bring_back(job, sent, default=paths.OUT, access=access), lab.pages)
     elif tail:
-        stays = "".join(f" {sent.places[name]}" for name in job.outputs)
-        rest = f"what it wrote stays in{stays}; its pages: {lab.pages.get('history', lab.pages['Spark'])}"
-        return _failed(job, code, tail, rest=rest)
+        stays = ", ".join(sent.places[name] for name in job.outputs)
+        rest = f"what it wrote stays in {stays}; " * bool(stays)
+        return _failed(job, code, tail, rest=f"{rest}its pages: {lab.pages.get('history', lab.pages['Spark'])}")
     elif code not in ENDS:
         return command_line.fail(
             f"the job's driver on the lab's master was ended from outside, exit code {code}: stopped, or out of "
@@ -151,16 +160,25 @@ def _with_needs_here(job: Job) -> tuple[Job, Path | None]:
     return needs.with_jars(job, releases.find()), needed.unpacked() if needed else None
 
 
-def _with_needs_of_lab(job: Job) -> tuple[Job, Packages | None]:
+def _with_needs_of_lab(job: Job, release: Release) -> tuple[Job, Packages | None]:
     """The job with its packages' jars, and its Python packages, for the release that the lab was started with."""
     if not job.requirements and not job.packages:
         return job, None
     from launch import needs  # noqa: PLC0415 - as above
     from launch.dependencies import lock  # noqa: PLC0415
 
-    release = releases.find(compose.setting("RELEASE"))
     needed = needs.packages(job, needs.of_nodes(release, lock.machine_here()))
     return needs.with_jars(job, release), needed
+
+
+def _warn_without_session(job: Job, lab: Lab, before: frozenset[str]) -> None:
+    """Say so where Spark's master has heard of no application since it knew of those `before`."""
+    try:
+        now = docker_lab.applications(lab)
+    except LabError:  # it has gone meanwhile; how the job ended is told all the same
+        return
+    if now <= before:
+        sys.stderr.write(f"warning: {job.name} made no SparkSession: what it did, the driver did alone\n")
 
 
 def secrets_there(job: Job) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from base import releases
 from base.paths import ROOT
 from tests import own_job
 from tests.lab import commands
@@ -40,6 +41,15 @@ def test_modules_files_variables_inputs_and_outputs(job, monkeypatch):
     assert b"hunter2" not in logs
 
 
+def test_a_job_for_another_release_is_refused_with_the_command_that_helps(job, tmp_path):
+    other = own_job.write(tmp_path / "other")
+    declaration = other / "emrlab.toml"
+    declaration.write_text(f'release = "{releases.labels()[-1]}"\n{declaration.read_text()}')
+    ran = launch(other, "0")
+    assert ran.returncode == 2
+    assert ran.stderr.endswith(f"run: make up RELEASE={releases.labels()[-1]}\n")
+
+
 def event_logs() -> list[bytes]:
     client = commands.s3("ROOT")
     names = commands.sizes(client, "spark-events/")
@@ -60,8 +70,12 @@ def test_its_exit_code_is_kept_and_its_second_output_takes_the_place_of_the_firs
 @pytest.mark.parametrize(
     ("script", "code", "words"),
     [
-        ("import sys\nfor n in range(200_000): print(n)\nsys.exit(3)", 3, "bare.py ended with exit code 3; what"),
-        ("raise ValueError('no such colour')", 1, "exit code 1: ValueError: no such colour; what it wrote stays"),
+        (
+            "import sys\nfor n in range(200_000): print(n)\nsys.exit(3)",
+            3,
+            "bare.py ended with exit code 3; its pages: http",
+        ),
+        ("raise ValueError('no such colour')", 1, "exit code 1: ValueError: no such colour; its pages"),
         ("import helpers", 1, "No module named 'helpers'; name it under modules or requirements"),
         (
             "from pyspark.sql import SparkSession\n"
