@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help init setup demo base up run down env logs shell doctor sbom \
 	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
+.PHONY: notebook notebook-html session
 
 PYTHON_VENV := .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
@@ -25,6 +26,9 @@ REGION ?= eu-west-3
 MAX_USD ?= 5
 emr-% history: TARGET = emr
 shards: OUTPUT = out/shards
+notebook notebook-html: OUTPUT = out/notebook
+NOTEBOOK = $(PYTHON_VENV) -m launch notebook --target "$(TARGET)" --input "$(INPUT)" --output "$(OUTPUT)" \
+	--model "$(MODEL)" $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
@@ -33,7 +37,7 @@ OF_JOB = $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)"
 OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
 	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes) $(OF_JOB)
 
-export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT SESSIONS_PORT
+export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT SESSIONS_PORT CONNECT_PORT
 
 help: ## this help
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +59,15 @@ up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14
 
 run: setup ## a job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"], or your own: make run JOB=job.py [ARGS=…]; TARGET=local without Docker
 	@$(PYTHON_VENV) -m launch run --target "$(TARGET)" $(OF_JOB)
+
+notebook: setup ## the pipeline step by step in JupyterLab, the work on the lab's nodes: make notebook [TARGET=local] [INPUT=…] [NOTEBOOKS=folder]
+	@$(NOTEBOOK) $(ARGS)
+
+notebook-html: setup ## run the notebook from top to bottom and write it as a page: out/notebook/pipeline.html
+	@$(NOTEBOOK) --html out/notebook/pipeline.html $(ARGS)
+
+session: setup ## a Spark Connect session for any IDE, until Ctrl-C: make session [TARGET=local] [ARGS="--conf KEY=VALUE"]
+	@$(PYTHON_VENV) -m launch session --target "$(TARGET)" $(ARGS)
 
 down: ## stop the lab; its data stay
 	@$(LAB) down
@@ -166,7 +179,7 @@ lock: setup ## resolve the locks anew: requirements.lock and job.lock from pypro
 	@$(LOCK) pyproject.toml --extra images --group test --output-file requirements.lock
 	@$(JOB_LOCK) x86_64-manylinux_2_34 --output-file job.lock
 	@$(JOB_LOCK) aarch64-manylinux_2_34 | cmp - job.lock
-	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in notebooks/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
 	@$(PYTHON_VENV) -m launch.jars
 
 distclean: ## remove what was set up and made outside Docker: .venv, .cache, out

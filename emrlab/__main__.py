@@ -16,7 +16,8 @@ ROOT = HERE if (HERE / "base").is_dir() else HERE.parent  # in an installation, 
 PROGRAMS = {
     "lab.__main__": ("up", "emr-up", "down", "clean", "env", "logs", "shell", "sbom", "doctor"),
     "launch.__main__": (
-        *("run", "demo", "init", "setup", "emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down"),
+        *("run", "demo", "init", "setup", "session", "notebook"),
+        *("emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down"),
         *("emr-setup", "emr-history", "emr-prices"),
     ),
 }

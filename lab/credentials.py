@@ -8,6 +8,7 @@ which the services' volumes are mounted:
     init/env                    every key under its name in `.env`, for bucket.py
     job/env, history/env        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the one user
     spark/auth.conf             what Spark's master, workers, drivers and executors know each other by
+    connect/token               what clients of Spark Connect show its server on the master
     emr/env                     those of the job, and the laptop's as they are in `.env`: by them its requests are known
 
 No key is printed, stands on a command line or in an environment that `docker inspect` shows. The standard library is
@@ -31,7 +32,7 @@ from base.errors import UsageError
 READER_UID = 1000  # every service runs as this user
 USERS = ("job", "data", "history")
 # MinIO takes names of users from 3 characters and secrets from 8; AWS's own have 20 and 40.
-SHORTEST = {"MINIO_ROOT_USER": 3, "MINIO_ROOT_PASSWORD": 8, "SPARK_AUTH_SECRET": 32} | {
+SHORTEST = {"MINIO_ROOT_USER": 3, "MINIO_ROOT_PASSWORD": 8, "SPARK_AUTH_SECRET": 32, "SPARK_CONNECT_TOKEN": 32} | {
     f"{user.upper()}_{part}": length
     for user in USERS
     for part, length in (("ACCESS_KEY_ID", 3), ("SECRET_ACCESS_KEY", 8))
@@ -93,10 +94,11 @@ def hand_out(keys: Mapping[str, str], folder: Path, *, uid: int = READER_UID) ->
     files = {
         "root/user": keys["MINIO_ROOT_USER"],
         "root/password": keys["MINIO_ROOT_PASSWORD"],
-        "init/env": env_files.lines({name: keys[name] for name in keys if name != "SPARK_AUTH_SECRET"}),
+        "init/env": env_files.lines({name: key for name, key in keys.items() if not name.startswith("SPARK_")}),
         "job/env": _aws_lines(keys, "job"),
         "history/env": _aws_lines(keys, "history"),
         "spark/auth.conf": f"spark.authenticate true\nspark.authenticate.secret {keys['SPARK_AUTH_SECRET']}\n",
+        "connect/token": keys["SPARK_CONNECT_TOKEN"],
         "emr/env": _aws_lines(keys, "job") + env_files.lines(laptop),
     }
     for name, content in files.items():
@@ -132,7 +134,7 @@ def _read(env_file: Path) -> dict[str, str]:
 
 def _new(name: str) -> str:
     """Letters, digits, `-` and `_` only: no quoting in `.env`, in a shell or in a signature."""
-    if name.endswith(("_PASSWORD", "_SECRET", "_SECRET_ACCESS_KEY")):
+    if name.endswith(("_PASSWORD", "_SECRET", "_SECRET_ACCESS_KEY", "_TOKEN")):
         return secrets.token_urlsafe(30)  # 40 characters
     user = "root" if name == "MINIO_ROOT_USER" else name.split("_", maxsplit=1)[0].lower()
     return f"{user}-{secrets.token_hex(6)}"

@@ -27,6 +27,7 @@ _BEHIND = {
     "CONSOLE_PORT": "its console",
     "MASTER_UI_PORT": "the cluster",
     "APP_UI_PORT": "the running job",
+    "CONNECT_PORT": "Spark Connect, while a session is open",
     "HISTORY_PORT": "finished jobs",
     "YARN_UI_PORT": "YARN",
     "EMR_PORT": "EMR's API",

@@ -84,6 +84,25 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     )
     init.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="made where it is missing (this one)")
     init.set_defaults(command=_init)
+    where = "where the work is done: on this machine's own Spark (local), or in the Docker lab (lab)"
+    session = commands.add_parser(
+        "session",
+        help="a Spark Connect session for an IDE",
+        description="Opens a Spark Connect session, says how a client finds it, and ends it with Ctrl-C.",
+        allow_abbrev=False,
+    )
+    session.add_argument("--target", choices=["local", "lab"], default="local", help=where)
+    options.add_conf_argument(session)
+    session.set_defaults(command=_session)
+    notebook = commands.add_parser(
+        "notebook",
+        help="JupyterLab with a session",
+        description="Opens notebooks/pipeline.ipynb in JupyterLab, beside a Spark Connect session that ends with it.",
+        allow_abbrev=False,
+    )
+    notebook.add_argument("--target", choices=["local", "lab"], default="local", help=where)
+    options.add_notebook_arguments(notebook)
+    notebook.set_defaults(command=_notebook)
     setup = commands.add_parser(
         "setup",
         help="make ready: check Java, speed up its start",
@@ -115,6 +134,18 @@ def _init(parsed: argparse.Namespace) -> int:
     )
     sys.stdout.write(command_line.typed(text))
     return 0
+
+
+def _session(parsed: argparse.Namespace) -> int:
+    from launch import session  # noqa: PLC0415 - as above
+
+    return session.run(parsed)
+
+
+def _notebook(parsed: argparse.Namespace) -> int:
+    from launch import notebook  # noqa: PLC0415 - as above
+
+    return notebook.run(parsed)
 
 
 def _setup(_: argparse.Namespace) -> int:

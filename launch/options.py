@@ -44,6 +44,13 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         "follow behind --",
     )
     parser.add_argument("--class", dest="main_class", metavar="NAME", help="main class of a .jar (its manifest's)")
+    add_conf_argument(parser)
+    images = parser.add_argument_group("the image pipeline, where no JOB is named")
+    _add_image_arguments(images)
+
+
+def add_conf_argument(parser: argparse.ArgumentParser) -> None:
+    """`--conf`."""
     parser.add_argument(
         "--conf",
         type=_conf,
@@ -52,8 +59,19 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a Spark setting in place of the target's own; may be repeated",
     )
-    images = parser.add_argument_group("the image pipeline, where no JOB is named")
-    _add_image_arguments(images)
+
+
+def add_notebook_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the notebook shows: the flags of the image pipeline; Spark settings; the folder, or the page."""
+    _add_image_arguments(parser, required=True)
+    add_conf_argument(parser)
+    parser.add_argument(
+        "--notebooks",
+        type=Path,
+        metavar="FOLDER",
+        help="work in this folder, which gets the notebook where it has none (notebooks/)",
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="run the notebook and write it as a page, no Jupyter")
 
 
 def given_of_images(parsed: argparse.Namespace) -> list[str]:
@@ -68,8 +86,8 @@ def given_of_images(parsed: argparse.Namespace) -> list[str]:
     ]
 
 
-def _add_image_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    settings.add_arguments(parser, required=False)
+def _add_image_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, required: bool = False) -> None:
+    settings.add_arguments(parser, required=required)
     parser.add_argument("--model", default="lite0", metavar="MODEL", help=f"{', '.join(NAMES)} or FILE.keras (lite0)")
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16, for want of internet"

@@ -75,6 +75,16 @@ CLUSTER = (
     Setting("spark.network.timeoutInterval", "10s", "and that minute is looked for every 10 s instead of every 60 s"),
     Setting("spark.eventLog.enabled", "true", "the history server shows the job when it has ended"),
 )
+# Of a session, in which a person asks Spark whatever they like; see `session`.
+SESSION = (
+    Setting("spark.connect.grpc.port.maxRetries", "0", "a port that is taken is told, not another one taken instead"),
+)
+SHARED = (
+    Setting("spark.dynamicAllocation.enabled", "true", "a session that nobody asks anything gives its executors back"),
+    Setting("spark.dynamicAllocation.shuffleTracking.enabled", "true", "no shuffle service keeps what they leave"),
+    Setting("spark.dynamicAllocation.executorIdleTimeout", "60s", "Spark's own; others run in the lab meanwhile"),
+    Setting("spark.dynamicAllocation.cachedExecutorIdleTimeout", "600s", "what they keep in memory is made again"),
+)
 LAB = (
     Setting("spark.master", "spark://spark-master:7077", "the lab's standalone master"),
     Setting("spark.eventLog.dir", spark_conf.event_logs(BUCKET), "the logs outlive the containers, as they do on EMR"),
@@ -111,6 +121,16 @@ def lab(
     cores = Setting("spark.cores.max", str(slots), "instances x cores: standalone counts cores, not instances")
     target = (*LAB, cores, *_executors(shape), *_python(python), *CLUSTER, *VERBOSE * verbose, *EVERYWHERE)
     return _merge(target, own, conf_overrides or {}, slots=slots)
+
+
+def session(settings: Iterable[Setting], *, shared: Executors | None = None) -> list[Setting]:
+    """The `settings` of a run made those of a session; with `shared` it grows up to these executors, and shrinks."""
+    own = [*SESSION]
+    if shared:
+        most = Setting("spark.dynamicAllocation.maxExecutors", str(shared.instances), "those of a run")
+        own += [*SHARED, most]
+    taken = {"spark.executor.instances", *(setting.key for setting in own)}
+    return [*(setting for setting in settings if setting.key not in taken), *own]
 
 
 def emr(

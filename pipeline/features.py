@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Accumulator, SparkContext
 
 from pipeline import listing, loading, results, store
+from pipeline.images import ImageRef
 from pipeline.listing import ListingSlice
 from pipeline.loading import DecodedImage, Rejected
 from pipeline.provenance import software
 from pipeline.runtime import Runtime
 from pipeline.worker import tune_worker
+
+if TYPE_CHECKING:  # a client of Spark Connect has neither, and calls `compute`
+    from pyspark import Accumulator, SparkContext
 
 
 class ModelError(Exception):
@@ -64,6 +68,14 @@ class Extraction:
     failed: Accumulator[int]
 
 
+@dataclass(frozen=True)
+class Computed:
+    """What became of some images: rows of FEATURES_SCHEMA, and of REJECTED_SCHEMA for those without features."""
+
+    features: pa.Table
+    rejected: pa.Table
+
+
 def inspect(uri: str) -> Model:
     """Read the model file and hold it against what the job needs.
 
@@ -96,9 +108,26 @@ def extract(part: int, listed: Iterable[ListingSlice], *, task: Extraction) -> I
     Both are named after the number of the part: a task that is tried again replaces its own. What an earlier attempt
     left and the last did not write is in no answer.
     """
-    runtime = _runtime(task.model)
     tune_worker()
     refs = (ref for rows in listed for ref in listing.read(rows))
+    computed = compute(refs, source=task.source, model=task.model, labels=task.labels)
+    name = _file_name(task, part)
+    for table, folder in ((computed.features, task.target), (computed.rejected, task.rejected)):
+        if len(table):
+            results.write_table(f"{folder}/{name}", table)
+            yield f"{folder}/{name}"
+    task.done.add(len(computed.features))
+    task.failed.add(len(computed.rejected))
+
+
+def compute(images: Iterable[ImageRef], *, source: str, model: Model, labels: Sequence[str]) -> Computed:
+    """Fetch, decode and infer `images`, listed below the location `source`; `labels` give label_index.
+
+    Raises:
+        ModelError: the file or the libraries here are not those that `model` tells of.
+        STORE_ERRORS: the store failed in a way that is not about one image.
+    """
+    runtime = _runtime(model)
     good: list[DecodedImage] = []
     vectors: list[NDArray[np.float32]] = []
     rejected: list[Rejected] = []
@@ -112,7 +141,7 @@ def extract(part: int, listed: Iterable[ListingSlice], *, task: Extraction) -> I
                 rejected.append(Rejected(image.image, "infer", "NotFinite", "the model gives no finite features"))
 
     waiting: list[DecodedImage] = []
-    for outcome in loading.load(refs, task.source, size=task.model.size):
+    for outcome in loading.load(images, source, size=model.size):
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
             continue
@@ -122,20 +151,13 @@ def extract(part: int, listed: Iterable[ListingSlice], *, task: Extraction) -> I
             waiting = []
     if waiting:
         infer(waiting)
-    name = _file_name(task, part)
-    if good:
-        results.write_table(f"{task.target}/{name}", _table(good, vectors, task.labels))
-        yield f"{task.target}/{name}"
-    task.done.add(len(good))
-    task.failed.add(len(rejected))
-    if rejected:
-        rows = [
-            {**{name: getattr(row.image, name) for name in ("path", "size", "etag")},
-             "stage": row.stage, "error": row.error, "message": row.message}
-            for row in rejected
-        ]  # fmt: skip
-        results.write_table(f"{task.rejected}/{name}", pa.Table.from_pylist(rows, schema=results.REJECTED_SCHEMA))
-        yield f"{task.rejected}/{name}"
+    rows = [
+        {**{name: getattr(row.image, name) for name in ("path", "size", "etag")},
+         "stage": row.stage, "error": row.error, "message": row.message}
+        for row in rejected
+    ]  # fmt: skip
+    features = _table(good, vectors, labels) if good else results.FEATURES_SCHEMA.empty_table()
+    return Computed(features, pa.Table.from_pylist(rows, schema=results.REJECTED_SCHEMA))
 
 
 def discard_leftovers(task: Extraction, *, parts: int, written: Collection[str]) -> None:
@@ -156,7 +178,7 @@ def _file_name(task: Extraction, part: int) -> str:
     return f"{task.prefix}{part:05d}.parquet"
 
 
-def _table(good: list[DecodedImage], vectors: list[NDArray[np.float32]], labels: tuple[str, ...]) -> pa.Table:
+def _table(good: list[DecodedImage], vectors: list[NDArray[np.float32]], labels: Sequence[str]) -> pa.Table:
     index = {label: number for number, label in enumerate(labels)}
     columns = [
         [loaded.image.path for loaded in good],

@@ -6,19 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import Broadcast, SparkContext
 
 from pipeline import results, tasks
 from pipeline.discriminant import softmax
 from pipeline.reduce import Reduction
 from pipeline.report_sample import ReportSample
 from pipeline.split import Splitter
+
+if TYPE_CHECKING:  # a client of Spark Connect has neither
+    from pyspark import Broadcast, SparkContext
 
 BINS = 15  # of the probabilities, in the reliability picture
 TASKS_A_SLOT = 4
@@ -165,18 +167,21 @@ def _project(
     outcome = Outcome.of(images)
     for file in files:
         table = results.read_table(file, ["path", "label", "label_index", "features"])
-        sides = splitter.sides(table["path"].to_pylist(), table["label"].to_pylist())
-        rows = reduction.project(results.matrix(table["features"])).astype(np.float32)
-        places_of = table.select(["path", "label"]).append_column("split", pa.array(sides, pa.string()))
+        reduced, classes = project_table(table, reduction, splitter), table["label_index"].to_numpy()
         name = file.rpartition("/")[2]
-        reduced = places_of.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
         results.write_table(f"{places.reduced}/{name}", reduced)
         if places.predictions:
-            predicted = _predict_table(
-                outcome, classifier, places_of, rows=rows, classes=table["label_index"].to_numpy()
-            )
+            predicted = predict_table(outcome, classifier, reduced, classes=classes)
             results.write_table(f"{places.predictions}/{name}", predicted)
     return outcome
+
+
+def project_table(features: pa.Table, reduction: Reduction, splitter: Splitter) -> pa.Table:
+    """The images of a table of FEATURES_SCHEMA, reduced: REDUCED_SCHEMA."""
+    sides = splitter.sides(features["path"].to_pylist(), features["label"].to_pylist())
+    rows = reduction.project(results.matrix(features["features"])).astype(np.float32)
+    places = features.select(["path", "label"]).append_column("split", pa.array(sides, pa.string()))
+    return places.append_column(results.REDUCED_SCHEMA.field("pca"), results.vectors(rows))
 
 
 def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], predictions: str, images: int) -> Outcome:
@@ -184,22 +189,23 @@ def _predict(_: int, files: list[str], *, classifier: Broadcast[Classifier], pre
     for file in files:
         table = results.read_table(file)
         classes = pc.index_in(table["label"], labels).to_numpy()
-        rows = results.matrix(table["pca"])
-        predicted = _predict_table(outcome, classifier.value, table.drop_columns(["pca"]), rows=rows, classes=classes)
+        predicted = predict_table(outcome, classifier.value, table, classes=classes)
         results.write_table(f"{predictions}/{file.rpartition('/')[2]}", predicted)
     return outcome
 
 
-def _predict_table(
-    outcome: Outcome,
-    classifier: Classifier | None,
-    images: pa.Table,
-    *,
-    rows: NDArray[np.float32],
-    classes: NDArray[np.int32],
+def predict_table(
+    outcome: Outcome, classifier: Classifier | None, reduced: pa.Table, *, classes: NDArray[np.int32]
 ) -> pa.Table:
-    """The predictions of `images` (path, label, split), of which the outcome takes what it needs."""
-    sides = images["split"].to_pylist()
+    """The predictions (PREDICTIONS_SCHEMA) of images of REDUCED_SCHEMA, of which the outcome takes what it needs.
+
+    Args:
+        outcome: grows.
+        classifier: or None, which predicts null.
+        reduced: (n,) images.
+        classes: (n,) label_index.
+    """
+    rows, sides = results.matrix(reduced["pca"]), reduced["split"].to_pylist()
     outcome.tally.sides.update(zip(classes.tolist(), sides, strict=True))
     if classifier is None:
         columns = [pa.nulls(len(rows), pa.string()), pa.nulls(len(rows), pa.float64())]
@@ -209,7 +215,7 @@ def _predict_table(
         outcome.tally.count(classes[tested], probabilities[tested])
         labels = pa.array(classifier.labels, pa.string())
         columns = [labels.take(pa.array(probabilities.argmax(axis=1))), pa.array(probabilities.max(axis=1))]
-    predictions = pa.table([*images.columns, *columns], schema=results.PREDICTIONS_SCHEMA)
+    predictions = pa.table([*reduced.drop_columns(["pca"]).columns, *columns], schema=results.PREDICTIONS_SCHEMA)
     outcome.sample.draw(predictions, rows)
     return predictions
 

@@ -14,14 +14,17 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from importlib.resources import files as package_files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import SparkContext
 
 from pipeline import results, store, tasks
 from pipeline.split import Splitter
+
+if TYPE_CHECKING:  # a client of Spark Connect has none
+    from pyspark import SparkContext
 
 BLOCK_ROWS = 4096  # a block of 4,096 x 1,280 float64 is 42 MB; fewer rows make the d x d merge dominate
 # Images that are drawn to try the classifier on, and fewer where they would have too many classes to be told from.
@@ -187,15 +190,19 @@ def _blocks(files: Sequence[str], splitter: Splitter) -> Iterator[_Rows]:
     """Features, classes and lots of many small files in blocks of at least BLOCK_ROWS rows, the last one excepted."""
     waiting: list[_Rows] = []
     for file in files:
-        table = results.read_table(file, ["path", "label", "label_index", "features"])
-        places = zip(table["path"].to_pylist(), table["label"].to_pylist(), strict=True)
-        lots = np.array([splitter.lot(path, label) for path, label in places])
-        waiting.append((results.matrix(table["features"]), table["label_index"].to_numpy().astype(np.int64), lots))
+        waiting.append(rows_of(results.read_table(file, ["path", "label", "label_index", "features"]), splitter))
         if sum(len(lots) for *_, lots in waiting) >= BLOCK_ROWS:
             yield _together(waiting)
             waiting = []
     if waiting:
         yield _together(waiting)
+
+
+def rows_of(table: pa.Table, splitter: Splitter) -> _Rows:
+    """Features, classes and lots of a table of FEATURES_SCHEMA: the first three arguments of `block`."""
+    places = zip(table["path"].to_pylist(), table["label"].to_pylist(), strict=True)
+    lots = np.array([splitter.lot(path, label) for path, label in places])
+    return results.matrix(table["features"]), table["label_index"].to_numpy().astype(np.int64), lots
 
 
 def _together(blocks: Sequence[_Rows]) -> _Rows:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
-
-from pyspark import SparkContext
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.worker import tune_worker
+
+if TYPE_CHECKING:  # a client of Spark Connect has none
+    from pyspark import SparkContext
 
 _T = TypeVar("_T")
 

@@ -124,9 +124,9 @@ def secrets():
     found = {
         name: value
         for name, value in commands.keys().items()
-        if name.endswith(("_PASSWORD", "_SECRET", "_SECRET_ACCESS_KEY"))
+        if name.endswith(("_PASSWORD", "_SECRET", "_SECRET_ACCESS_KEY", "_TOKEN"))
     }
-    assert len(found) == 5
+    assert len(found) == 6
     return found
 
 
@@ -141,6 +141,7 @@ def test_no_secret_in_docker_inspect(undisturbed):
 @pytest.mark.parametrize("node", commands.NODES)
 def test_the_root_key_is_in_no_container_of_spark(undisturbed, node):
     own = ["HISTORY_SECRET_ACCESS_KEY"] if node == "history" else ["JOB_SECRET_ACCESS_KEY", "SPARK_AUTH_SECRET"]
+    own += ["SPARK_CONNECT_TOKEN"] * (node == "master")
     look = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'"
     assert leaks(commands.execute(node, "sh", "-c", look, check=False), but=own) == []
     patterns = "\n".join(value for name, value in secrets().items() if name not in own)

@@ -32,6 +32,7 @@ def test_a_fresh_file_has_every_key_and_is_its_owners_alone(env_file):
     assert set(keys) == {
         "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "JOB_ACCESS_KEY_ID", "JOB_SECRET_ACCESS_KEY", "DATA_ACCESS_KEY_ID",
         "DATA_SECRET_ACCESS_KEY", "HISTORY_ACCESS_KEY_ID", "HISTORY_SECRET_ACCESS_KEY", "SPARK_AUTH_SECRET",
+        "SPARK_CONNECT_TOKEN",
     }  # fmt: skip
     assert env_files.read(env_file) == keys
     assert mode(env_file) == 0o600
@@ -40,10 +41,14 @@ def test_a_fresh_file_has_every_key_and_is_its_owners_alone(env_file):
 
 def test_keys_are_what_minio_takes_and_never_the_same_twice(env_file):
     keys = credentials.ensure(env_file)
-    assert len(set(keys.values())) == 9
+    assert len(set(keys.values())) == 10
     for name, value in keys.items():
         assert value.replace("-", "").replace("_", "").isalnum()
-        assert len(value) == 40 if name.endswith(("PASSWORD", "SECRET", "SECRET_ACCESS_KEY")) else 3 <= len(value) <= 20
+        assert (
+            len(value) == 40
+            if name.endswith(("PASSWORD", "SECRET", "SECRET_ACCESS_KEY", "TOKEN"))
+            else 3 <= len(value) <= 20
+        )
     env_file.unlink()
     assert not set(credentials.ensure(env_file).values()) & set(keys.values())
 
@@ -94,12 +99,15 @@ def test_each_service_is_handed_its_own(env_file, tmp_path):
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     assert set(files) == {
         "root/user", "root/password", "init/env", "job/env", "history/env", "emr/env", "spark/auth.conf",
+        "connect/token",
     }  # fmt: skip
     assert all(mode(path) == 0o400 for path in files.values())
     assert files["root/password"].read_text() == keys["MINIO_ROOT_PASSWORD"]
     secret = keys["SPARK_AUTH_SECRET"]
     assert files["spark/auth.conf"].read_text() == f"spark.authenticate true\nspark.authenticate.secret {secret}\n"
-    assert env_files.read(files["init/env"]) == {name: keys[name] for name in keys if keys[name] != secret}
+    assert files["connect/token"].read_text() == keys["SPARK_CONNECT_TOKEN"]
+    others = {name: keys[name] for name in keys if not name.startswith("SPARK_")}
+    assert env_files.read(files["init/env"]) == others
     for user in ("job", "history"):
         assert env_files.read(files[f"{user}/env"]) == {
             "AWS_ACCESS_KEY_ID": keys[f"{user.upper()}_ACCESS_KEY_ID"],

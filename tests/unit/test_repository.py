@@ -131,7 +131,7 @@ def test_every_make_target_is_explained():
 
 PAGES = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
-    *("docs/emr.md", "docs/emr-lab.md", "docs/fixture.md", "docs/jobs.md"),
+    *("docs/emr.md", "docs/emr-lab.md", "docs/fixture.md", "docs/jobs.md", "docs/sessions.md"),
 )
 
 

@@ -1,0 +1,121 @@
+"""A session of Spark Connect: where it answers, what a client must know of it; `make session` keeps one open."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.errors import EmrlabError
+from base.paths import CACHE
+from launch import connect_server
+from pipeline import signals
+
+URL, TOKEN, PYTHON = "SPARK_REMOTE", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "EMRLAB_PYTHON"
+WATCH_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """An open session.
+
+    Attributes:
+        where: it is, in words.
+        python: the minor version of the nodes' Python, like 3.11: that of a client whose functions run there.
+        slots: so many tasks run at a time, at most.
+        environment: the variables that a client needs, its token among them.
+        is_open: whether its server is still there.
+    """
+
+    where: str
+    python: str
+    slots: int
+    environment: Mapping[str, str]
+    is_open: connect_server.Look
+
+
+@contextmanager
+def started(target: str, *, conf_overrides: Mapping[str, str], locations: tuple[str, ...] = ()) -> Iterator[Session]:
+    """A session on `target`, ended when the body is left, whatever ends it.
+
+    Args:
+        target: `local` or `lab`.
+        conf_overrides: Spark's settings in place of the target's own.
+        locations: that are to be read and written; those in S3 take its jars along on this machine.
+
+    Raises:
+        UsageError: the target cannot open one as it is.
+        SessionError: the server does not start.
+    """
+    start = connect_server.lab if target == "lab" else connect_server.local
+    with start(conf_overrides, locations) as server:
+        yield Session(
+            where=server.where,
+            python=server.python,
+            slots=server.slots,
+            environment={
+                # By this name alone, of those that mean this machine, the client sends a token without TLS.
+                URL: f"sc://localhost:{server.port}",
+                TOKEN: server.token,
+                PYTHON: server.python,
+            },
+            is_open=server.is_open,
+        )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Keep a session open until Ctrl-C, and say how a client finds it; the token is in a file, and in no output.
+
+    Raises:
+        UsageError, SessionError: see `started`; the session ends by itself.
+    """
+    with started(parsed.target, conf_overrides=dict(parsed.conf)) as session, _written(session, parsed.target) as file:
+        sys.stdout.write(_words(session, file))
+        sys.stdout.flush()
+        try:
+            while session.is_open():
+                time.sleep(WATCH_S)
+        except KeyboardInterrupt as stopped:
+            return ended(stopped)
+    raise EmrlabError("the session's server has ended, as where memory runs out; run: make session")
+
+
+def ended(stopped: KeyboardInterrupt) -> int:
+    """The exit code of what goes on until it is stopped: for Ctrl-C, which is how it ends, 0."""
+    return signals.exit_code(stopped) if isinstance(stopped, signals.Stopped) else 0
+
+
+def _words(session: Session, file: Path) -> str:
+    shown = shlex.quote(os.path.relpath(file))
+    return (
+        f"a session on {session.where}, until Ctrl-C; its nodes run Python {session.python}\n"
+        f"its address and token are in {file}, for your eyes only\n\n"
+        f"  in another terminal:   set -a; . {shown}; set +a\n"
+        "  then, in Python:       SparkSession.builder.getOrCreate()\n"
+        f'  in an IDE:             that file as "envFile"; docs/sessions.md shows where\n'
+    )
+
+
+@contextmanager
+def _written(session: Session, target: str) -> Iterator[Path]:
+    """The variables in a file that its owner alone can read: the newest session's, and gone with it."""
+    folder = CACHE / "sessions"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{name}={value}\n" for name, value in session.environment.items())
+    descriptor, half = tempfile.mkstemp(dir=folder, prefix=f"{target}-")  # 0600
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text)
+    file = Path(half).replace(folder / f"{target}.env")
+    try:
+        yield file
+    finally:
+        with suppress(FileNotFoundError):
+            if file.read_text() == text:
+                file.unlink()

@@ -1,0 +1,104 @@
+"""The notebook's file, its folder and its environment."""
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from base.errors import UsageError
+from base.paths import ROOT
+from launch import __main__ as cli
+from launch import notebook
+
+NOTEBOOK = json.loads((notebook.NOTEBOOKS / notebook.NAME).read_text())
+CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_is_committed_without_outputs():
+    cells = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+    assert cells
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    assert NOTEBOOK["metadata"].keys() == {"kernelspec", "language_info"}, "nothing of whoever ran it last"
+
+
+def test_every_part_of_it_is_explained():
+    kinds = [cell["cell_type"] for cell in NOTEBOOK["cells"]]
+    assert kinds[0] == "markdown"
+    assert not any(kinds[number : number + 3] == ["code"] * 3 for number in range(len(kinds)))
+
+
+def test_it_calls_the_pipelines_functions_by_names_that_are_public():
+    source = "\n".join(line for text in CODE for line in text.splitlines() if not line.startswith("!"))
+    tree = ast.parse(source)
+    ours = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "pipeline"
+            for name in node.names}  # fmt: skip
+    reads = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used = {(ast.unparse(node.value), node.attr) for node in reads if ast.unparse(node.value) in ours}
+    assert ours == {module for module, _ in used}
+    for module, name in used:
+        assert not name.startswith("_")
+        assert re.search(rf"^(def |class )?{name}\b", (ROOT / "pipeline" / f"{module}.py").read_text(), re.MULTILINE)
+
+
+def test_its_client_is_the_default_releases():
+    releases = tomllib.loads((ROOT / "releases.toml").read_text())
+    lock = notebook.LOCK.read_text()
+    assert f"\npyspark-client=={releases[releases['default']]['spark']} \\" in lock
+    assert "://" not in lock
+
+
+def test_its_packages_are_those_of_the_job():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {re.split(r"[<>=;]", name)[0] for name in project["dependency-groups"]["job"]}
+    pins = [
+        {tuple(pin) for pin in re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE) if pin[0] in wanted}
+        for lock in (notebook.LOCK, ROOT / "requirements.lock")
+    ]
+    assert {name for name, _ in pins[0]} == wanted
+    assert pins[0] == pins[1]
+
+
+def test_a_folder_of_the_users_gets_the_notebook_once(tmp_path):
+    folder = tmp_path / "mine"
+    assert notebook._folder(folder) == folder
+    assert (folder / notebook.NAME).read_bytes() == (notebook.NOTEBOOKS / notebook.NAME).read_bytes()
+    (folder / notebook.NAME).write_text("my own work")
+    notebook._folder(folder)
+    assert (folder / notebook.NAME).read_text() == "my own work"
+
+
+def test_a_link_in_the_place_of_the_notebook_is_not_followed(tmp_path):
+    (tmp_path / notebook.NAME).symlink_to(tmp_path / "elsewhere")
+    notebook._folder(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_is_no_folder_is_said(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(UsageError, match=rf"NOTEBOOKS={re.escape(str(file))}"):
+        notebook._folder(file)
+    assert file.read_text() == "x"
+
+
+def test_a_python_that_this_machine_lacks_is_said_before_anything_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "CACHE", tmp_path)
+    with pytest.raises(UsageError, match=r"the nodes run Python 3\.99 and this machine has none: .*python3\.99"):
+        notebook.environment("3.99")
+
+
+def test_photographs_that_are_not_there_are_said(tmp_path, capsys):
+    missing = str(tmp_path / "none")
+    assert cli.main(["notebook", "--input", missing, "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"error: --input {missing}: no such folder; correct the path\n"
+
+
+def test_the_keys_of_the_kernel_are_those_that_the_notebook_reads():
+    read = set(re.findall(r'os\.environ\["(\w+)"\]|"\$(\w+)"', "\n".join(CODE)))
+    read = {name for pair in read for name in pair if name}
+    source = Path(notebook.__file__).read_text() + (ROOT / "launch" / "session.py").read_text()
+    assert read
+    assert all(f'"{name}"' in source for name in read)
