@@ -66,7 +66,7 @@ notebook: setup ## the pipeline step by step in JupyterLab, the work on the lab'
 notebook-html: setup ## run the notebook from top to bottom and write it as a page: out/notebook/pipeline.html
 	@$(NOTEBOOK) --html out/notebook/pipeline.html $(ARGS)
 
-session: setup ## a Spark Connect session for any IDE, until Ctrl-C: make session [TARGET=local] [ARGS="--conf KEY=VALUE"]
+session: setup ## a Spark Connect session for any IDE, until Ctrl-C: make session [TARGET=local|emr-lab] [ARGS="--conf KEY=VALUE"]
 	@$(PYTHON_VENV) -m launch session --target "$(TARGET)" $(ARGS)
 
 down: ## stop the lab; its data stay

@@ -91,7 +91,9 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
         description="Opens a Spark Connect session, says how a client finds it, and ends it with Ctrl-C.",
         allow_abbrev=False,
     )
-    session.add_argument("--target", choices=["local", "lab"], default="local", help=where)
+    session.add_argument(
+        "--target", choices=["local", "lab", "emr-lab"], default="local", help=f"{where}, or as EMR has it (emr-lab)"
+    )
     options.add_conf_argument(session)
     session.set_defaults(command=_session)
     notebook = commands.add_parser(

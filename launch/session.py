@@ -46,14 +46,26 @@ def started(target: str, *, conf_overrides: Mapping[str, str], locations: tuple[
     """A session on `target`, ended when the body is left, whatever ends it.
 
     Args:
-        target: `local` or `lab`.
+        target: `local`, `lab` or `emr-lab`.
         conf_overrides: Spark's settings in place of the target's own.
         locations: that are to be read and written; those in S3 take its jars along on this machine.
 
     Raises:
         UsageError: the target cannot open one as it is.
-        SessionError: the server does not start.
+        SessionError, EmrError: the server does not start.
     """
+    if target == "emr-lab":
+        from launch.emr import sessions  # noqa: PLC0415 - boto3 takes a third of a second
+
+        with sessions.in_emr_lab(conf_overrides=conf_overrides, show=_say) as opened:
+            yield Session(
+                where=opened.where,
+                python=opened.python,
+                slots=opened.slots,
+                environment={**opened.environment, PYTHON: opened.python},
+                is_open=opened.is_open,
+            )
+        return
     start = connect_server.lab if target == "lab" else connect_server.local
     with start(conf_overrides, locations) as server:
         yield Session(
@@ -85,6 +97,10 @@ def run(parsed: argparse.Namespace) -> int:
         except KeyboardInterrupt as stopped:
             return ended(stopped)
     raise EmrlabError("the session's server has ended, as where memory runs out; run: make session")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def ended(stopped: KeyboardInterrupt) -> int:

@@ -90,6 +90,11 @@ def session_command(session: Session) -> list[str]:
     return ["bash", "-c", run, "session", *submit, "--class", "org.apache.hadoop.util.RunJar", "spark-internal"]
 
 
+def session_environment() -> dict[str, str]:
+    """Return the variables of that command: its JVM lives for seconds, in which a compiler does not pay."""
+    return {"SPARK_SUBMIT_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+
+
 def engine_settings(request: Mapping[str, Any]) -> dict[str, str]:
     """Return what StartSession's EngineConfigurations set of Spark."""
     return {

@@ -15,6 +15,7 @@ from typing import Any
 from emr_lab.protocol import api
 
 ANSWER_TIMEOUT_S = 20.0
+PAGES_TIMEOUT_S = 3.0  # of a driver, which may be busy: a cluster's thread waits for it
 # A reset and a start of the daemons have deadlines of their own, which are shorter.
 CHANGE_TIMEOUT_S = 300.0
 VERSIONS_TIMEOUT_S = 60.0
@@ -192,7 +193,8 @@ class YarnClient:
         Raises:
             LostError: it does not answer, or not any more.
         """
-        return bool(self._ask(f"/proxy/{application}/api/v1/applications/{application}/jobs?status=running"))
+        path = f"/proxy/{application}/api/v1/applications/{application}/jobs?status=running"
+        return bool(self._ask(path, timeout_s=PAGES_TIMEOUT_S))
 
     def kill(self, application: str) -> None:
         """End an application.
@@ -202,13 +204,13 @@ class YarnClient:
         """
         self._ask(f"/ws/v1/cluster/apps/{application}/state", {"state": "KILLED"})
 
-    def _ask(self, path: str, body: Any = None) -> Any:
+    def _ask(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         method = "GET" if body is None else "PUT"
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", api.TOKEN_HEADER: self.token}
         request = urllib.request.Request(f"{self.url}{path}", content, headers, method=method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
                 return json.loads(answer.read() or b"{}")
         except (OSError, HTTPException, ValueError) as error:
             raise LostError(f"the ResourceManager does not answer: {error}") from error

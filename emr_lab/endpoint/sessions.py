@@ -80,7 +80,11 @@ class SessionRunner:
 
     def _submit(self, session: Session) -> None:
         try:
-            process = self.primary.start(commands.session_command(session), env={}, logs=f"{logs.SESSIONS}{session.id}")
+            process = self.primary.start(
+                commands.session_command(session),
+                env=commands.session_environment(),
+                logs=f"{logs.SESSIONS}{session.id}",
+            )
         except LostError:
             raise
         except NodeError as error:

@@ -45,12 +45,14 @@ class OpenSession:
     Attributes:
         where: it is, in words.
         python: the minor version of the nodes' Python.
+        slots: so many tasks run at a time, at most.
         environment: what a client needs: the address with the token in it, and the file of who is trusted.
         is_open: whether it is still there.
     """
 
     where: str
     python: str
+    slots: int
     environment: Mapping[str, str] = field(repr=False)
     is_open: Callable[[], bool]
 
@@ -59,7 +61,8 @@ class OpenSession:
 def in_emr_lab(*, conf_overrides: Mapping[str, str], show: Show) -> Iterator[OpenSession]:
     """A session in the EMR lab, terminated when the body is left; its cluster ends after ten idle minutes.
 
-    A cluster that has sessions is used; where there is none, one is started, with the job's packages on its nodes.
+    A cluster of this launcher's that has sessions is used; where there is none, one is started, with the job's packages
+    on its nodes.
 
     Args:
         conf_overrides: Spark's settings in place of ours.
@@ -68,30 +71,33 @@ def in_emr_lab(*, conf_overrides: Mapping[str, str], show: Show) -> Iterator[Ope
     Raises:
         LabError, UsageError: the EMR lab is not up.
         SizingError: the executors do not fit.
-        EmrError: cluster or session do not start.
-        ClientError, BotoCoreError: the endpoint refuses.
+        EmrError: cluster or session do not start; the endpoint refuses, or does not answer.
     """
     aws.use_lab()
-    release = releases.find(compose.setting("RELEASE"))
-    instance_type = compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE
-    emr = aws.client("emr", REGION)
-    node = docker_lab.emr_lab_node(instance_type)
-    cluster = Cluster(bucket=BUCKET, region=REGION, release=release.label, instance_type=instance_type, keep=True)
-    cluster_id = _find(emr) or _start(emr, cluster, release)
-    _wait_for_cluster(emr, cluster_id, show=show)
-    settings = {**engine_settings(node, region=REGION), **conf_overrides}
-    with _session(emr, cluster_id, settings, show=show) as session_id:
-        endpoint = emr.get_session_endpoint(ClusterId=cluster_id, SessionId=session_id)
-        host = docker_lab.address("sessions", 8443, start="make emr-up").removeprefix("http://")
-        yield OpenSession(
-            where=f"cluster {cluster_id} of the EMR lab, session {session_id}",
-            python=release.python,
-            environment={
-                "SPARK_REMOTE": url(host, token=str(endpoint["AuthToken"]), session_id=session_id),
-                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(_certificate(f"{aws.endpoint('emr')}/sessions/ca.pem")),
-            },
-            is_open=lambda: _state(emr, cluster_id, session_id)["State"] in READY,
-        )
+    try:
+        release = releases.find(compose.setting("RELEASE"))
+        instance_type = compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE
+        emr = aws.client("emr", REGION)
+        node = docker_lab.emr_lab_node(instance_type)
+        cluster = Cluster(bucket=BUCKET, region=REGION, release=release.label, instance_type=instance_type, keep=True)
+        cluster_id = _find(emr) or _start(emr, cluster, release)
+        _wait_for_cluster(emr, cluster_id, show=show)
+        settings = {**engine_settings(node, region=REGION), **conf_overrides}
+        with _session(emr, cluster_id, settings, show=show) as session_id:
+            endpoint = emr.get_session_endpoint(ClusterId=cluster_id, SessionId=session_id)
+            host = docker_lab.address("sessions", 8443, start="make emr-up").removeprefix("http://")
+            yield OpenSession(
+                where=f"cluster {cluster_id} of the EMR lab, session {session_id}",
+                python=release.python,
+                slots=sizing.WORKERS * node.vcpu,
+                environment={
+                    "SPARK_REMOTE": url(host, token=str(endpoint["AuthToken"]), session_id=session_id),
+                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(_certificate(f"{aws.endpoint('emr')}/sessions/ca.pem")),
+                },
+                is_open=lambda: _state(emr, cluster_id, session_id)["State"] in READY,
+            )
+    except AWS_ERRORS as error:
+        raise EmrError(aws.explain(error)) from error
 
 
 def engine_settings(node: sizing.Node, *, region: str) -> dict[str, str]:
@@ -102,6 +108,8 @@ def engine_settings(node: sizing.Node, *, region: str) -> dict[str, str]:
         "spark.executor.cores": str(shape.cores),
         "spark.executor.memory": sizing.memory_text(shape.heap_mb),
         "spark.executor.memoryOverhead": sizing.memory_text(shape.overhead_mb),
+        # They start with the server, and go when nobody asks for a minute; the first query need not wait for them.
+        "spark.dynamicAllocation.initialExecutors": str(shape.instances),
         "spark.executorEnv.PYTHONPATH": SPARK_PYTHON,
         "spark.executorEnv.AWS_REGION": region,
         # Where the job's packages are: the server hands this Python's name to the executors.
@@ -115,10 +123,11 @@ def url(host: str, *, token: str, session_id: str) -> str:
 
 
 def _find(emr: Any) -> str | None:
-    """The cluster that has sessions and has not ended, where there is one."""
+    """The cluster that has sessions and the job's packages, where there is one."""
     listed = aws.pages(emr, "list_clusters", "Clusters", ClusterStates=["STARTING", "BOOTSTRAPPING", *CLUSTER_READY])
-    for cluster in listed:
-        if emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"].get("SessionEnabled"):
+    for each in listed:
+        cluster = emr.describe_cluster(ClusterId=each["Id"])["Cluster"]
+        if cluster.get("SessionEnabled") and request.WHEELHOUSE_TAG in {tag["Key"] for tag in cluster.get("Tags", ())}:
             return str(cluster["Id"])
     return None
 

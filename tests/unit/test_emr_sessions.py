@@ -8,8 +8,8 @@ import pytest
 
 from base import sizing
 from emr_lab.endpoint import session_requests
-from launch import docker_lab
-from launch.emr import sessions
+from launch import docker_lab, session
+from launch.emr import request, sessions
 from launch.emr.aws import EmrError
 from tests.unit.fake_nodes import fake_lab, wait_until
 
@@ -31,7 +31,8 @@ def fake(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cluster(fake):
-    started = fake.start(keep=True, SessionEnabled=True)
+    tags = [{"Key": request.WHEELHOUSE_TAG, "Value": "sha256"}]
+    started = fake.start(keep=True, SessionEnabled=True, Tags=tags)
     fake.wait(started, "WAITING")
     return started
 
@@ -61,21 +62,19 @@ def give_to_yarn(fake, cluster, **details):
     return thread
 
 
-def test_a_session_opens_on_the_cluster_that_has_them_and_ends_with_its_use(fake, cluster, port):
-    said: list[str] = []
+def test_a_session_opens_on_the_cluster_that_has_them_and_ends_with_its_use(fake, cluster, port, capfd):
     giving = give_to_yarn(fake, cluster)
-    with sessions.in_emr_lab(conf_overrides={"spark.executor.cores": "2"}, show=said.append) as opened:
+    with session.started("emr-lab", conf_overrides={"spark.executor.cores": "2"}) as opened:
         giving.join()
         assert opened.is_open()
-        assert opened.python == "3.11"
+        assert (opened.python, opened.environment["EMRLAB_PYTHON"], opened.slots) == ("3.11", "3.11", 8)
         (found,) = fake.client.list_sessions(ClusterId=cluster)["Sessions"]
         address, _, authorization = opened.environment["SPARK_REMOTE"].rpartition(";")
         assert address.startswith("sc://127.0.0.1:5443/;use_ssl=true;x-aws-proxy-auth=")
         assert authorization == f"authorization={found['Id']}"
         assert Path(opened.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]).read_text() == "a certificate"
         token = address.rpartition("=")[2]
-        assert not any(token in line for line in said)
-        assert token not in repr(opened)
+        assert not any(token in said for said in capfd.readouterr())
         settings = found["EngineConfigurations"][0]["Properties"]
         assert settings["spark.executor.cores"] == "2"
         assert settings["spark.yarn.appMasterEnv.PYSPARK_PYTHON"] == "/opt/emrlab/bin/python"
@@ -93,6 +92,14 @@ def test_a_session_that_does_not_start_says_why_and_leaves_nothing(fake, cluster
         pass
     giving.join()
     wait_until(lambda: not fake.client.list_sessions(ClusterId=cluster, SessionStates=["IDLE"])["Sessions"], str)
+
+
+def test_what_the_endpoint_refuses_is_told_in_one_line(fake, monkeypatch):
+    monkeypatch.setattr(sessions, "_start", lambda emr, *_: emr.run_job_flow(Name="x", Instances={}))
+    with pytest.raises(EmrError) as caught, sessions.in_emr_lab(conf_overrides={}, show=print):
+        pass
+    assert "release label" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["m5.xlarge", "r5.2xlarge", "c5.xlarge"])
