@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help init setup demo base up run down env logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up emr-chaos history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 .PHONY: notebook notebook-html session
 
 PYTHON_VENV := .venv/bin/python
@@ -119,6 +119,9 @@ emr-prices: setup ## ask Amazon's price list anew
 
 emr-up: ## start the EMR lab: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab
 	@$(LAB) emr-up
+
+emr-chaos: ## take a node of the EMR lab away as Amazon takes back spot machines: make emr-chaos [NODE=core-2] [AFTER_S=60] [ARGS="--notice-s 20"]
+	@$(LAB) emr-chaos $(addprefix --node ,$(NODE)) $(addprefix --after-s ,$(AFTER_S)) $(ARGS)
 
 test: setup ## the tests without Docker: unit, S3 and EMR by moto and Stubber; no network beyond the package registries
 	@$(PYTHON_VENV) -m pytest tests/unit tests/s3 tests/emr --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 ROOT = HERE if (HERE / "base").is_dir() else HERE.parent  # in an installation, in a checkout
 # The module of each command: one is loaded when it is called. A test holds them to the programs' own parsers.
 PROGRAMS = {
-    "lab.__main__": ("up", "emr-up", "down", "clean", "env", "logs", "shell", "sbom", "doctor"),
+    "lab.__main__": ("up", "emr-up", "emr-chaos", "down", "clean", "env", "logs", "shell", "sbom", "doctor"),
     "launch.__main__": (
         *("run", "demo", "init", "setup", "session", "notebook"),
         *("emr-run", "emr-plan", "emr-status", "emr-logs", "emr-stop", "emr-down"),

@@ -1,4 +1,4 @@
-"""The Docker lab's command line: `python -m lab up`, `emr-up`, `down`, `clean`, `env`, `logs`, `shell`, `doctor` …"""
+"""The Docker lab's command line: `python -m lab up`, `emr-up`, `emr-chaos`, `down`, `clean`, `env`, `logs`, …"""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     stopped = commands.add_parser("down", help="stop the lab, or the EMR lab; its data stay", allow_abbrev=False)
     stopped.set_defaults(command=_down)
 
+    interrupted = commands.add_parser(
+        "emr-chaos", help="take a node of the EMR lab away, as Amazon takes back spot machines", allow_abbrev=False
+    )
+    interrupted.add_argument("--node", metavar="NODE", help="core-1 or core-2; else the last one on spot, or the last")
+    for flag, words in (
+        ("--after-s", "seconds until it gets its notice (default 0)"),
+        ("--notice-s", "seconds from its notice to its end (default 120, as on EC2)"),
+        ("--replace-after-s", "seconds from its end until a machine can take its place (default 60)"),
+    ):
+        interrupted.add_argument(flag, type=int, metavar="N", help=words)
+    interrupted.set_defaults(command=_interrupt)
+
     cleaned = commands.add_parser("clean", help="remove the lab with its data, and unused keys", allow_abbrev=False)
     cleaned.add_argument("--images", action="store_true", help="remove its images too")
     cleaned.set_defaults(command=_clean)
@@ -89,6 +101,22 @@ def _down(_: argparse.Namespace) -> int:
     compose.call("--profile", "*", "down", "--remove-orphans", timeout_s=120)
     sys.stdout.write(command_line.typed("stopped; the data stay in Docker's volumes (make clean removes them)\n"))
     return 0
+
+
+def _interrupt(parsed: argparse.Namespace) -> int:
+    """The endpoint's own command says what will happen, or why not."""
+    _need_daemon()
+    if not any(service.name == "emr" and service.state == "running" for service in compose.services()):
+        raise UsageError("the EMR lab is not running; start it: make emr-up")
+    given = {
+        "--node": parsed.node,
+        "--after-s": parsed.after_s,
+        "--notice-s": parsed.notice_s,
+        "--replace-after-s": parsed.replace_after_s,
+    }
+    flags = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    command = compose.exec_command("emr", ["python", "-m", "emr_lab.endpoint.interrupt", *flags])
+    return subprocess.call(command, cwd=paths.LAB, stdin=subprocess.DEVNULL)
 
 
 def _clean(parsed: argparse.Namespace) -> int:

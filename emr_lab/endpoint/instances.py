@@ -10,7 +10,7 @@ from moto.emr.exceptions import ValidationException
 
 from base import sizing
 from emr_lab.endpoint.errors import NotOfferedError
-from emr_lab.endpoint.records import Collection, Instance, new_id
+from emr_lab.endpoint.records import Cluster, Collection, Instance, new_id
 
 REFUSED_MEMBERS = ("AutoScalingPolicy", "Configurations", "CustomAmiId")  # of a group or of a fleet's types
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-plan-storage.html
@@ -67,15 +67,36 @@ def allocate(collections: Sequence[Collection], cores: Sequence[str]) -> list[In
         )
     free = iter(cores)
     return [
-        Instance(
-            id=new_id("ci"),
-            ec2=f"i-0{secrets.token_hex(8)}",
-            node="primary" if each.role == "MASTER" else next(free),
-            collection=each.id,
-        )
+        new(each, node="primary" if each.role == "MASTER" else next(free), spot=spot)
         for each in sorted(collections, key=lambda each: ("MASTER", "CORE", "TASK").index(each.role))
-        for _ in range(each.count)
+        for spot, count in wanted(each).items()
+        for _ in range(count)
     ]
+
+
+def new(collection: Collection, *, node: str, spot: bool) -> Instance:
+    """Return a new machine of a group or fleet, for which a node of the lab stands."""
+    return Instance(id=new_id("ci"), ec2=f"i-0{secrets.token_hex(8)}", node=node, collection=collection.id, spot=spot)
+
+
+def wanted(collection: Collection) -> dict[bool, int]:
+    """Return how many machines a group or fleet is to have on demand (False) and on spot (True)."""
+    if is_fleet(collection):
+        on_demand, spot = fleet_counts(collection.request, collection.instance_type)
+        return {False: on_demand, True: spot}
+    return {collection.spot: collection.count}
+
+
+def is_fleet(collection: Collection) -> bool:
+    """Return whether it is a fleet, not a group."""
+    return "InstanceTypeConfigs" in collection.request
+
+
+def keeps_data(instance: Instance, cluster: Cluster) -> bool:
+    """Return whether HDFS keeps blocks on a machine: on core nodes, and on a primary that has none."""
+    roles = {each.id: each.role for each in cluster.collections}
+    role = roles[instance.collection]
+    return role == "CORE" or (role == "MASTER" and "CORE" not in roles.values())
 
 
 def weight(fleet: Mapping[str, Any], instance_type: str) -> int:

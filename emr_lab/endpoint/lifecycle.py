@@ -1,7 +1,7 @@
 """Leads a cluster through its states: prepares the nodes, runs bootstrap actions, daemons and steps, cleans up.
 
-One thread has a cluster. Requests only change what is remembered, under the lock: a step to be run or cancelled, a
-cluster to be ended; the thread sees it at its next poll.
+One thread has a cluster, and another one its machines that come and go (resizing.py). Requests only change what is
+remembered, under the lock: a step to be run or cancelled, a cluster to be ended; the thread sees it at its next poll.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from emr_lab.endpoint import commands, logs
+from emr_lab.endpoint import instances, logs, provisioning
 from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, on_each
-from emr_lab.endpoint.records import Cluster
+from emr_lab.endpoint.records import Cluster, Instance
+from emr_lab.endpoint.resizing import Resizer
 from emr_lab.endpoint.sessions import SessionRunner
 from emr_lab.endpoint.state import (
     ClosedError,
@@ -29,11 +30,6 @@ from emr_lab.endpoint.steps import StepRunner
 
 NODE_SILENCE_S = 60.0  # after which a node is lost
 NODE_INTERVAL_S = 5.0  # between two checks of the nodes and of YARN's applications
-# A session's driver is its application master: a tenth of YARN's memory, Hadoop's default, would hold one session.
-SESSION_MASTERS = {
-    "Classification": "capacity-scheduler",
-    "Properties": {"yarn.scheduler.capacity.maximum-am-resource-percent": "0.5"},
-}
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,13 +56,20 @@ class ClusterLifecycle:
 
     def __init__(self, state: EndpointState, cluster: Cluster) -> None:
         self.state, self.cluster = state, cluster
-        self.nodes = {state.nodes[each.node]: each for each in cluster.instances}
-        self.primary = next(node for node in self.nodes if node.name == "primary")
+        self.primary = state.nodes["primary"]
         self.bucket = logs.LogBucket(state.s3, cluster.logs)
-        self.node_logs = logs.NodeLogShipper(self.bucket, {node: each.ec2 for node, each in self.nodes.items()})
+        self.node_logs = logs.NodeLogShipper(self.bucket, lambda: {node: each.ec2 for node, each in self.nodes.items()})
         self.steps = StepRunner(state, cluster, primary=self.primary, bucket=self.bucket, nodes=self.node_logs)
-        self.sessions = SessionRunner(state, cluster, primary=self.primary, nodes=self.nodes)
+        self.sessions = SessionRunner(state, cluster, primary=self.primary, nodes=lambda: list(self.nodes))
+        resizer = Resizer(state, cluster, bucket=self.bucket, node_logs=self.node_logs)
+        self.resizer = threading.Thread(target=resizer.run, name=f"{cluster.id}-resizer", daemon=True)
         self.nodes_seen_s = time.monotonic() - NODE_INTERVAL_S  # when all nodes had answered
+
+    @property
+    def nodes(self) -> dict[NodeClient, Instance]:
+        """The nodes that the cluster has now, but for those that are on their way to it."""
+        with self.state.lock:
+            return {self.state.nodes[each.node]: each for each in self.cluster.machines() if each.joined}
 
     def run(self) -> None:
         """Lead the cluster through its states; what goes wrong on the nodes ends it with its reason."""
@@ -85,6 +88,7 @@ class ClusterLifecycle:
                 self._provision()
                 self._bootstrap()
                 self._start_daemons()
+            self.resizer.start()
             self.steps.resume()
             self.sessions.resume()
             while True:
@@ -107,66 +111,35 @@ class ClusterLifecycle:
             self.state.pause(self.cluster)
 
     def _provision(self) -> None:
-        configurations = self.cluster.request.get("Configurations", [])
-        if self.cluster.request.get("SessionEnabled"):
-            configurations = [SESSION_MASTERS, *configurations]  # the cluster's own win
-        on_each(self.nodes, lambda node: node.reset(self.cluster.id, configurations))
-        for node in self.nodes:
-            self._check_versions(node)
+        provisioning.reset(list(self.nodes), self.cluster, self.state.capabilities.release)
         with self.state.change():
             raise_if_terminating(self.cluster)
             self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
 
-    def _check_versions(self, node: NodeClient) -> None:
-        release, versions = self.state.capabilities.release, node.versions()
-        for name in ("spark", "hadoop", "scala", "python", "java"):
-            expected = str(getattr(release, name))
-            if not versions[name].startswith(expected):
-                installed = f"{node.name} has {name} {versions[name]}"
-                raise NodeError(f"{installed}, {release.label} has {expected}; build it anew")
-
     def _bootstrap(self) -> None:
-        for number, action in enumerate(self.cluster.request.get("BootstrapActions", []), start=1):
-            request = action["ScriptBootstrapAction"]
-            argv = commands.script_command(request["Path"], [str(arg) for arg in request.get("Args", [])])
-            folder = f"{logs.BOOTSTRAP_ACTIONS}{number}"
-            started = {node: node.start(argv, env={}, logs=folder) for node in self.nodes}
-            streams = [
-                stream
-                for node, process in started.items()
-                for stream in logs.of_process(self.bucket, f"node/{self.nodes[node].ec2}/{folder}", node, process)
-            ]
-            codes = dict.fromkeys(started)
-            try:
-                while None in codes.values():
-                    self.state.pause(self.cluster)
-                    codes = {node: node.exit_code(process) for node, process in started.items()}
-            except TerminatingError:
-                for node, process in started.items():
-                    node.kill(process)
-                raise
-            finally:
-                for stream in streams:
-                    with suppress(NodeError):
-                        stream.push()
-            if failed := [node for node, code in codes.items() if code != 0]:
-                self._fail("BOOTSTRAP_FAILURE", self._bootstrap_failure(number, failed))
-                raise TerminatingError
+        try:
+            provisioning.bootstrap(self.state, self.cluster, self.nodes, self.bucket)
+        except provisioning.BootstrapError as error:
+            self._fail("BOOTSTRAP_FAILURE", self._bootstrap_failure(error))
+            raise TerminatingError from error
 
-    def _bootstrap_failure(self, number: int, failed: list[NodeClient]) -> str:
+    def _bootstrap_failure(self, error: provisioning.BootstrapError) -> str:
         """Return the reason in EMR's words."""
-        names = [self.nodes[node].ec2 for node in failed if node is not self.primary]
-        if self.primary in failed:
+        names = [self.nodes[node].ec2 for node in error.nodes if node is not self.primary]
+        if self.primary in error.nodes:
             where = f"the master instance ({self.nodes[self.primary].ec2})"
         elif len(names) == 1:
             where = f"a slave instance ({names[0]})"
         else:
             where = f"{len(names)} slave instances (including {' and '.join(names)})"
-        return f"On {where}, bootstrap action {number} returned a non-zero return code"
+        return f"On {where}, {error}"
 
     def _start_daemons(self) -> None:
-        alone = len(self.nodes) == 1
-        on_each(self.nodes, lambda node: node.start_daemons(alone=alone))
+        nodes, alone = self.nodes, len(self.nodes) == 1
+        on_each(
+            nodes,
+            lambda node: node.start_daemons(alone=alone, data=instances.keeps_data(nodes[node], self.cluster)),
+        )
         with self.state.change():
             raise_if_terminating(self.cluster)
             self.cluster.ready_s = self.state.clock()
@@ -193,8 +166,8 @@ class ClusterLifecycle:
             self._terminate_if_idle()
 
     def _check_nodes(self) -> None:
-        for node in self.nodes:
-            if node.cluster() != self.cluster.id:
+        for node, instance in self.nodes.items():
+            if node.cluster() != self.cluster.id and instance.joined:
                 message = f"{node.name} was started anew and has lost the cluster"
                 self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")
                 raise TerminatingError
@@ -252,13 +225,15 @@ class ClusterLifecycle:
         cluster = self.cluster
         with self.state.change():
             cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
+        if self.resizer.is_alive():
+            self.resizer.join()
         self.steps.kill_all()
         self.sessions.kill_all()
         if self._has_nodes():
             self.node_logs.push()
             for change in (NodeClient.stop_daemons, lambda node: node.reset(None)):
                 try:
-                    on_each(self.nodes, change)
+                    on_each({self.state.nodes[each.node] for each in cluster.instances}, change)
                 except NodeError as error:
                     _LOG.warning("the nodes of %s are not left in order: %s", cluster.id, error)
         with self.state.change():

@@ -86,7 +86,7 @@ def of_process(bucket: LogBucket, folder: str, node: NodeClient, process: str) -
 class NodeLogShipper:
     """The logs that the nodes keep: those of YARN's containers, and of the daemons."""
 
-    def __init__(self, bucket: LogBucket, instances: Mapping[NodeClient, str]) -> None:
+    def __init__(self, bucket: LogBucket, instances: Callable[[], Mapping[NodeClient, str]]) -> None:
         self._bucket, self._instances = bucket, instances
         self._sizes_bytes: dict[tuple[str, str], int] = {}
 
@@ -94,7 +94,7 @@ class NodeLogShipper:
         """Bring those that are new or have grown; a node that does not answer is left out."""
         if self._bucket.uri is None:
             return
-        for node, instance in self._instances.items():
+        for node, instance in self._instances().items():
             try:
                 for name, size_bytes in node.log_sizes().items():
                     self._push(node, instance, name, size_bytes)
@@ -102,7 +102,7 @@ class NodeLogShipper:
                 _LOG.warning("the logs of %s are not complete: %s", node.name, error)
 
     def _push(self, node: NodeClient, instance: str, name: str, size_bytes: int) -> None:
-        if name.startswith(OF_PROCESSES) or self._sizes_bytes.get((node.name, name)) == size_bytes:
+        if name.startswith(OF_PROCESSES) or self._sizes_bytes.get((instance, name)) == size_bytes:
             return
         content = node.log(name)
         of_container = name.startswith(CONTAINERS)
@@ -110,13 +110,13 @@ class NodeLogShipper:
             f"containers/{name.removeprefix(CONTAINERS)}" if of_container else f"node/{instance}/applications/{name}"
         )
         self._bucket.put(place, gzip.compress(content, mtime=0))
-        self._sizes_bytes[node.name, name] = size_bytes
+        self._sizes_bytes[instance, name] = size_bytes
 
 
 class SessionLogShipper:
     """The logs of a session's driver and executors, which S3LoggingConfiguration wants in a place of their own."""
 
-    def __init__(self, bucket: LogBucket, nodes: Collection[NodeClient]) -> None:
+    def __init__(self, bucket: LogBucket, nodes: Callable[[], Collection[NodeClient]]) -> None:
         self._bucket, self._nodes = bucket, nodes
         self._sizes_bytes: dict[str, int] = {}
 
@@ -127,7 +127,7 @@ class SessionLogShipper:
             application: the session's, in YARN.
             types: the streams that are wanted, of SPARK_DRIVER and of SPARK_EXECUTOR.
         """
-        for node in self._nodes:
+        for node in self._nodes():
             try:
                 for name, size_bytes in node.log_sizes().items():
                     if not name.startswith(f"{CONTAINERS}{application}/") or self._sizes_bytes.get(name) == size_bytes:

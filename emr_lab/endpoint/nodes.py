@@ -20,6 +20,8 @@ PAGES_TIMEOUT_S = 3.0  # of a driver, which may be busy: a cluster's thread wait
 CHANGE_TIMEOUT_S = 300.0
 VERSIONS_TIMEOUT_S = 60.0
 MOST_DIAGNOSTICS = 500
+# In Hadoop's order; the others are LOST, REBOOTED, DECOMMISSIONED and SHUTDOWN.
+STAYING_STATES = "NEW,RUNNING,UNHEALTHY,DECOMMISSIONING"
 ALIVE_STATES = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
@@ -57,13 +59,34 @@ class NodeClient:
         body = {"cluster": cluster, "configurations": list(configurations)}
         self._ask("/reset", body, timeout_s=CHANGE_TIMEOUT_S)
 
-    def start_daemons(self, *, alone: bool) -> None:
-        """Start YARN's and HDFS's daemons, and wait until they are up; `alone`: it is its cluster's only node."""
-        self._ask("/daemons", {"action": "start", "alone": alone}, timeout_s=CHANGE_TIMEOUT_S)
+    def start_daemons(self, *, alone: bool, data: bool) -> None:
+        """Start YARN's and HDFS's daemons, and wait until they are up.
+
+        Args:
+            alone: it is its cluster's only node.
+            data: HDFS keeps blocks on it.
+        """
+        self._ask("/daemons", {"action": "start", "alone": alone, "data": data}, timeout_s=CHANGE_TIMEOUT_S)
 
     def stop_daemons(self) -> None:
         """End YARN's and HDFS's daemons."""
         self._ask("/daemons", {"action": "stop"}, timeout_s=CHANGE_TIMEOUT_S)
+
+    def decommission(self, timeouts_s: Mapping[str, int]) -> None:
+        """On the primary: let YARN and HDFS do without these nodes, and take in all others; see `protocol.api`."""
+        self._ask("/decommissioning", {"timeouts_s": dict(timeouts_s)}, timeout_s=CHANGE_TIMEOUT_S)
+
+    def datanodes(self) -> dict[str, str]:
+        """On the primary: return what HDFS says of each DataNode, by its node's name."""
+        return {name: str(state) for name, state in self._ask("/decommissioning").items()}
+
+    def interrupt(self, *, time_s: float) -> None:
+        """Let the metadata service say that the node will be taken away at `time_s` since 1970."""
+        self._ask("/interruption", {"time_s": time_s})
+
+    def power_off(self) -> None:
+        """Kill everything on the node, and wipe it."""
+        self._ask("/power-off", {}, timeout_s=CHANGE_TIMEOUT_S)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of spark, hadoop, scala, python and java on the node."""
@@ -149,6 +172,22 @@ class Application:
         return self.state not in ALIVE_STATES.split(",")
 
 
+@dataclass(frozen=True, kw_only=True)
+class YarnNode:
+    """A node as the ResourceManager knows it: its state, and how many containers are on it."""
+
+    state: str
+    containers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class YarnLoad:
+    """What waits for room in YARN: applications that have not begun, and containers."""
+
+    applications: int
+    containers: int
+
+
 @dataclass(frozen=True)
 class YarnClient:
     """The ResourceManager's REST API, by its proxy on the primary: its address, and the token that it asks for.
@@ -195,6 +234,37 @@ class YarnClient:
         """
         path = f"/proxy/{application}/api/v1/applications/{application}/jobs?status=running"
         return bool(self._ask(path, timeout_s=PAGES_TIMEOUT_S))
+
+    def nodes(self) -> dict[str, YarnNode]:
+        """Return by their names the nodes that have not left: also those that are leaving.
+
+        Raises:
+            LostError: it does not answer.
+        """
+        answer = self._ask(f"/ws/v1/cluster/nodes?states={STAYING_STATES}")
+        return {
+            str(each["nodeHostName"]): YarnNode(state=str(each["state"]), containers=int(each["numContainers"]))
+            for each in (answer.get("nodes") or {}).get("node", ())
+        }
+
+    def masters(self) -> set[str]:
+        """Return the nodes that have an application's master.
+
+        Raises:
+            LostError: it does not answer.
+        """
+        answer = self._ask(f"/ws/v1/cluster/apps?states={ALIVE_STATES}")
+        addresses = [str(each.get("amHostHttpAddress", "")) for each in (answer.get("apps") or {}).get("app", ())]
+        return {address.partition(":")[0] for address in addresses} - {""}
+
+    def load(self) -> YarnLoad:
+        """Return what waits for room.
+
+        Raises:
+            LostError: it does not answer.
+        """
+        metrics = self._ask("/ws/v1/cluster/metrics")["clusterMetrics"]
+        return YarnLoad(applications=int(metrics["appsPending"]), containers=int(metrics["containersPending"]))
 
     def kill(self, application: str) -> None:
         """End an application.

@@ -24,7 +24,7 @@ READY = frozenset({"STARTED", "IDLE", "BUSY"})
 ENDED = frozenset({"TERMINATED", "FAILED"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Collection:
     """An instance group or an instance fleet.
 
@@ -33,8 +33,10 @@ class Collection:
         role: MASTER, CORE or TASK.
         instance_type: of its nodes; a fleet's first.
         spot: whether its nodes are asked for on spot.
-        count: of its nodes.
-        request: as RunJobFlow had it.
+        count: of the nodes that it is to have.
+        request: as RunJobFlow had it; of a fleet, with the capacity that it is to have now.
+        stopped: why it takes in no more nodes, until it is modified.
+        decommission_timeout_s: of its ShrinkPolicy.
     """
 
     id: str
@@ -43,16 +45,51 @@ class Collection:
     spot: bool
     count: int
     request: dict[str, Any]
+    stopped: str = ""
+    decommission_timeout_s: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Instance:
-    """A machine of a cluster, and the node of the lab that stands for it."""
+    """A machine of a cluster, and the node of the lab that stands for it; times are seconds since 1970.
+
+    Attributes:
+        id: ci-….
+        ec2: i-….
+        node: of the lab.
+        collection: id of its group or fleet.
+        spot: it is asked for on spot.
+        state: PROVISIONING, BOOTSTRAPPING or RUNNING where it came while the cluster ran; else it follows the cluster.
+        code, message: why it has ended.
+        leaving_s: since when it is being decommissioned.
+        timeout_s: how long YARN leaves then to what runs there.
+        notice_s: when it is told that it will be taken away at `taken_s`, as a spot instance.
+        replaceable_s: from when on there is a machine to be had in the place of one that was taken away.
+        noticed: it has been told.
+    """
 
     id: str
     ec2: str
     node: str
     collection: str
+    spot: bool
+    state: str = ""
+    code: str = ""
+    message: str = ""
+    created_s: float | None = None
+    ready_s: float | None = None
+    ended_s: float | None = None
+    leaving_s: float | None = None
+    timeout_s: int = 0
+    notice_s: float | None = None
+    taken_s: float | None = None
+    replaceable_s: float | None = None
+    noticed: bool = False
+
+    @property
+    def joined(self) -> bool:
+        """Return whether it has come as far as the cluster that it came with, and has not ended."""
+        return self.ended_s is None and self.state in {"", "RUNNING"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +182,8 @@ class Cluster:
         idle_timeout_s: of the auto-termination policy, None for no policy.
         idle_since_s: None while something runs.
         keep_alive: stays without steps.
+        scaling: its ManagedScalingPolicy.
+        no_machines_until_s: until when there are no machines to be had for it, as when Amazon has none on spot.
         runtime_roles: its security configuration gives each step a role of its own.
     """
 
@@ -162,6 +201,8 @@ class Cluster:
     concurrency: int
     idle_timeout_s: int | None
     runtime_roles: bool = False
+    scaling: dict[str, Any] | None = None
+    no_machines_until_s: float = 0.0
     steps: list[Step] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     state: str = "STARTING"
@@ -182,6 +223,14 @@ class Cluster:
         """Return `s3://…/<cluster>`, below which the cluster's logs come, or None."""
         uri = self.request.get("LogUri")
         return f"s3://{str(uri).partition('://')[2].rstrip('/')}/{self.id}" if uri else None
+
+    def machines(self) -> list[Instance]:
+        """Return the machines that it has now, also those that come and go."""
+        return [each for each in self.instances if each.ended_s is None]
+
+    def collection(self, collection_id: str) -> Collection | None:
+        """Return the group or fleet of this id, or None."""
+        return next((each for each in self.collections if each.id == collection_id), None)
 
     def step(self, step_id: str) -> Step | None:
         """Return the step of this id, or None."""
@@ -257,11 +306,13 @@ class ClusterStore:
 
 
 def _cluster(record: dict[str, Any]) -> Cluster:
+    on_spot = {each["id"]: each["spot"] for each in record["collections"]}
     return Cluster(
         **{
             **record,
             "collections": [Collection(**each) for each in record["collections"]],
-            "instances": [Instance(**each) for each in record["instances"]],
+            # Of what an older endpoint wrote, a group's or fleet's word on spot holds for each of its machines.
+            "instances": [Instance(**{"spot": on_spot[each["collection"]], **each}) for each in record["instances"]],
             "steps": [Step(**each) for each in record["steps"]],
             "sessions": [Session(**each) for each in record.get("sessions", [])],
         }

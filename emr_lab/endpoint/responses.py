@@ -20,11 +20,12 @@ from werkzeug.wrappers import Request, Response
 from emr_lab.endpoint import shapes, signature
 from emr_lab.endpoint.errors import NotOfferedError, RefusalError
 from emr_lab.endpoint.operations.emr import Emr
-from emr_lab.endpoint.operations.table import OPERATIONS
+from emr_lab.endpoint.operations.table import LAB_OPERATIONS, OPERATIONS
 from emr_lab.endpoint.state import EndpointState
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 TARGET = "ElasticMapReduce."
+LAB_TARGET = "EmrLab."  # of what Amazon has not
 BODY_BYTES = 4 * 1024 * 1024
 
 _LOG = logging.getLogger(__name__)
@@ -32,18 +33,29 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A request that may be done: the operation, its members, and the region that it is signed for."""
+    """A request that may be done: the operation, and its members."""
 
     operation: OperationModel
     members: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """A request of somebody that the lab knows: its target, its body, and the region that it is signed for."""
+
+    target: str
+    body: bytes
     region: str
 
 
 def answer(state: EndpointState, request: Request) -> Response:
     """Do what the request asks for; an error is one of EMR's, or says what the lab has not."""
     try:
-        call = _call(request, state.keys)
-        return _do(call, Emr(state, region=call.region))
+        signed = _signed(request, state.keys)
+        emr = Emr(state, region=signed.region)
+        if signed.target.startswith(LAB_TARGET) and (ours := LAB_OPERATIONS.get(signed.target[len(LAB_TARGET) :])):
+            return Response(json.dumps(ours(emr, _object(signed.body))), content_type=CONTENT_TYPE)
+        return _do(_call(request, signed), emr)
     except RefusalError as refusal:
         return error(refusal.code, str(refusal), status=400)
     except Exception:  # noqa: BLE001 - whatever it is: Amazon's clients read no page of HTML
@@ -57,11 +69,11 @@ def error(code: str, message: str, *, status: int) -> Response:
     return Response(content, status=status, content_type=CONTENT_TYPE)
 
 
-def _call(request: Request, keys: Mapping[str, str]) -> Call:
-    """Whose the request is, what it asks for, and whether it is whole; `keys` as signature.check takes them.
+def _signed(request: Request, keys: Mapping[str, str]) -> Signed:
+    """Whose the request is; `keys` as signature.check takes them.
 
     Raises:
-        RefusalError: nobody's that the lab knows, or nothing that it can read.
+        RefusalError: it is nobody's that the lab knows, or not whole.
     """
     request.max_content_length = BODY_BYTES
     try:
@@ -71,7 +83,16 @@ def _call(request: Request, keys: Mapping[str, str]) -> Call:
     except (ClientDisconnected, OSError):  # chunks that are none are an OSError
         raise RefusalError("SerializationException", "The body ends before it is whole.") from None
     region = signature.check(request, body, keys, now=datetime.now(UTC))
-    target = request.headers.get("X-Amz-Target", "")
+    return Signed(target=request.headers.get("X-Amz-Target", ""), body=body, region=region)
+
+
+def _call(request: Request, signed: Signed) -> Call:
+    """What the request asks for.
+
+    Raises:
+        RefusalError: nothing that the lab can read, or that it has not got.
+    """
+    target = signed.target
     name = target.removeprefix(TARGET)
     try:
         operation = get_service_model("emr").operation_model(name)
@@ -81,10 +102,10 @@ def _call(request: Request, keys: Mapping[str, str]) -> Call:
         raise RefusalError("UnknownOperationException", "this is Amazon EMR's JSON API only")
     if name not in OPERATIONS:
         raise NotOfferedError(f"{name} is not in the lab; docs/emr-lab.md lists what is")
-    members = _object(body)
+    members = _object(signed.body)
     if problem := shapes.problem(members, operation.input_shape):
         raise RefusalError("ValidationException", problem)
-    return Call(operation=operation, members=members, region=region)
+    return Call(operation=operation, members=members)
 
 
 def _do(call: Call, emr: Emr) -> Response:

@@ -75,14 +75,19 @@ def cluster_summary(cluster: Cluster) -> dict[str, Any]:
 
 
 def normalized_hours(cluster: Cluster) -> int:
-    """Hours of the cluster, begun ones too, in units of a small instance: an xlarge counts eight.
+    """Hours of the cluster's machines, begun ones too, in units of a small instance: an xlarge counts eight.
 
     https://docs.aws.amazon.com/emr/latest/APIReference/API_ClusterSummary.html
     """
     if cluster.ready_s is None:
         return 0
-    hours = int(((cluster.ended_s or datetime.now(UTC).timestamp()) - cluster.ready_s) // 3600) + 1
-    return hours * sum(2 * sizing.INSTANCE_TYPES[each.instance_type].vcpu * each.count for each in cluster.collections)
+    until_s = cluster.ended_s or datetime.now(UTC).timestamp()
+    vcpus = {each.id: sizing.INSTANCE_TYPES[each.instance_type].vcpu for each in cluster.collections}
+    return sum(
+        2 * vcpus[each.collection] * (int(((each.ended_s or until_s) - ready_s) // 3600) + 1)
+        for each in cluster.instances
+        if (ready_s := each.ready_s if each.state else cluster.ready_s) is not None
+    )
 
 
 def describe_step(step: Step) -> dict[str, Any]:
@@ -116,26 +121,32 @@ def describe_step(step: Step) -> dict[str, Any]:
 def describe_instance(instance: Instance, cluster: Cluster) -> dict[str, Any]:
     """ListInstances' Instance; it has no addresses, and disks only as far as its group or fleet says."""
     collection = next(each for each in cluster.collections if each.id == instance.collection)
-    peers = [each.id for each in cluster.instances if each.collection == collection.id]
-    on_spot = collection.spot
-    if not cluster.uniform:
-        on_demand_count, _ = instances.fleet_counts(collection.request, collection.instance_type)
-        on_spot = peers.index(instance.id) >= on_demand_count
+    line = {
+        "CreationDateTime": instance.created_s or cluster.created_s,
+        "ReadyDateTime": instance.ready_s if instance.state else cluster.ready_s,
+        "EndDateTime": instance.ended_s or cluster.ended_s,
+    }
+    reason = {"Code": instance.code, "Message": instance.message}
+    if instance.ended_s is None and cluster.ended_s:
+        reason = {"Code": "CLUSTER_TERMINATED", "Message": cluster.message}
     return {
         "Id": instance.id,
         "Ec2InstanceId": instance.ec2,
         "PublicDnsName": instance.node,
         "PrivateDnsName": instance.node,
-        "Status": _status(cluster, _machine_state(cluster)),
+        "Status": {
+            "State": _machine_state(instance, cluster),
+            "StateChangeReason": _without_empty(reason),
+            "Timeline": _times(line),
+        },
         "InstanceGroupId" if cluster.uniform else "InstanceFleetId": collection.id,
-        "Market": "SPOT" if on_spot else "ON_DEMAND",
+        "Market": "SPOT" if instance.spot else "ON_DEMAND",
         "InstanceType": collection.instance_type,
     }
 
 
 def describe_instance_group(group: Collection, cluster: Cluster) -> dict[str, Any]:
     """ListInstanceGroups' InstanceGroup."""
-    running = _machine_state(cluster) == "RUNNING"
     bid = {"BidPrice": group.request["BidPrice"]} if "BidPrice" in group.request else {}
     return {
         "Id": group.id,
@@ -145,10 +156,10 @@ def describe_instance_group(group: Collection, cluster: Cluster) -> dict[str, An
         "InstanceGroupType": group.role,
         "InstanceType": group.instance_type,
         "RequestedInstanceCount": group.count,
-        "RunningInstanceCount": group.count if running else 0,
-        "Status": _status(cluster, _collection_state(cluster)),
+        "RunningInstanceCount": len(_running(group, cluster)),
+        "Status": _status(group, cluster),
         "Configurations": [],
-        "ShrinkPolicy": {},
+        "ShrinkPolicy": _without_empty({"DecommissionTimeout": group.decommission_timeout_s}),
         **_disks(group.request),
     }
 
@@ -156,17 +167,17 @@ def describe_instance_group(group: Collection, cluster: Cluster) -> dict[str, An
 def describe_instance_fleet(fleet: Collection, cluster: Cluster) -> dict[str, Any]:
     """ListInstanceFleets' InstanceFleet; whole machines may be more than its target."""
     request = fleet.request
-    units = instances.weight(request, fleet.instance_type) if _machine_state(cluster) == "RUNNING" else 0
-    on_demand_count, spot_count = instances.fleet_counts(request, fleet.instance_type)
+    units = instances.weight(request, fleet.instance_type)
+    on_spot = [each.spot for each in _running(fleet, cluster)]
     return {
         "Id": fleet.id,
         "Name": request.get("Name", fleet.role.lower()),
-        "Status": _status(cluster, _collection_state(cluster)),
+        "Status": _status(fleet, cluster),
         "InstanceFleetType": fleet.role,
         "TargetOnDemandCapacity": request.get("TargetOnDemandCapacity", 0),
         "TargetSpotCapacity": request.get("TargetSpotCapacity", 0),
-        "ProvisionedOnDemandCapacity": on_demand_count * units,
-        "ProvisionedSpotCapacity": spot_count * units,
+        "ProvisionedOnDemandCapacity": on_spot.count(False) * units,
+        "ProvisionedSpotCapacity": on_spot.count(True) * units,
         "InstanceTypeSpecifications": [
             {
                 "WeightedCapacity": 1,
@@ -207,18 +218,38 @@ def _members(request: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: request[name] for name in names if name in request}
 
 
-def _machine_state(cluster: Cluster) -> str:
-    return "TERMINATED" if cluster.ended_s else _MACHINE.get(cluster.state, "RUNNING")
+def _machine_state(instance: Instance, cluster: Cluster) -> str:
+    if cluster.ended_s or instance.ended_s:
+        return "TERMINATED"
+    return instance.state or _MACHINE.get(cluster.state, "RUNNING")
 
 
-def _collection_state(cluster: Cluster) -> str:
-    return "TERMINATED" if cluster.ended_s else _COLLECTION.get(cluster.state, "RUNNING")
+def _running(collection: Collection, cluster: Cluster) -> list[Instance]:
+    """The machines of a group or fleet that run."""
+    machines = [each for each in cluster.instances if each.collection == collection.id]
+    return [each for each in machines if _machine_state(each, cluster) == "RUNNING"]
 
 
-def _status(cluster: Cluster, state: str) -> dict[str, Any]:
+def _collection_state(collection: Collection, cluster: Cluster) -> str:
+    state = "TERMINATED" if cluster.ended_s else _COLLECTION.get(cluster.state, "RUNNING")
+    if state != "RUNNING":
+        return state
+    if collection.stopped:
+        # EMR has a word for each kind.
+        return "ARRESTED" if cluster.uniform else "SUSPENDED"
+    machines = [each for each in cluster.machines() if each.collection == collection.id]
+    settled = all(each.joined and each.leaving_s is None for each in machines)
+    return "RUNNING" if settled and len(machines) == collection.count else "RESIZING"
+
+
+def _status(collection: Collection, cluster: Cluster) -> dict[str, Any]:
     line = {"CreationDateTime": cluster.created_s, "ReadyDateTime": cluster.ready_s, "EndDateTime": cluster.ended_s}
-    reason = {"Message": cluster.message} if cluster.ended_s else {}
-    return {"State": state, "StateChangeReason": reason, "Timeline": _times(line)}
+    message = cluster.message if cluster.ended_s else collection.stopped
+    return {
+        "State": _collection_state(collection, cluster),
+        "StateChangeReason": _without_empty({"Message": message}),
+        "Timeline": _times(line),
+    }
 
 
 def _times(seconds: dict[str, float | None]) -> dict[str, datetime]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from emr_lab.endpoint import commands, logs, session_requests
@@ -24,7 +24,12 @@ class SessionRunner:
     """Runs the sessions of one cluster; to be used by its thread alone."""
 
     def __init__(
-        self, state: EndpointState, cluster: Cluster, *, primary: NodeClient, nodes: Collection[NodeClient]
+        self,
+        state: EndpointState,
+        cluster: Cluster,
+        *,
+        primary: NodeClient,
+        nodes: Callable[[], Collection[NodeClient]],
     ) -> None:
         self.state, self.cluster, self.primary, self.nodes = state, cluster, primary, nodes
         self._seen_s: dict[str, float] = {}

@@ -14,7 +14,7 @@ from typing import Any
 from moto.emr.exceptions import ValidationException
 
 from base import releases
-from emr_lab.endpoint import instances, security
+from emr_lab.endpoint import instances, scaling, security
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.records import Cluster, SecurityConfiguration, Step, new_id
 from emr_lab.protocol.classifications import ConfigurationError, properties
@@ -23,8 +23,8 @@ from emr_lab.protocol.classifications import ConfigurationError, properties
 # RunJobFlow's members: those that the lab acts on, those that it records; it refuses the others.
 ACTED_ON = frozenset({
     "Name", "LogUri", "ReleaseLabel", "Instances", "Steps", "BootstrapActions", "Applications", "Configurations",
-    "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "JobFlowRole", "ServiceRole", "SecurityConfiguration",
-    "SessionEnabled",
+    "Tags", "StepConcurrencyLevel", "AutoTerminationPolicy", "ManagedScalingPolicy", "JobFlowRole", "ServiceRole",
+    "SecurityConfiguration", "SessionEnabled",
 })
 RECORDED = frozenset({
     "LogEncryptionKmsKeyId", "VisibleToAllUsers", "AutoScalingRole", "ScaleDownBehavior",
@@ -113,7 +113,7 @@ def cluster(
     if (uri := request.get("LogUri")) and not LOG_URI.fullmatch(uri):
         raise ValidationException(f"The LogUri {uri} is not valid; it must be s3://BUCKET/….")
     collections = instances.parse(request["Instances"], capabilities.instance_type)
-    policy = request.get("AutoTerminationPolicy")
+    policy, limits = request.get("AutoTerminationPolicy"), request.get("ManagedScalingPolicy")
     new_cluster = Cluster(
         id=new_id("j"),
         region=region,
@@ -128,6 +128,7 @@ def cluster(
         protected=bool(request["Instances"].get("TerminationProtected", False)),
         concurrency=concurrency(request.get("StepConcurrencyLevel", 1)),
         idle_timeout_s=None if policy is None else idle_timeout_s(policy),
+        scaling=None if limits is None else scaling.check(limits, collections, cores=len(capabilities.cores)),
         runtime_roles=configuration is not None and security.has_runtime_roles(configuration.content),
     )
     new_cluster.steps = steps(request.get("Steps", []), new_cluster, now_s=now_s)

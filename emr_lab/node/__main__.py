@@ -30,7 +30,7 @@ def main() -> int:
     keeper.adopt_orphans()
     try:
         serving = server(node, address="0.0.0.0", port=api.PORT)  # noqa: S104 - the container's own networks
-        beside = [metadata.server(api.read_key)]
+        beside = [metadata.server(api.read_key, lambda: node.interruption_s)]
         if node.name == "primary":
             beside.append(yarn_proxy.server(api.token(), address="0.0.0.0"))  # noqa: S104
         for each in beside:

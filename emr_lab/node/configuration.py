@@ -74,10 +74,30 @@ def write(
         (hadoop / f"{name}.xml").write_bytes(_xml(tree))
     for name in ("hadoop-policy.xml", "log4j.properties"):
         (hadoop / name).write_bytes((TEMPLATES / name).read_bytes())
+    exclude({}, folder=folder)
     settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | properties["spark-defaults"]
     (spark / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in properties["spark-env"].items())
     (spark / "spark-env.sh").write_text((TEMPLATES / "spark-env.sh").read_text() + exports)
+
+
+def exclude(timeouts_s: Mapping[str, int], *, folder: Path) -> None:
+    """Write which nodes YARN and HDFS are to do without, where yarn-site.xml and hdfs-site.xml say it is.
+
+    Args:
+        timeouts_s: by the nodes' names, how long YARN leaves to what runs there.
+        folder: of the configuration.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    hosts = ElementTree.Element("hosts")
+    for name, timeout_s in timeouts_s.items():
+        host = ElementTree.SubElement(hosts, "host")
+        ElementTree.SubElement(host, "name").text = name
+        ElementTree.SubElement(host, "timeout").text = str(timeout_s)
+    (folder / "hadoop" / "yarn-exclude.xml").write_bytes(ElementTree.tostring(hosts, xml_declaration=True))
+    (folder / "hadoop" / "hdfs-exclude").write_text("".join(f"{name}\n" for name in timeouts_s))
 
 
 def executor(node: Node) -> Properties:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ from emr_lab.node.processes import Process
 from emr_lab.protocol import classifications
 
 HADOOP_HOME = Path("/usr/lib/hadoop")
-FORMAT_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 60.0
+_NODE = re.compile(r"[a-z0-9-]+")
+_LATEST_S = 253_402_300_800  # the year 10000
 # Of the container, for the controller itself: EMR gives processes no region.
 _OWN = frozenset({"AWS_REGION", "INSTANCE_TYPE", "NODE"})
 
@@ -43,6 +46,7 @@ class InstanceController:
         environment: of the container.
         credentials: the file with the key of the job's user.
         cluster: that it belongs to since the last reset.
+        interruption_s: seconds since 1970 at which it will be taken away, as EC2 takes a spot instance; mostly None.
     """
 
     name: str
@@ -52,6 +56,7 @@ class InstanceController:
     environment: Mapping[str, str]
     credentials: Path
     cluster: str | None = None
+    interruption_s: float | None = None
     _properties: dict[str, classifications.Properties] = field(default_factory=lambda: classifications.properties([]))
     _processes: dict[str, Process] = field(default_factory=dict)
     _daemons: dict[Daemon, Process] = field(default_factory=dict)
@@ -80,9 +85,8 @@ class InstanceController:
         size = sizing.worker(on_emr, host)
         with self._change:
             processes.end_all([*self._processes.values(), *self._daemons.values()])
-            self._processes, self._daemons, self._properties, self.cluster = {}, {}, properties, None
-            for folder in (self.data, *self.shared):
-                wiping.wipe(folder)
+            self._forget()
+            self._properties = properties
             for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
                 (self.data / name).mkdir(parents=True)
             configuration.write(
@@ -91,16 +95,22 @@ class InstanceController:
             self.cluster = cluster
         return {"cluster": cluster, "size": sizing.words(on_emr, size, host), "yarn_mb": size.yarn_mb}
 
-    def start_daemons(self, *, alone: bool) -> None:
-        """Start those of this node that do not run, and wait until they are up; `alone`: it is the only node."""
+    def power_off(self) -> None:
+        """End everything at once, as on a machine whose power fails, and leave nothing of it; the controller stays."""
+        with self._change:
+            processes.kill_all([*self._processes.values(), *self._daemons.values()])
+            self._forget()
+
+    def start_daemons(self, *, alone: bool, data: bool) -> None:
+        """Start those of this node that do not run, and wait until they are up; see `daemons.of`."""
         with self._change:
             if not (self.conf / "hadoop").exists():
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has no configuration; reset it first")
             exported = self._properties["hadoop-env"] | self._properties["yarn-env"]
             conf, environment = self.conf / "hadoop", self._environment(exported)
-            for daemon in daemons.of(self.name, alone=alone):
+            for daemon in daemons.of(self.name, alone=alone, data=data):
                 if daemon == daemons.NAMENODE and not (self.data / "namenode").exists():
-                    self._format(daemons.format_namenode(conf=conf, home=HADOOP_HOME), environment)
+                    self._run(daemons.format_namenode(conf=conf, home=HADOOP_HOME))
                 known = self._daemons.get(daemon)
                 if known is None or known.exit_code is not None:
                     self._daemons[daemon] = processes.start(
@@ -117,6 +127,33 @@ class InstanceController:
         with self._change:
             processes.end(self._daemons.values())
             self._daemons = {}
+
+    def interrupt(self, time_s: Any) -> None:
+        """Let the metadata service say that the node will be taken away at `time_s`, in seconds since 1970."""
+        if not isinstance(time_s, (int, float)) or not 0 <= time_s < _LATEST_S:
+            raise RequestError(HTTPStatus.BAD_REQUEST, "time_s is to be a number of seconds since 1970")
+        self.interruption_s = time_s
+
+    def decommission(self, timeouts_s: Any) -> None:
+        """Let YARN and HDFS do without these nodes, and take in all others; YARN ends what runs there after a timeout.
+
+        https://hadoop.apache.org/docs/r3.4.2/hadoop-yarn/hadoop-yarn-site/GracefulDecommission.html
+        """
+        if not isinstance(timeouts_s, dict) or any(
+            not _NODE.fullmatch(name) or type(timeout_s) is not int for name, timeout_s in timeouts_s.items()
+        ):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "timeouts_s is to be an object of whole seconds by nodes' names")
+        with self._change:
+            if self.name != "primary" or not self._daemons:
+                raise RequestError(HTTPStatus.CONFLICT, f"{self.name} runs neither YARN's nor HDFS's master")
+            configuration.exclude(timeouts_s, folder=self.conf)
+            # The timeout of a node that has none in the file.
+            self._run(["yarn", "rmadmin", "-refreshNodes", "-g", "3600", "-server"])
+            self._run(["hdfs", "dfsadmin", "-refreshNodes"])
+
+    def datanodes(self) -> dict[str, str]:
+        """Return what the NameNode of this node says of each DataNode; see `daemons.datanodes`."""
+        return daemons.datanodes()
 
     def start(self, request: Mapping[str, Any]) -> str:
         """Start a process as the endpoint describes it; return its id."""
@@ -164,12 +201,24 @@ class InstanceController:
         """Return the versions of spark, hadoop, scala, python and java, as these programs tell them."""
         return versions.installed(self._environment({}), hadoop=HADOOP_HOME)
 
-    def _format(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def _forget(self) -> None:
+        """Leave nothing of what has ended. Under the lock."""
+        self._processes, self._daemons, self.cluster, self.interruption_s = {}, {}, None, None
+        for folder in (self.data, *self.shared):
+            wiping.wipe(folder)
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Run a command of Hadoop's to its end."""
         ran = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False
+            command,
+            env=self._environment(self._properties["hadoop-env"]),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
         )
         if ran.returncode:
-            raise daemons.DaemonError(f"namenode -format failed: {' '.join(ran.stderr.split())[-300:]}")
+            raise daemons.DaemonError(f"{' '.join(command)[-100:]} failed: {' '.join(ran.stderr.split())[-300:]}")
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """Return a process's environment: the container's, and `more`. The key is metadata.py's to give."""

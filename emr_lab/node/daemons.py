@@ -94,12 +94,30 @@ NODEMANAGER = Daemon(
 )
 
 
-def of(node: str, *, alone: bool) -> tuple[Daemon, ...]:
-    """Return the daemons of the node of this name, the slowest first; a primary that is `alone` is a core node, too."""
-    core = (NODEMANAGER, DATANODE)
-    if node != "primary":
-        return core
-    return (RESOURCEMANAGER, NAMENODE, *(core if alone else ()))
+def of(node: str, *, alone: bool, data: bool) -> tuple[Daemon, ...]:
+    """Return the daemons of the node of this name, the slowest first.
+
+    Args:
+        node: its name.
+        alone: it is its cluster's only node: a primary, which runs containers, too.
+        data: HDFS keeps blocks on it.
+    """
+    masters = (RESOURCEMANAGER, NAMENODE) if node == "primary" else ()
+    containers = (NODEMANAGER,) if alone or node != "primary" else ()
+    return (*masters, *containers, *((DATANODE,) if data else ()))
+
+
+def datanodes() -> dict[str, str]:
+    """Return what the NameNode of this node says of each DataNode, by its node's name: In Service, Decommissioned.
+
+    Raises:
+        DaemonError: it does not answer.
+    """
+    try:
+        nodes = json.loads(_bean(9870, "NameNode", "NameNodeInfo")["LiveNodes"])
+        return {address.partition(":")[0]: str(each["adminState"]) for address, each in nodes.items()}
+    except (OSError, HTTPException, ValueError, KeyError, IndexError) as error:
+        raise DaemonError(f"the NameNode does not tell of its DataNodes: {error}") from error
 
 
 def command(daemon: Daemon, *, conf: Path, home: Path, environment: Mapping[str, str]) -> list[str]:

@@ -109,6 +109,15 @@ def end_all(processes: Iterable[Process]) -> None:
     _end(list(processes), strays=keeper.adopts_orphans())
 
 
+def kill_all(processes: Iterable[Process]) -> None:
+    """As `end_all`, by KILL alone: what happens to them where a machine is switched off."""
+    keepers = [process.keeper for process in processes]
+    strays = keeper.adopts_orphans()
+    while any(each.poll() is None for each in keepers) or (strays and _orphans(keepers)):
+        _kill(keepers, strays=strays)
+        time.sleep(POLL_S)
+
+
 def _end(processes: Sequence[Process], *, strays: bool) -> None:
     keepers = [process.keeper for process in processes]
     _signal(_descendants(keepers, strays=strays), signal.SIGTERM)

@@ -62,12 +62,14 @@ def server(node: InstanceController, *, address: str, port: int) -> ThreadingHTT
 
 
 def _get(node: InstanceController, path: str, _: BaseHTTPRequestHandler) -> Any:
-    if path == "/":
-        return node.state()
-    if path == "/versions":
-        return node.versions()
-    if path == "/logs":
-        return [{"name": name, "bytes": size} for name, size in node.log_sizes().items()]
+    answers: dict[str, Callable[[], Any]] = {
+        "/": node.state,
+        "/versions": node.versions,
+        "/decommissioning": node.datanodes,
+        "/logs": lambda: [{"name": name, "bytes": size} for name, size in node.log_sizes().items()],
+    }
+    if path in answers:
+        return answers[path]()
     if path.startswith("/logs/"):
         return node.log(path.removeprefix("/logs/"))
     if match := re.fullmatch(r"/processes/([^/]+)", path):
@@ -90,11 +92,19 @@ def _post(node: InstanceController, path: str, request: BaseHTTPRequestHandler) 
         return node.reset(body.get("cluster"), body.get("configurations") or [])
     if path == "/daemons":
         if body.get("action") == "start":
-            node.start_daemons(alone=bool(body.get("alone")))
+            node.start_daemons(alone=bool(body.get("alone")), data=bool(body.get("data")))
         elif body.get("action") == "stop":
             node.stop_daemons()
         else:
             raise RequestError(HTTPStatus.BAD_REQUEST, f"action {body.get('action')!r}: choose start or stop")
+        return {}
+    changes: dict[str, Callable[[], None]] = {
+        "/decommissioning": lambda: node.decommission(body.get("timeouts_s")),
+        "/interruption": lambda: node.interrupt(body.get("time_s")),
+        "/power-off": node.power_off,
+    }
+    if path in changes:
+        changes[path]()
         return {}
     if path == "/processes":
         return {"id": node.start(body)}

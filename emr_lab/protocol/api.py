@@ -4,8 +4,15 @@ Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
 
     GET  /                            node, cluster, how many processes run
     POST /reset                       {cluster, configurations}: end all, wipe the node, write its configuration
-    POST /daemons                     {action: start | stop, alone}: YARN's and HDFS's; the answer comes when they are
-                                      up; a primary that is its cluster's only node runs a core node's, too
+    POST /daemons                     {action: start | stop, alone, data}: YARN's and HDFS's; the answer comes when they
+                                      are up; a primary that is its cluster's only node (`alone`) runs containers, too,
+                                      and HDFS keeps its blocks on a node with `data`
+    POST /decommissioning             {timeouts_s}, to the primary: seconds by the names of nodes. YARN starts nothing
+                                      more on these and ends what runs there after so long, HDFS copies their blocks
+                                      elsewhere; every other node is taken (back) in
+    GET  /decommissioning             HDFS's word on each DataNode by its node's name, like Decommissioned
+    POST /interruption                {time_s}: from now on the metadata service says that the node will be taken away
+    POST /power-off                   KILL for everything at once, and nothing is left of it on the disk
     POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
     GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
     GET  /processes/ID/stdout, stderr the bytes from ?offset=N on

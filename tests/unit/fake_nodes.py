@@ -44,25 +44,68 @@ MASTER = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount"
 CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
 
 
-def groups(*given: dict[str, object]) -> dict[str, object]:
+def groups(*given: dict[str, Any]) -> dict[str, Any]:
     return {"Instances": {"InstanceGroups": list(given)}}
 
 
+@dataclass
+class FakeYarn:
+    """What the ResourceManager knows: nodes by their names, tags of applications by their ids.
+
+    What else there is to say of an application is in `details`, and under `jobs` there what runs in it.
+    """
+
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    applications: dict[str, str] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pending: dict[str, int] = field(default_factory=lambda: {"appsPending": 0, "containersPending": 0})
+    killed: list[str] = field(default_factory=list)
+
+
 class FakeNode(InstanceController):
-    """A node whose daemons are two words, and which has the versions of the release."""
+    """A node whose daemons are two words, and which has the versions of the release.
+
+    Attributes:
+        yarn: what the fake ResourceManager knows.
+        data: whether HDFS keeps blocks on it.
+        hdfs: on the primary, what the NameNode says of each DataNode.
+        told: on the primary, which nodes YARN and HDFS are to do without, one after the other.
+        off: how often it was switched off.
+    """
 
     said: dict[str, str]
+    yarn: FakeYarn
 
     alone: bool | None = None
+    has_data: bool | None = None
+    hdfs: dict[str, str]
+    told: list[dict[str, int]]
+    off: int = 0
 
-    def start_daemons(self, *, alone: bool) -> None:
-        self.alone = alone
+    def datanodes(self) -> dict[str, str]:
+        return self.hdfs
+
+    def start_daemons(self, *, alone: bool, data: bool) -> None:
+        self.alone, self.has_data = alone, data
+        if self.name != "primary" or alone:
+            self.yarn.nodes[self.name] = {"state": "RUNNING", "numContainers": 0}
         log = self.logs / "hadoop-yarn" / f"hadoop-yarn-{self.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("started\n")
 
     def stop_daemons(self) -> None:
-        pass
+        self.yarn.nodes.pop(self.name, None)
+
+    def power_off(self) -> None:
+        super().power_off()
+        self.off += 1
+
+    def decommission(self, timeouts_s: Any) -> None:
+        self.told.append(timeouts_s)
+        for name, node in list(self.yarn.nodes.items()):
+            node["state"] = "DECOMMISSIONING" if name in timeouts_s else "RUNNING"
+            if timeouts_s.get(name) == 0:
+                del self.yarn.nodes[name]
 
     def versions(self) -> dict[str, str]:
         return self.said
@@ -100,12 +143,22 @@ class Fake:
     client: Any
     controllers: dict[str, FakeNode]
     servers: dict[str, ThreadingHTTPServer]
-    applications: dict[str, str]
-    details: dict[str, dict[str, Any]]
+    yarn: FakeYarn
     make: Callable[[], EndpointState]
     endpoint_state: EndpointState
     endpoint: Any = None
-    killed: list[str] = field(default_factory=list)
+
+    @property
+    def applications(self) -> dict[str, str]:
+        return self.yarn.applications
+
+    @property
+    def details(self) -> dict[str, dict[str, Any]]:
+        return self.yarn.details
+
+    @property
+    def killed(self) -> list[str]:
+        return self.yarn.killed
 
     def put(self, key: str, text: str) -> str:
         """An object in S3; its URI."""
@@ -229,12 +282,10 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         (root / "bin" / name).chmod(0o755)
     (root / "key").write_text("AWS_ACCESS_KEY_ID=job\nAWS_SECRET_ACCESS_KEY=secret\n")
 
-    controllers = {name: _node(root, name) for name in ("primary", "core-1", "core-2")}
+    yarn = FakeYarn()
+    controllers = {name: _node(root, name, yarn) for name in ("primary", "core-1", "core-2")}
     servers = {name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
-    applications: dict[str, str] = {}
-    details: dict[str, dict[str, Any]] = {}
-    killed: list[str] = []
-    servers["yarn"] = _yarn(applications, details, killed)
+    servers["yarn"] = _yarn(yarn)
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
     clock, token = Clock(), api.token(root / "key")
@@ -266,11 +317,9 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         client=None,
         controllers=controllers,
         servers=servers,
-        applications=applications,
-        details=details,
+        yarn=yarn,
         make=make,
         endpoint_state=make(),
-        killed=killed,
     )
     fake.serve()
     monkeypatch.setenv("AWS_ENDPOINT_URL_EMR", fake.url)
@@ -283,7 +332,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
             controllers[name].reset(None, [])
 
 
-def _node(root: Path, name: str) -> FakeNode:
+def _node(root: Path, name: str, yarn: FakeYarn) -> FakeNode:
     data = root / "nodes" / name
     data.mkdir(parents=True)
     environment = {
@@ -295,25 +344,30 @@ def _node(root: Path, name: str) -> FakeNode:
         "AWS_REGION": REGION,
     }
     node = FakeNode(name=name, data=data, shared=[], s3a=S3A, environment=environment, credentials=root / "key")
+    node.yarn, node.hdfs, node.told = yarn, {}, []
     node.said = {"spark": "4.1.1", "hadoop": "3.4.2", "scala": "2.13.17", "python": "3.11.2", "java": "17.0.17"}
     return node
 
 
-def _yarn(applications: dict[str, str], details: dict[str, dict[str, Any]], killed: list[str]) -> ThreadingHTTPServer:
-    """A ResourceManager whose applications are `applications`: tags by their ids.
-
-    What else there is to say of one is in `details`, and under `jobs` there what runs in it.
-    """
+def _yarn(yarn: FakeYarn) -> ThreadingHTTPServer:
+    """A ResourceManager that knows what `yarn` holds."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path.startswith("/proxy/"):
-                self.answer(details[self.path.split("/")[2]].get("jobs", []))
-                return
+            if self.path.startswith("/ws/v1/cluster/nodes"):
+                self.answer({"nodes": {"node": [{"nodeHostName": name, **node} for name, node in yarn.nodes.items()]}})
+            elif self.path == "/ws/v1/cluster/metrics":
+                self.answer({"clusterMetrics": yarn.pending})
+            elif self.path.startswith("/proxy/"):
+                self.answer(yarn.details[self.path.split("/")[2]].get("jobs", []))
+            else:
+                self.tell_applications()
+
+        def tell_applications(self) -> None:
             tag = self.path.partition("applicationTags=")[2]
             found = [
-                {"id": name, "state": "RUNNING", **details.get(name, {})}
-                for name, of in list(applications.items())
+                {"id": name, "state": "RUNNING", **yarn.details.get(name, {})}
+                for name, of in list(yarn.applications.items())
                 if tag in {"", of}
             ]
             if "states=" in self.path:
@@ -323,8 +377,8 @@ def _yarn(applications: dict[str, str], details: dict[str, dict[str, Any]], kill
         def do_PUT(self) -> None:
             name = self.path.split("/")[-2]
             assert json.loads(self.rfile.read(int(self.headers["Content-Length"]))) == {"state": "KILLED"}
-            applications.pop(name)
-            killed.append(name)
+            yarn.applications.pop(name)
+            yarn.killed.append(name)
             self.answer({"state": "KILLED"})
 
         def answer(self, body: Any) -> None:

@@ -76,14 +76,6 @@ REFUSED = {
 
 NOT_HERE = {
     "kerberos": ({"KerberosAttributes": {"Realm": "R", "KdcAdminPassword": "p"}}, "KerberosAttributes"),
-    "managed scaling": (
-        {
-            "ManagedScalingPolicy": {
-                "ComputeLimits": {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
-            }
-        },
-        "ManagedScalingPolicy",
-    ),
     "own image": ({"CustomAmiId": "ami-1"}, "CustomAmiId"),
     "application of 8.x": ({"Applications": [{"Name": "Livy"}]}, "the application Livy is not in the lab"),
     "three primaries": (groups(MASTER | {"InstanceCount": 3}, CORE), "one primary node"),
@@ -206,7 +198,7 @@ def test_clusters_by_time_and_state(lab: Fake):
         ("terminate_job_flows", {"JobFlowIds": ["j-NONE"]}, "ValidationException", "does not exist"),
         ("list_studios", {}, "NotImplemented", "ListStudios is not in the lab"),
         ("describe_job_flows", {}, "NotImplemented", "DescribeJobFlows is not in the lab"),
-        ("get_managed_scaling_policy", {"ClusterId": "j-NONE"}, "NotImplemented", "docs/emr-lab.md"),
+        ("list_notebook_executions", {}, "NotImplemented", "docs/emr-lab.md"),
     ],
 )
 def test_operations_that_are_refused(lab: Fake, operation, arguments, code, words):

@@ -150,7 +150,7 @@ def test_cancel(lab: Fake):
     cluster = lab.start(step("runs", "sleep 600"), step("waits", "exit 0"), step("last", "exit 0"), keep=True)
     lab.wait_step(cluster, "runs", "RUNNING")
     ids = {name: lab.step(cluster, name)["Id"] for name in ("runs", "waits")}
-    lab.applications |= {"application_1": ids["runs"].lower(), "application_2": "another"}
+    lab.applications.update({"application_1": ids["runs"].lower(), "application_2": "another"})
     answer = lab.client.cancel_steps(ClusterId=cluster, StepIds=[ids["waits"], ids["runs"], "s-NONE"])
     assert [each["Status"] for each in answer["CancelStepsInfoList"]] == ["SUBMITTED", "SUBMITTED", "FAILED"]
     lab.wait_step(cluster, "last", "COMPLETED")

@@ -376,7 +376,18 @@ def test_a_shell_needs_a_running_master(machine, capsys):
     assert failed(capsys, "shell") == (2, "error: the lab is not running; start it: make up\n")
 
 
-@pytest.mark.parametrize("command", ["up", "emr-up", "down", "clean", "env", "logs", "shell", "doctor"])
+def test_a_node_is_taken_away_by_the_endpoint_itself(machine, capsys):
+    machine.write({"compose ps": ""})
+    assert failed(capsys, "emr-chaos") == (2, "error: the EMR lab is not running; start it: make emr-up\n")
+    running = rows(emr=row("emr"))
+    machine.write({"compose ps": running, "compose exec": ""})
+    assert cli.main(["emr-chaos", "--node", "core-2", "--notice-s", "20"]) == 0
+    asked = next(call for call in machine.calls() if call.startswith("compose exec"))
+    assert asked == "compose exec -T emr python -m emr_lab.endpoint.interrupt --node core-2 --notice-s 20"
+    assert failed(capsys, "emr-chaos", "--after-s", "soon")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["up", "emr-up", "emr-chaos", "down", "clean", "env", "logs", "shell", "doctor"])
 def test_help_reads_well_at_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:

@@ -26,6 +26,6 @@ def test_sudo_runs_the_command_as_whoever_asks(flags):
 
 def test_a_command_that_nodes_have_not_is_named_with_those_that_they_have(tmp_path):
     (tmp_path / "yarn").symlink_to(COMMANDS / "hadoop")
-    ran = subprocess.run([tmp_path / "yarn", "rmadmin"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([tmp_path / "yarn", "daemonlog"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
-    assert ran.stderr.startswith("error: yarn rmadmin: the lab's nodes have hadoop fs, hdfs dfs")
+    assert ran.stderr.startswith("error: yarn daemonlog: the lab's nodes have hadoop fs, hdfs dfs")

@@ -20,7 +20,7 @@ def up(monkeypatch):
         replace(daemons.NODEMANAGER, main="Daemon", up=lambda _: "nodemanager" in known),
         replace(daemons.DATANODE, main="Daemon", up=lambda _: "datanode" in known),
     )
-    monkeypatch.setattr(daemons, "of", lambda _, *, alone: pair)
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone, data: pair)
     monkeypatch.setattr(daemons, "POLL_S", 0.02)
     return known
 
@@ -56,7 +56,7 @@ def test_daemons_are_started_once_waited_for_and_stopped(client, node, up):
 
 def test_a_daemon_that_ends_is_told_with_its_last_words(client, up, monkeypatch):
     broken = replace(daemons.NODEMANAGER, main="Broken", up=lambda _: False)
-    monkeypatch.setattr(daemons, "of", lambda _, *, alone: (broken,))
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone, data: (broken,))
     client.reset()
     code, said = client.refused("/daemons", {"action": "start"})
     assert (code, said) == (500, "nodemanager on core-1 has ended with code 3: FATAL: no port is free")
@@ -68,29 +68,34 @@ def test_a_daemon_that_does_not_come_up_is_told_at_the_deadline(node, up, monkey
         daemons, "wait", lambda started, node, wait=daemons.wait: wait(started, node=node, deadline_s=0.1)
     )
     with pytest.raises(daemons.DaemonError, match=r"nodemanager on core-1 is not up after 0 s: it has said nothing"):
-        node.start_daemons(alone=False)
+        node.start_daemons(alone=False, data=True)
 
 
 def test_hdfs_is_made_once_after_a_reset(node, monkeypatch):
     node.name = "primary"
     name = replace(daemons.NAMENODE, main="Daemon", up=lambda _: True)
     monkeypatch.setattr(daemons, "NAMENODE", name)
-    monkeypatch.setattr(daemons, "of", lambda _, *, alone: (name,))
+    monkeypatch.setattr(daemons, "of", lambda _, *, alone, data: (name,))
     node.reset("j-1", [])
     for _ in range(2):
-        node.start_daemons(alone=False)
+        node.start_daemons(alone=False, data=True)
         node.stop_daemons()
     assert (node.logs / "formats").read_text() == "formatted\n"
     node.reset("j-2", [])
-    node.start_daemons(alone=False)
+    node.start_daemons(alone=False, data=True)
     assert (node.logs / "formats").read_text() == "formatted\n"
 
 
 def test_which_daemons_run_where():
+    def names(node, **how):
+        return {daemon.name for daemon in daemons.of(node, **how)}
+
     leading, working = {"namenode", "resourcemanager"}, {"datanode", "nodemanager"}
-    assert {daemon.name for daemon in daemons.of("primary", alone=False)} == leading
-    assert {daemon.name for daemon in daemons.of("core-2", alone=False)} == working
-    assert {daemon.name for daemon in daemons.of("primary", alone=True)} == leading | working
+    assert names("primary", alone=False, data=False) == leading
+    assert names("core-2", alone=False, data=True) == working
+    assert names("core-2", alone=False, data=False) == {"nodemanager"}, "a task node"
+    assert names("primary", alone=False, data=True) == leading | {"datanode"}, "beside task nodes alone"
+    assert names("primary", alone=True, data=True) == leading | working
 
 
 def test_a_primary_that_is_alone_runs_a_core_nodes_daemons_too(client, node, monkeypatch):
@@ -100,9 +105,9 @@ def test_a_primary_that_is_alone_runs_a_core_nodes_daemons_too(client, node, mon
             daemons, name, replace(getattr(daemons, name), main="Daemon", arguments=(), up=lambda _: True)
         )
     client.reset()
-    assert client.ask("/daemons", {"action": "start", "alone": False}) == {}
+    assert client.ask("/daemons", {"action": "start", "alone": False, "data": False}) == {}
     wait_for(lambda: pids(node), lambda started: len(started) == 2)
-    assert client.ask("/daemons", {"action": "start", "alone": True}) == {}
+    assert client.ask("/daemons", {"action": "start", "alone": True, "data": True}) == {}
     wait_for(lambda: pids(node), lambda started: len(started) == 4)
     running = pids(node)
     assert client.ask("/daemons", {"action": "stop"}) == {}

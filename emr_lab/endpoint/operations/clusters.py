@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.emr.exceptions import InvalidRequestException, ValidationException
 
-from emr_lab.endpoint import serializers, validation
+from emr_lab.endpoint import scaling, serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import start
 from emr_lab.endpoint.operations.emr import ACCOUNT, Emr, Members, page
@@ -124,6 +124,31 @@ def get_auto_termination_policy(emr: Emr, request: Members) -> dict[str, Any]:
     with emr.state.lock:
         timeout_s = emr.cluster(request["ClusterId"]).idle_timeout_s
     return {} if timeout_s is None else {"AutoTerminationPolicy": {"IdleTimeout": timeout_s}}
+
+
+def put_managed_scaling_policy(emr: Emr, request: Members) -> dict[str, Any]:
+    """Set the policy in place of the one before, if any; groups and fleets that had been stopped try again."""
+    with emr.state.change():
+        cluster = emr.modifiable(request["ClusterId"])
+        policy = request["ManagedScalingPolicy"]
+        cluster.scaling = scaling.check(policy, cluster.collections, cores=len(emr.state.capabilities.cores))
+        for each in cluster.collections:
+            each.stopped = ""
+    return {}
+
+
+def get_managed_scaling_policy(emr: Emr, request: Members) -> dict[str, Any]:
+    """The policy, where there is one."""
+    with emr.state.lock:
+        policy = emr.cluster(request["ClusterId"]).scaling
+    return {} if policy is None else {"ManagedScalingPolicy": policy}
+
+
+def remove_managed_scaling_policy(emr: Emr, request: Members) -> dict[str, Any]:
+    """Leave the cluster as large as it is."""
+    with emr.state.change():
+        emr.modifiable(request["ClusterId"]).scaling = None
+    return {}
 
 
 def add_tags(emr: Emr, request: Members) -> dict[str, Any]:

@@ -1,11 +1,19 @@
-"""The operations of EMR that the lab has, by the names that EMR gives them."""
+"""The operations of EMR that the lab has, by the names that EMR gives them, and its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emr_lab.endpoint.operations import clusters, instances, release_labels, security_configurations, sessions, steps
+from emr_lab.endpoint.operations import (
+    clusters,
+    instances,
+    interruptions,
+    release_labels,
+    security_configurations,
+    sessions,
+    steps,
+)
 from emr_lab.endpoint.operations.emr import Emr, Members
 
 # Raised in every operation: ValidationException or InvalidRequestException where EMR would not do it, NotOfferedError
@@ -20,6 +28,7 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "DescribeSecurityConfiguration": security_configurations.describe_security_configuration,
     "DescribeStep": steps.describe_step,
     "GetAutoTerminationPolicy": clusters.get_auto_termination_policy,
+    "GetManagedScalingPolicy": clusters.get_managed_scaling_policy,
     "GetSession": sessions.get_session,
     "GetSessionEndpoint": sessions.get_session_endpoint,
     "ListBootstrapActions": clusters.list_bootstrap_actions,
@@ -33,8 +42,12 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "ListSteps": steps.list_steps,
     "ListSupportedInstanceTypes": release_labels.list_supported_instance_types,
     "ModifyCluster": clusters.modify_cluster,
+    "ModifyInstanceFleet": instances.modify_instance_fleet,
+    "ModifyInstanceGroups": instances.modify_instance_groups,
     "PutAutoTerminationPolicy": clusters.put_auto_termination_policy,
+    "PutManagedScalingPolicy": clusters.put_managed_scaling_policy,
     "RemoveAutoTerminationPolicy": clusters.remove_auto_termination_policy,
+    "RemoveManagedScalingPolicy": clusters.remove_managed_scaling_policy,
     "RemoveTags": clusters.remove_tags,
     "RunJobFlow": clusters.run_job_flow,
     "SetKeepJobFlowAliveWhenNoSteps": clusters.set_keep_job_flow_alive_when_no_steps,
@@ -42,4 +55,8 @@ OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
     "StartSession": sessions.start_session,
     "TerminateJobFlows": clusters.terminate_job_flows,
     "TerminateSession": sessions.terminate_session,
+}
+# By names that EMR has not got.
+LAB_OPERATIONS: Mapping[str, Callable[[Emr, Members], dict[str, Any]]] = {
+    "SendSpotInterruption": interruptions.send_spot_interruption,
 }
