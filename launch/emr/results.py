@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from launch.emr import aws, cost, follow, logs
 from launch.emr.cost import Estimate
 from launch.emr.follow import Clients, Show, Step
+from launch.emr.lost_work import LostWork
 from launch.emr.run_spec import RunSpec
 
 RECORD = "emr.json"
@@ -57,12 +58,13 @@ def bill(spec: RunSpec, step: Step, *, started: datetime, clients: Clients, show
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """A step that has ended: when it was started, what was agreed to, what it came to, the packages it ran with."""
+    """A step that has ended: when it was started, what was agreed to, what it came to and lost, its packages."""
 
     step: Step
     started: datetime
     agreed: Estimate
     actual: Bill
+    lost: LostWork | None
     wheelhouse: str
 
 
@@ -80,6 +82,7 @@ def write_record(folder: Path, spec: RunSpec, ran: Ran) -> None:
         "nodes": ran.agreed.nodes,
         "estimated": ran.agreed.as_json(),
         "actual": {"minutes": ran.actual.minutes, "usd": ran.actual.usd},
+        "lost": None if ran.lost is None else asdict(ran.lost),
         "billed": not spec.in_emr_lab,
         "wheelhouse": ran.wheelhouse,
     }

@@ -14,6 +14,7 @@ from launch.emr import artifacts, aws, cost, follow, logs, results, steps
 from launch.emr.artifacts import Artifacts
 from launch.emr.aws import EmrError
 from launch.emr.follow import Clients, Show, Step
+from launch.emr.lost_work import lost_work
 from launch.emr.run_spec import RunSpec
 from launch.s3_access import Access
 from pipeline import summary
@@ -54,8 +55,12 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
 
     came = transfer.bring_back(spec.job, sent.job, default=paths.OUT, access=access)
     actual = results.bill(spec, step, started=started, clients=clients, show=show)
-    made = results.Ran(step=step, started=started, agreed=agreed, actual=actual, wheelhouse=built.wheelhouse.sha256)
-    came_to = cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
+    lost = lost_work(spec.cluster, step.cluster, emr=clients.emr, s3=clients.s3, since=started)
+    made = results.Ran(
+        step=step, started=started, agreed=agreed, actual=actual, lost=lost, wheelhouse=built.wheelhouse.sha256
+    )
+    gone = "" if lost is None else lost.words()
+    came_to = gone + cost.words_after(actual.usd, minutes=actual.minutes, in_emr_lab=spec.in_emr_lab)
     if spec.job.is_own:
         _print_stdout(step, clients)
         sys.stdout.write("".join(f"{name:<12}{os.path.relpath(path)}\n" for name, path in came.items()) + came_to)
