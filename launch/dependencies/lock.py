@@ -90,9 +90,9 @@ def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:
         OSError: the cache cannot be written.
     """
     texts = _texts(requirements)
-    recipe = "\0".join(
-        [repr(target), str(GLIBC_MINOR), sys.platform if target.machine is None else "", *texts.values()]
-    )
+    system = sys.platform if target.machine is None else str(GLIBC_MINOR)
+    # The same text beside another folder of wheels is another thing.
+    recipe = "\0".join([repr(target), system, index_options(requirements), *texts.values()])
     kept = cache / "locks" / f"{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.txt"
     if not kept.exists():
         lock = _held(_compile(requirements, target), texts, requirements)

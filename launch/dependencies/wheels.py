@@ -85,6 +85,7 @@ def unpack(lock: str, target: Platform, *, cache: Path, index_options: str = "")
     with _half(folder) as half, _index_file(index_options) as index:
         (half / "requirements.txt").write_text(lock)
         options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(half / "packages")]
+        options += ["--link-mode", "hardlink"]  # whatever the user set: links into uv's cache lead nowhere on a node
         options += [] if target.machine else ["--compile-bytecode"]
         wanted = ["--requirement", str(half / "requirements.txt"), *index]
         what = f"the job's packages for {target}"

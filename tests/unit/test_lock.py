@@ -149,3 +149,14 @@ def test_the_wheelhouse_and_the_folder_hold_what_the_lock_says(folder, requireme
     assert wheels.unpack(resolve(path, target), target, **options) == unpacked
     built = wheels.build(resolve(path), NODE, **options)
     assert wheels.find(resolve(path), NODE, cache=folder / "cache") == built
+
+
+def test_the_same_text_beside_other_wheels_is_worked_out_anew(folder, requirements):
+    make(folder, "1.0")
+    first = resolve(requirements("tiny"))
+    other = folder / "other"
+    (other / "wheels").mkdir(parents=True)
+    make(other, "2.0")
+    (other / "requirements.txt").write_text((folder / "requirements.txt").read_text())
+    second = lock.resolve(other / "requirements.txt", NODE, cache=folder / "cache")
+    assert (lock.pins(first), lock.pins(second)) == ({"tiny": "1.0"}, {"tiny": "2.0"})
