@@ -6,7 +6,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import explode, split
 
 (source,) = sys.argv[1:]
-spark = SparkSession.builder.appName("StructuredWordCount").getOrCreate()
+spark = SparkSession.builder.appName("StructuredWordCount").config("spark.sql.shuffle.partitions", 2).getOrCreate()
 lines = spark.readStream.text(source)
 words = lines.select(explode(split(lines.value, ",")).alias("word"))
 counts = words.groupBy("word").count()

@@ -121,13 +121,6 @@ JOBS = (
         said=lines(r"^\d+ has rank: \d\.\d{6}"),
     ),
     Example(
-        name="transitive_closure.py",
-        program=EXAMPLES / "transitive_closure.py",
-        origin=OF_SPARK,
-        args=["2"],
-        said=lines(r"^TC has \d+ edges$"),
-    ),
-    Example(
         name="streaming/queue_stream.py",
         program=EXAMPLES / "streaming/queue_stream.py",
         origin=OF_SPARK,
