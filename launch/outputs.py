@@ -59,7 +59,8 @@ def fetch(uri: str, folder: Path, access: Access) -> int:
         StorageError: something cannot be fetched, or has a name that no folder takes; the folder stays as it was.
         OSError: the folder cannot be written.
     """
-    names = sorted(name for name in storage.sizes(uri, access) if not name.endswith("/"))
+    # An empty name, or one with a slash at its end, is a mark of a folder.
+    names = sorted(name for name in storage.sizes(uri, access) if name and not name.endswith("/"))
     for name in names:
         if {"", ".", "..", RECORD} & set(name.split("/")) or not name.isprintable():
             raise StorageError(f"{uri}/{escape(name)} has a name that no folder here takes; it stays there")
