@@ -59,8 +59,7 @@ def fetch(uri: str, folder: Path, access: Access) -> int:
         StorageError: something cannot be fetched, or has a name that no folder takes; the folder stays as it was.
         OSError: the folder cannot be written.
     """
-    # An empty name, or one with a slash at its end, is a mark of a folder.
-    names = sorted(name for name in storage.sizes(uri, access) if name and not name.endswith("/"))
+    names = storage.contents(uri, access)
     for name in names:
         if {"", ".", "..", RECORD} & set(name.split("/")) or not name.isprintable():
             raise StorageError(f"{uri}/{escape(name)} has a name that no folder here takes; it stays there")

@@ -184,6 +184,19 @@ def sizes(uri: str, access: Access) -> dict[str, int]:
         raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
 
 
+def contents(uri: str, access: Access) -> list[str]:
+    """The names of all objects below `uri`, but for those that mark folders; of these no listing shows the last slash.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    found, opened = sizes(uri, access), open_store(uri, access)
+    try:
+        return sorted(name for name, size in found.items() if name and (size or _stored(opened, name)))
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
+
+
 def fetch(uri: str, names: Sequence[str], folder: Path, access: Access) -> None:
     """Put the objects `names` below `uri` into `folder`: all of them, or none where one cannot be had.
 

@@ -1,0 +1,61 @@
+"""What a job wrote to S3 comes into a folder here: as a whole, in place of what a run left, never of a user's files."""
+
+import pytest
+
+from base.errors import UsageError
+from launch import outputs
+from launch.s3_access import Access, Key
+from launch.storage import StorageError
+
+
+@pytest.fixture
+def come(server, bucket, tmp_path):
+    """Put objects below a prefix in S3, fetch it into the folder `out`; the files that are there then."""
+    access = Access(key=lambda: Key(key_id="test", secret="test"), region="eu-west-3", address=server)  # noqa: S106
+    folder = tmp_path / "out"
+
+    def fetch(*names):
+        for entry in bucket.client.list_objects_v2(Bucket=bucket.name).get("Contents", ()):
+            bucket.client.delete_object(Bucket=bucket.name, Key=entry["Key"])
+        for name in names:
+            bucket.client.put_object(
+                Bucket=bucket.name, Key=f"results/r{name}", Body=b"" if name.endswith("/") else name.encode()
+            )
+        outputs.fetch(f"s3://{bucket.name}/results/r", folder, access)
+        found = (path for path in folder.rglob("*") if path.is_file() and path.name != outputs.RECORD)
+        return {path.relative_to(folder).as_posix() for path in found}
+
+    fetch.folder = folder
+    return fetch
+
+
+def test_all_files_come_and_marks_of_folders_do_not(come):
+    assert come("/", "/part=1/", "/part=1/0.parquet", "/empty/", "/_SUCCESS") == {"part=1/0.parquet", "_SUCCESS"}
+    assert (come.folder / "part=1" / "0.parquet").read_text() == "/part=1/0.parquet"
+
+
+def test_the_second_run_s_files_take_the_place_of_the_first_one_s(come):
+    assert come("/a", "/x/b") == {"a", "x/b"}
+    assert come("/c") == {"c"}
+    assert [path.name for path in come.folder.parent.iterdir()] == ["out"], "nothing half is left"
+
+
+def test_what_is_a_users_stays(come):
+    come("/a")
+    (come.folder / "mine").write_text("mine")
+    with pytest.raises(UsageError, match="holds mine, which no run left there"):
+        come("/b")
+    assert {path.name for path in come.folder.iterdir()} == {"a", "mine", outputs.RECORD}
+
+
+@pytest.mark.parametrize("name", ["/a\nb", f"/{outputs.RECORD}"])
+def test_a_name_that_no_folder_takes_is_refused_and_the_folder_stays_as_it_was(come, name):
+    come("/a")
+    with pytest.raises(StorageError, match=r"has a name that no folder here takes|S3 takes no such file name"):
+        come("/b", name)
+    assert (come.folder / "a").exists()
+
+
+def test_of_nothing_nothing_comes(come):
+    assert come() == set()
+    assert not come.folder.exists()
