@@ -25,37 +25,35 @@ def come(server, bucket, tmp_path):
         found = (path for path in folder.rglob("*") if path.is_file() and path.name != outputs.RECORD)
         return {path.relative_to(folder).as_posix() for path in found}
 
-    fetch.folder = folder
     return fetch
 
 
-def test_all_files_come_and_marks_of_folders_do_not(come):
+def test_all_files_come_and_marks_of_folders_do_not(come, tmp_path):
     assert come("/", "/part=1/", "/part=1/0.parquet", "/empty/", "/_SUCCESS") == {"part=1/0.parquet", "_SUCCESS"}
-    assert (come.folder / "part=1" / "0.parquet").read_text() == "/part=1/0.parquet"
+    assert (tmp_path / "out" / "part=1" / "0.parquet").read_text() == "/part=1/0.parquet"
 
 
-def test_the_second_run_s_files_take_the_place_of_the_first_one_s(come):
+def test_the_second_run_s_files_take_the_place_of_the_first_one_s(come, tmp_path):
     assert come("/a", "/x/b") == {"a", "x/b"}
     assert come("/c") == {"c"}
-    assert [path.name for path in come.folder.parent.iterdir()] == ["out"], "nothing half is left"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half is left"
 
 
-def test_what_is_a_users_stays(come):
+def test_what_is_a_users_stays(come, tmp_path):
     come("/a")
-    (come.folder / "mine").write_text("mine")
+    (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(UsageError, match="holds mine, which no run left there"):
         come("/b")
-    assert {path.name for path in come.folder.iterdir()} == {"a", "mine", outputs.RECORD}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "mine", outputs.RECORD}
 
 
-@pytest.mark.parametrize("name", ["/a\nb", f"/{outputs.RECORD}"])
-def test_a_name_that_no_folder_takes_is_refused_and_the_folder_stays_as_it_was(come, name):
+def test_a_name_that_no_folder_takes_is_refused_and_the_folder_stays_as_it_was(come, tmp_path):
     come("/a")
-    with pytest.raises(StorageError, match=r"has a name that no folder here takes|S3 takes no such file name"):
-        come("/b", name)
-    assert (come.folder / "a").exists()
+    with pytest.raises(StorageError, match="has a name that no folder here takes"):
+        come("/b", f"/{outputs.RECORD}")
+    assert (tmp_path / "out" / "a").exists()
 
 
-def test_of_nothing_nothing_comes(come):
+def test_of_nothing_nothing_comes(come, tmp_path):
     assert come() == set()
-    assert not come.folder.exists()
+    assert not (tmp_path / "out").exists()
