@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help init setup demo base up run down env logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up emr-chaos history test test-faults test-lab test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up emr-chaos history test test-faults test-lab test-wheel test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 .PHONY: notebook notebook-html session
 
 PYTHON_VENV := .venv/bin/python
@@ -131,6 +131,9 @@ test-faults: setup ## whole runs over an S3 server that fails, their drivers and
 
 test-lab: setup ## the tests against a lab of their own: Docker, some minutes
 	@$(PYTHON_VENV) -m pytest tests/lab $(ARGS)
+
+test-wheel: setup ## the wheel, installed in an empty folder: the sample and a first job in its lab, tests against it; Docker, some minutes
+	@$(PYTHON_VENV) -m pytest tests/installed $(ARGS)
 
 test-releases: setup ## the same results on every other release of releases.toml: Docker, some minutes each
 	@$(PYTHON_VENV) -m tests.lab.variants RELEASE
