@@ -1,10 +1,15 @@
-"""A job of a user's own on EMR: the plan, its price, and what is refused before anything is asked."""
+"""A job of a user's own on EMR: the plan, its price, the run, and what is refused before anything is asked."""
 
+import gzip
 import json
+
+import pytest
 
 from base.paths import CACHE
 from launch import transfer
 from tests import own_job
+from tests.emr.conftest import BUCKET
+from tests.emr.machinery import Machinery, keys
 
 
 def plan(launch, job, *more, behind=("0",)):
@@ -33,6 +38,48 @@ def test_a_plan_has_the_jobs_step_and_the_price_of_its_minutes(launch, tmp_path)
     assert "29 minutes of 3 x m5.xlarge" in out, "20 of work, 8 to start, 1 to end"
     assert "based on    20 minutes of work, as --minutes has it" in out
     assert "images  " not in out.rpartition("estimate")[2]
+
+
+class Played(Machinery):
+    """What Amazon does with a step of this job, that ends with `code`."""
+
+    def __init__(self, code):
+        super().__init__("FAILED" if code else "COMPLETED")
+        self.code = code
+
+    def serve(self, name, cluster, step):
+        self.asked.append(list(step.args))
+        step.state = "RUNNING"
+        ended = f"2026-11-29 INFO Step failed with exitCode {self.code} and took 3 seconds\n" * bool(self.code)
+        for log, text in {"stdout": "the job's words\n", "stderr": "", "controller": ended}.items():
+            key = f"emrlab-logs/{name}/steps/{step.id}/{log}.gz"
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(text.encode()))
+        place = step.args[-2].removeprefix(f"s3://{BUCKET}/")
+        self.s3.put_object(Bucket=BUCKET, Key=f"{place}/part-0.parquet", Body=b"rows")
+        step.state = self.ending
+        cluster.terminate()
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_run_sends_what_is_named_prints_what_the_job_prints_and_keeps_its_exit_code(ready, launch, tmp_path, code):
+    job = own_job.write(tmp_path / "own")
+    with Played(code) as amazon:
+        ended, out, error = launch("emr-run", "--bucket", BUCKET, "--yes", str(job), "--", str(code))
+    assert ended == code, error
+    assert out.count("the job's words\n") == 1
+    (args,) = amazon.asked
+    named = [arg.rpartition("=")[2] for arg in args if f"s3://{BUCKET}/artifacts/" in arg]
+    assert len(named) == 3, "zip, file and entry point"
+    for uri in named:
+        assert keys(uri.removeprefix(f"s3://{BUCKET}/")), f"{uri} was uploaded"
+    assert not [key for key in keys("") if ".env" in key or key.endswith(".toml")]
+    assert "sends       config.json: 15 bytes" in error
+    if code:
+        assert error.splitlines()[-1].endswith("; the job's exit code is 7")
+        assert not (job / "out").exists()
+    else:
+        assert (job / "out" / "part-0.parquet").read_bytes() == b"rows"
+        assert out.splitlines()[-1].endswith("the bill comes from Amazon")
 
 
 def test_a_plan_has_the_rights_of_what_the_job_declares_and_no_more(launch, tmp_path):
