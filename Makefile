@@ -1,7 +1,7 @@
 # Every recipe is one call; CI calls these too.
 .DEFAULT_GOAL := help
 .PHONY: help init setup demo base up run down env logs shell doctor sbom \
-	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up emr-chaos history test test-faults test-lab test-wheel test-releases test-s3-servers test-emr test-jobs lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
+	emr-plan emr-run emr-status emr-logs emr-stop emr-down emr-setup emr-prices emr-up emr-chaos history test test-faults test-lab test-wheel test-releases test-s3-servers test-emr test-jobs test-clients lint bench bench-scale bench-int8 bench-pages bench-lab bench-peers data shards sample pictures lock clean distclean
 .PHONY: notebook notebook-html session
 
 PYTHON_VENV := .venv/bin/python
@@ -17,6 +17,7 @@ MODEL ?= lite0
 JOB ?=
 OUTPUT ?= out/$(TARGET)
 RELEASE ?=
+EMR_ANY_RELEASE ?=
 S3_SERVER ?=
 INSTANCE_TYPE ?=
 SERVICE ?=
@@ -37,7 +38,7 @@ OF_JOB = $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)"
 OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
 	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes) $(OF_JOB)
 
-export RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT SESSIONS_PORT CONNECT_PORT
+export RELEASE EMR_ANY_RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT SESSIONS_PORT CONNECT_PORT
 
 help: ## this help
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,7 +118,7 @@ history: setup ## Spark's pages of finished runs on EMR, from their event logs: 
 emr-prices: setup ## ask Amazon's price list anew
 	@$(EMR)
 
-emr-up: ## start the EMR lab: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab
+emr-up: ## start the EMR lab: YARN, HDFS and an EMR endpoint in Docker; then make emr-run TARGET=emr-lab; [EMR_ANY_RELEASE=1] takes clusters of every release
 	@$(LAB) emr-up
 
 emr-chaos: ## take a node of the EMR lab away as Amazon takes back spot machines: make emr-chaos [NODE=core-2] [AFTER_S=60] [ARGS="--notice-s 20"]
@@ -146,6 +147,9 @@ test-emr: setup ## the tests against an EMR lab of their own: YARN, HDFS, the EM
 
 test-jobs: setup ## jobs that others wrote, the same output here, in a lab and in an EMR lab: Docker, the registries, half an hour
 	@$(PYTHON_VENV) -m pytest tests/jobs $(ARGS)
+
+test-clients: setup ## clients of others (AWS CLI, Airflow, mrjob…) against the endpoint, and an EMR lab of their own; ARGS="-k stand-in" without Docker
+	@$(PYTHON_VENV) -m pytest tests/clients $(ARGS)
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -186,6 +190,9 @@ lock: setup ## resolve the locks anew: requirements.lock and job.lock from pypro
 	@$(JOB_LOCK) x86_64-manylinux_2_34 --output-file job.lock
 	@$(JOB_LOCK) aarch64-manylinux_2_34 | cmp - job.lock
 	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in notebooks/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+
+	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in tests/clients/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+	@cd tests/clients/javascript && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --silent
 	@$(PYTHON_VENV) -m launch.jars
 
 distclean: ## remove what was set up and made outside Docker: .venv, .cache, out

@@ -48,12 +48,16 @@ def policy(name: str, *, bucket: str, folder: Path = POLICIES) -> dict[str, Any]
 
 
 def granted(user: str, *, bucket: str, folder: Path = POLICIES) -> dict[str, Any]:
-    """What `user` may do: its own policy, and for the job what EMR's nodes may besides, as far as it is about S3.
+    """What `user` may do: its own policy, and besides for the job what EMR's nodes may, as far as it is about S3, and
+    for the laptop what it may in the lab alone.
+
+    That is HeadBucket, with which mrjob, Airflow and others begin. To S3 it is the same right as a listing of the whole
+    bucket, and of that one only the lab is known to hold nothing else.
 
     Raises:
         OSError: a document is missing.
     """
-    names = ("job", "emr/node") if user == "job" else (user,)
+    names = {"job": ("job", "emr/node"), "data": ("data", "lab")}.get(user, (user,))
     statements = [each for name in names for each in policy(name, bucket=bucket, folder=folder)["Statement"]]
     of_s3 = [each for each in statements if all(action.startswith("s3:") for action in each["Action"])]
     return {"Version": "2012-10-17", "Statement": of_s3}

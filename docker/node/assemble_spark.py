@@ -2,7 +2,8 @@
 and the modules beside it.
 
 The archive is PyPI's pyspark, in which Spark lies as it is distributed. Below FOLDER, the SPARK_HOME, come `bin`,
-`sbin`, `jars` and `python`. The jars of Hadoop's client are the release's, and those for s3:// are added.
+`sbin`, `jars`, `python`, and `examples` with their `data`. The jars of Hadoop's client are the release's, and those for
+s3:// are added. Of the examples in Scala the archive has none: examples/SparkPi.scala is compiled in their place.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ import jar_hashes
 
 HERE = Path(__file__).parent
 # Where the parts of the archive go.
-PLACES = {"deps/jars/": "jars/", "deps/bin/": "bin/", "deps/sbin/": "sbin/", "pyspark/": "python/pyspark/"}
+PLACES = {
+    "deps/jars/": "jars/",
+    "deps/bin/": "bin/",
+    "deps/sbin/": "sbin/",
+    "deps/data/": "data/",
+    "deps/examples/": "examples/src/main/python/",
+    "pyspark/": "python/pyspark/",
+}
 # Nobody starts these here: Spark on Kubernetes with its client, the Scala shell of Spark Connect; scripts for Windows
 # and R.
 UNUSED = re.compile(
@@ -82,6 +90,17 @@ def fetch_jars(folder: Path, *, ivy: Path, modules: Path, versions: dict[str, st
     jar_hashes.check(folder.glob("*.jar"), HERE / "jars.lock")
 
 
+def compile_examples(home: Path, *, sources: Path) -> None:
+    """Compile the `sources` into examples/jars, by the compiler that Spark's shell brings along.
+
+    The jar has the name that it has on EMR, by which Spark's run-example knows it.
+    """
+    jar = home / "examples" / "jars" / "spark-examples.jar"
+    jar.parent.mkdir(parents=True)
+    compiler = ["java", "-cp", f"{home}/jars/*", "scala.tools.nsc.Main", "-usejavacp", "-d", str(jar)]
+    subprocess.run([*compiler, *map(str, sorted(sources.glob("*.scala")))], check=True)
+
+
 def proxy() -> list[str]:
     """Java's flags for the proxy of the environment, which Docker hands to builds; Java does not heed it."""
     address = urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
@@ -100,6 +119,9 @@ def main(folder: str) -> None:
     versions = {"hadoop": release["hadoop"], "scala": release["scala"], "spark": release["spark_hadoop_cloud"]}
     for modules in ("hadoop.xml", "s3a.xml"):
         add_jars(home, modules=HERE / modules, versions=versions)
+    compile_examples(home, sources=HERE / "examples")
+    # Without it run-example looks for the examples where Spark is built.
+    (home / "RELEASE").write_text(f"Spark {release['spark']}\n")
     compileall.compile_dir(home / "python", quiet=1, workers=0)
 
 

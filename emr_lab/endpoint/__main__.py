@@ -45,6 +45,7 @@ def restored_state(*, path: Path = STATE, credentials: Path = api.CREDENTIALS) -
             release=releases.find(None if label == "default" else label),
             instance_type=sizing.instance(os.environ.get("INSTANCE_TYPE", INSTANCE_TYPE)).name,
             cores=CORES,
+            any_release=os.environ.get("EMR_ANY_RELEASE", "") not in {"", "0"},
         ),
         nodes={name: NodeClient(name, f"http://{name}:{api.PORT}", token) for name in ("primary", *CORES)},
         yarn=YarnClient(YARN_PROXY, token),

@@ -6,8 +6,10 @@ import re
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
+from base import releases
 from emr_lab.endpoint import serializers
 from emr_lab.endpoint.records import Cluster, Session, Step
 from emr_lab.endpoint.validation import COMMAND_RUNNER
@@ -44,7 +46,7 @@ def step_command(step: Step, cluster: Cluster) -> list[str]:
     if run["Jar"] != COMMAND_RUNNER:
         return script_command(args[0], args[1:])
     has_spark = "spark" in map(str.lower, serializers.application_names(cluster))
-    if args[0].startswith(("spark", "pyspark")) and not has_spark:
+    if PurePosixPath(args[0]).name.startswith(("spark", "pyspark", "run-example")) and not has_spark:
         raise CommandError(
             f'Cannot run program "{args[0]}": error=2, No such file or directory; '
             "the cluster's Applications do not have Spark"
@@ -123,10 +125,21 @@ def error_line(log: str) -> str | None:
     return errors[-1][:500] if errors else None
 
 
-def controller_log(step: Step, argv: list[str], *, code: int | None = None, now_s: float = 0.0) -> bytes:
-    """Return a step's log `controller`: what was started, and with `code` how it ended at `now_s`."""
+def release_note(cluster: Cluster, ours: releases.Release) -> str:
+    """Return the line for a cluster that asked for another release than the nodes are, else ""."""
+    label = cluster.request["ReleaseLabel"]
+    if label == ours.label:
+        return ""
+    return f"the cluster asked for {label} and runs on {ours.label}: Spark {ours.spark}, Hadoop {ours.hadoop}"
+
+
+def controller_log(
+    step: Step, argv: list[str], *, note: str = "", code: int | None = None, now_s: float = 0.0
+) -> bytes:
+    """Return a step's log `controller`: a `note`, what was started, and with `code` how it ended at `now_s`."""
     started_s = step.started_s or now_s
-    lines = [f"{_stamp(started_s)} INFO startExec '{shlex.join(argv)}'"]
+    lines = [f"{_stamp(started_s)} WARN {note}"] if note else []
+    lines.append(f"{_stamp(started_s)} INFO startExec '{shlex.join(argv)}'")
     if code is not None:
         seconds, outcome = round(now_s - started_s), "succeeded" if code == 0 else "failed"
         lines += [

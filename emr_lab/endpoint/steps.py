@@ -96,8 +96,7 @@ class StepRunner:
                     time.sleep(self.state.tick_s)
                 for stream in running.streams:
                     stream.push()
-            now_s = self.state.clock()
-            self._put(step, "controller", commands.controller_log(step, running.argv, code=code or 1, now_s=now_s))
+            self._log(step, running.argv, code=code or 1)
         self.running.clear()
         with self.state.change():
             for step in self.cluster.active():
@@ -123,7 +122,7 @@ class StepRunner:
         for stream in running.streams:
             stream.push()
         self.node_logs.push()
-        self._put(step, "controller", commands.controller_log(step, running.argv, code=code, now_s=self.state.clock()))
+        self._log(step, running.argv, code=code)
         with self.state.change():
             stdout, stderr = (stream.tail.decode(errors="replace") for stream in running.streams)
             self._done(step, code, stdout=stdout, stderr=stderr)
@@ -179,18 +178,24 @@ class StepRunner:
             for name in ("stdout", "syslog"):
                 self._put(step, name, b"")
             self._put(step, "stderr", f"{error}\n".encode())
-            self._put(step, "controller", commands.controller_log(step, [], code=1, now_s=self.state.clock()))
+            self._log(step, [], code=1)
             with self.state.change():
                 self._done(step, 1, stderr=f"error: {error}")
             return
         with self.state.change():
             step.process = process
-        self._put(step, "controller", commands.controller_log(step, argv))
+        self._log(step, argv)
         self._put(step, "syslog", b"")  # what the Hadoop runner around a program of EMR says
         self.running.append(RunningStep(step, argv, self._streams(step, process)))
 
     def _streams(self, step: Step, process: str) -> list[logs.IncrementalLog]:
         return logs.of_process(self.bucket, f"steps/{step.id}", self.primary, process)
+
+    def _log(self, step: Step, argv: list[str], *, code: int | None = None) -> None:
+        """Put the step's log `controller`."""
+        note = commands.release_note(self.cluster, self.state.capabilities.release)
+        content = commands.controller_log(step, argv, note=note, code=code, now_s=self.state.clock())
+        self._put(step, "controller", content)
 
     def _put(self, step: Step, name: str, content: bytes) -> None:
         self.bucket.put(f"steps/{step.id}/{name}", gzip.compress(content, mtime=0))

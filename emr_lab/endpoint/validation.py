@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from moto.emr.exceptions import ValidationException
+from moto.utilities.utils import load_resource
 
 from base import releases
 from emr_lab.endpoint import instances, scaling, security
@@ -52,7 +54,7 @@ SESSIONS = "emr-spark-"
 # Programs that EMR's command-runner starts and the lab's nodes do not have.
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html
 MISSING_PROGRAMS = frozenset({
-    "hadoop-streaming", "hive-script", "pig-script", "s3-dist-cp", "hive", "beeline", "pig", "mapred", "flink",
+    "hadoop-streaming", "hive-script", "pig-script", "hive", "beeline", "pig", "mapred", "flink",
     "flink-yarn-session", "hbase", "sqoop", "presto-cli", "trino-cli", "oozie",
 })
 # fmt: on
@@ -75,11 +77,15 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What the lab is: the release on its nodes, the instance type that they are sized as, the core nodes' names."""
+    """What the lab is: the release on its nodes, the instance type that they are sized as, the core nodes' names.
+
+    With `any_release` clusters of all of Amazon's releases are taken, and run on that one.
+    """
 
     release: releases.Release
     instance_type: str
     cores: tuple[str, ...]
+    any_release: bool = False
 
 
 def cluster(
@@ -100,12 +106,12 @@ def cluster(
     for name in sorted(request.keys() - ACTED_ON - RECORDED):
         if request[name]:
             raise NotOfferedError(f"{name} is not in the lab; leave it out of RunJobFlow")
-    _check_release(request, capabilities.release)
+    _check_release(request, capabilities, region=region)
     for name, word in (("JobFlowRole", "InstanceProfile"), ("ServiceRole", "ServiceRole")):
         if not request.get(name):
             raise ValidationException(f"{word} is required for creating cluster.")
     configuration = _security_configuration(request.get("SecurityConfiguration"), security_configurations)
-    _check_applications(request.get("Applications", []), capabilities.release.label)
+    _check_applications(request.get("Applications", []), request["ReleaseLabel"])
     if request.get("SessionEnabled"):
         _check_sessions(request, capabilities.release.label)
     _check_configurations(request.get("Configurations", []))
@@ -231,19 +237,32 @@ def tags(requests: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return tags_by_key
 
 
-def _check_release(request: Mapping[str, Any], ours: releases.Release) -> None:
-    label = str(request.get("ReleaseLabel", ""))
+def _check_release(request: Mapping[str, Any], capabilities: Capabilities, *, region: str) -> None:
+    label, ours = str(request.get("ReleaseLabel", "")), capabilities.release
     if not label:
         raise ValidationException("Must specify a release label: ReleaseLabel is missing.")
+    is_amazons = label in _amazons_releases(region)
+    if is_amazons and capabilities.any_release:
+        return
+    taken = " Started with EMR_ANY_RELEASE=1 the lab runs it on its own." if is_amazons else ""
     try:
         requested_release = release(label)
     except releases.ReleaseError as error:
-        raise ValidationException(f"The supplied release label is invalid: {label}. {error}") from error
+        raise ValidationException(f"The supplied release label is invalid: {label}. {error}.{taken}") from error
     if requested_release != ours:
         raise ValidationException(
             f"The supplied release label is not that of the lab's nodes: {label}. They are {ours.label}; "
-            f"start them as RELEASE={requested_release.label}, or ask for {ours.label}."
+            f"start them as RELEASE={requested_release.label}, or ask for {ours.label}.{taken}"
         )
+
+
+@cache
+def _amazons_releases(region: str) -> frozenset[str]:
+    """Return the labels that Amazon has in a region, as moto knows them; none for a region that it does not know."""
+    try:
+        return frozenset(load_resource(f"emr/resources/release-labels-{region}.json"))
+    except FileNotFoundError:
+        return frozenset()
 
 
 def _security_configuration(
@@ -260,7 +279,7 @@ def _security_configuration(
 
 
 def _check_applications(applications: Sequence[Mapping[str, Any]], label: str) -> None:
-    offered = next(names for line, names in OFFERED.items() if label.startswith(f"{line}."))
+    offered = next((names for line, names in OFFERED.items() if label.startswith(f"{line}.")), OFFERED["emr-7"])
     by_name = {name.lower(): name for name in offered}
     for application in applications:
         requested = str(application.get("Name", ""))

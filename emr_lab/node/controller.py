@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ HADOOP_HOME = Path("/usr/lib/hadoop")
 COMMAND_TIMEOUT_S = 60.0
 _NODE = re.compile(r"[a-z0-9-]+")
 _LATEST_S = 253_402_300_800  # the year 10000
+# Below a node's data, which a job finds there: the last two are those of /usr/local, into which pip installs.
+_PACKAGES = f"usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/dist-packages"
+FOLDERS = ("home", "opt", "tmp", "s3", "var/log", "conf", "usr/local/bin", _PACKAGES)
 # Of the container, for the controller itself: EMR gives processes no region.
 _OWN = frozenset({"AWS_REGION", "INSTANCE_TYPE", "NODE"})
 
@@ -87,7 +91,7 @@ class InstanceController:
             processes.end_all([*self._processes.values(), *self._daemons.values()])
             self._forget()
             self._properties = properties
-            for name in ("home", "opt", "tmp", "s3", "var/log", "conf"):
+            for name in FOLDERS:
                 (self.data / name).mkdir(parents=True)
             configuration.write(
                 properties, on_emr=on_emr, node=size, s3a=self.s3a, environment=self.environment, folder=self.conf

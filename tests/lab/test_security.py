@@ -66,6 +66,8 @@ def test_the_laptops_key_writes_no_results_and_the_historys_reads_logs_alone(und
     denied(data.put_object, Bucket=commands.BUCKET, Key="results/x", Body=b"x")
     record = f"{undisturbed.prefix}/run.json"
     denied(data.delete_object, Bucket=commands.BUCKET, Key=record)
+    denied(data.list_objects_v2, Bucket=commands.BUCKET, Prefix="emrlab/")
+    assert data.head_bucket(Bucket=commands.BUCKET)  # with which clients of others begin
     denied(history.get_object, Bucket=commands.BUCKET, Key=record)
     denied(history.put_object, Bucket=commands.BUCKET, Key="spark-events/x", Body=b"x")
 

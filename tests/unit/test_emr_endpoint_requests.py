@@ -85,7 +85,7 @@ NOT_HERE = {
     ),
     "action on the node": ({"BootstrapActions": [action("x", "file:///usr/x")]}, "file:///usr/x is not in S3"),
     "jar": ({"Steps": run("s3://bucket/my.jar", "x")}, "not s3://bucket/my.jar"),
-    "command": ({"Steps": run("command-runner.jar", "s3-dist-cp", "x")}, "s3-dist-cp is not on the lab's nodes"),
+    "command": ({"Steps": run("command-runner.jar", "hive-script", "x")}, "hive-script is not on the lab's nodes"),
     "script on the node": ({"Steps": run("script-runner.jar", "/x.sh")}, "takes scripts in S3 here, not /x.sh"),
 }
 
@@ -126,7 +126,7 @@ def test_a_patch_release_is_its_minor_release(lab: Fake, caplog):
     found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
     assert found["ReleaseLabel"] == "emr-spark-8.1.2"
     assert found["Applications"] == [{"Name": "Spark", "Version": "4.1.1"}]
-    assert f"cluster {cluster} asked for emr-spark-8.1.2 and runs on {LABEL}" in caplog.text
+    assert f"{cluster}: the cluster asked for emr-spark-8.1.2 and runs on {LABEL}" in caplog.text
     lab.wait(cluster, "TERMINATED")
     assert lab.client.list_supported_instance_types(ReleaseLabel="emr-7.14.3")["SupportedInstanceTypes"]
     with pytest.raises(ClientError, match=r"InvalidRequestException.*emr-9\.9\.1"):

@@ -79,7 +79,7 @@ def test_after_a_reset_nothing_is_left_of_the_cluster_before(client, node):
     client.reset()
     assert not lives(left)
     assert client.refused(f"/processes/{process}")[0] == 404
-    assert sorted(entry.name for entry in node.data.iterdir()) == ["conf", "home", "opt", "s3", "tmp", "var"]
+    assert sorted(entry.name for entry in node.data.iterdir()) == ["conf", "home", "opt", "s3", "tmp", "usr", "var"]
     assert not any((node.data / "opt").iterdir())
     assert client.ask("/logs") == []
 

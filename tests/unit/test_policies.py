@@ -84,4 +84,11 @@ def test_the_jobs_user_may_bring_logs_as_emrs_nodes_do_and_nothing_of_kms():
     found = bucket.granted("job", bucket="b-1")["Statement"]
     assert found[:-1] == statements("job")
     assert found[-1]["Resource"] == ["arn:aws:s3:::b-1/emrlab-logs/*"]
-    assert bucket.granted("data", bucket="b-1") == bucket.policy("data", bucket="b-1")
+    assert bucket.granted("history", bucket="b-1") == bucket.policy("history", bucket="b-1")
+
+
+def test_the_laptop_may_ask_for_the_bucket_in_the_lab_and_list_no_other_prefix():
+    *own, more = bucket.granted("data", bucket="b-1")["Statement"]
+    assert own == statements("data")
+    assert (more["Action"], more["Resource"]) == (["s3:ListBucket"], ["arn:aws:s3:::b-1"])
+    assert more["Condition"] == {"Null": {"s3:prefix": "true", "s3:delimiter": "true", "s3:max-keys": "true"}}

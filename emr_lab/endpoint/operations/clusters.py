@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.emr.exceptions import InvalidRequestException, ValidationException
 
-from emr_lab.endpoint import scaling, serializers, validation
+from emr_lab.endpoint import commands, scaling, serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import start
 from emr_lab.endpoint.operations.emr import ACCOUNT, Emr, Members, page
@@ -38,9 +38,8 @@ def run_job_flow(emr: Emr, request: Members) -> dict[str, Any]:
                     f"{other.region}) has them. Add steps to it, or terminate it first."
                 )
         state.store.clusters[cluster.id] = cluster
-    ours = state.capabilities.release.label
-    if request["ReleaseLabel"] != ours:
-        _LOG.warning("cluster %s asked for %s and runs on %s", cluster.id, request["ReleaseLabel"], ours)
+    if note := commands.release_note(cluster, state.capabilities.release):
+        _LOG.warning("%s: %s", cluster.id, note)
     start(state, cluster)
     return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
