@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from launch.session import Session
 NOTEBOOKS = ROOT / "notebooks"
 NAME = "pipeline.ipynb"
 LOCK = NOTEBOOKS / "requirements.lock"
+CONFIG = CACHE / "notebook" / "config"
 STOP_S = 15.0
 # Jupyter asks nobody for news and updates, and installs nothing.
 QUIET = (
@@ -168,13 +170,17 @@ def _variables(
         # One factorisation: its threads would wait in turn for cores that Spark is using.
         "OPENBLAS_NUM_THREADS": "1",
         # A configuration of the user's own may have no token, or listen to others.
-        "JUPYTER_CONFIG_DIR": str(CACHE / "notebook" / "config"),
+        "JUPYTER_CONFIG_DIR": str(CONFIG),
     }
     return {**os.environ, **opened.environment, **own}
 
 
 def _serve(python: Path, folder: Path, variables: Mapping[str, str]) -> int:
     """JupyterLab until it ends, or Ctrl-C. It makes a token of its own, and says its address with it."""
+    page = CONFIG / "labconfig" / "page_config.json"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    # It would ask at every start whether to bring news.
+    page.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
     has_screen = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     browser = [] if sys.stdout.isatty() and has_screen else ["--no-browser"]
     command: list[str | Path] = [
@@ -185,7 +191,7 @@ def _serve(python: Path, folder: Path, variables: Mapping[str, str]) -> int:
         f"--ServerApp.root_dir={folder}",
         *QUIET,
     ]
-    command += ["--log-level=WARN", f"--LabApp.default_url=/lab/tree/{NAME}", *browser]
+    command += ["--log-level=WARN", f"--LabApp.default_url=/lab/tree/{NAME}", *browser, "--allow-root"]
     with _jupyter(command, variables) as jupyter:
         try:
             return jupyter.wait()
