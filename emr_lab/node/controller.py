@@ -151,8 +151,9 @@ class InstanceController:
             if self.name != "primary" or not self._daemons:
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} runs neither YARN's nor HDFS's master")
             configuration.exclude(timeouts_s, folder=self.conf)
-            # The timeout of a node that has none in the file.
-            self._run(["yarn", "rmadmin", "-refreshNodes", "-g", "3600", "-server"])
+            # Without -g at once: of a node that is dead already YARN would not see that its time is over.
+            graceful = ["-g", str(max(timeouts_s.values())), "-server"] if any(timeouts_s.values()) else []
+            self._run(["yarn", "rmadmin", "-refreshNodes", *graceful])
             self._run(["hdfs", "dfsadmin", "-refreshNodes"])
 
     def datanodes(self) -> dict[str, str]:

@@ -233,6 +233,7 @@ def test_a_cluster_that_ends_takes_what_comes_and_what_goes_along(lab: Fake):
         ({"InstanceCount": 0}, "cannot be reduced to 0: HDFS keeps each block on 1"),
         ({"InstanceCount": 3}, "would have 3 core and task nodes; the lab has 2"),
         ({"InstanceCount": -1}, "cannot be reduced to -1"),
+        ({"ShrinkPolicy": {"DecommissionTimeout": -1}}, "DecommissionTimeout must be 0 or greater, not -1"),
         ({"EC2InstanceIdsToTerminate": ["i-1"]}, "EC2InstanceIdsToTerminate of ModifyInstanceGroups is not in the lab"),
         ({"ShrinkPolicy": {"InstanceResizePolicy": {"InstancesToProtect": ["i-1"]}}}, "InstanceResizePolicy"),
     ],

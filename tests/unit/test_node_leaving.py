@@ -41,10 +41,15 @@ def test_yarn_and_hdfs_are_told_who_leaves_and_who_is_back(client, primary):
     assert excluded(primary) == {"core-2": "120"}
     assert client.ask("/decommissioning", {"timeouts_s": {}}) == {}
     assert excluded(primary) == {}
+    assert client.ask("/decommissioning", {"timeouts_s": {"core-2": 0}}) == {}
     assert (primary.data / "called").read_text().splitlines() == [
-        "yarn rmadmin -refreshNodes -g 3600 -server",
+        "yarn rmadmin -refreshNodes -g 120 -server",
         "hdfs dfsadmin -refreshNodes",
-    ] * 2
+        "yarn rmadmin -refreshNodes",
+        "hdfs dfsadmin -refreshNodes",
+        "yarn rmadmin -refreshNodes",
+        "hdfs dfsadmin -refreshNodes",
+    ]
 
 
 def test_masters_that_refuse_are_told_in_one_line(client, primary):

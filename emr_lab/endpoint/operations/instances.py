@@ -65,6 +65,9 @@ def modify_instance_groups(emr: Emr, request: Members) -> dict[str, Any]:
                     raise NotOfferedError(f"{name} of ModifyInstanceGroups is not in the lab; give an InstanceCount")
             if changes[group.id].get("ShrinkPolicy", {}).get("InstanceResizePolicy"):
                 raise NotOfferedError("InstanceResizePolicy is not in the lab, which chooses the machines that leave")
+            timeout_s = changes[group.id].get("ShrinkPolicy", {}).get("DecommissionTimeout", 0)
+            if timeout_s < 0:
+                raise ValidationException(f"DecommissionTimeout must be 0 or greater, not {timeout_s}.")
             counts = {each["InstanceGroupId"]: each.get("InstanceCount") for each in changes.values()}
             _check_count(emr, cluster, group, {key: value for key, value in counts.items() if value is not None})
         for _, group in groups.values():
