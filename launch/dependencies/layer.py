@@ -74,7 +74,7 @@ def _bring(node: str, packages: Path, place: str) -> None:
 def _run(node: str, script: str, place: str, *, packages: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     command: Sequence[str] = compose.exec_command(node, ["sh", "-c", script, "sh", place])
     with subprocess.Popen(
-        command, cwd=paths.ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=paths.LAB, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         try:
             with suppress(BrokenPipeError):  # it has ended, and says why

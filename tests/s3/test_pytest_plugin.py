@@ -12,6 +12,7 @@ import pytest
 from base import defaults, paths
 from base.paths import ROOT
 from emrlab import pytest_plugin
+from launch import starter
 from tests.installation import installed, wheel
 from tests.unit.fake_docker import FakeDocker, row, rows
 
@@ -124,6 +125,13 @@ def test_the_example_of_its_page_holds(pytest_in_a_project, docker, tmp_path):
     assert "3 passed" in ran.stdout
     keys = docker.folder.parent / "state"
     assert not list(keys.rglob(".env")), "none is left where nothing is kept"
+
+
+def test_the_test_of_the_first_job_holds(pytest_in_a_project, tmp_path):
+    starter.write(tmp_path / "project")
+    ran = pytest_in_a_project("--emrlab", "test_job.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 passed" in ran.stdout
 
 
 def test_the_bucket_is_the_labs():
