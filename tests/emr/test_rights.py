@@ -102,7 +102,7 @@ def test_a_run_and_what_looks_after_it_need_the_callers_rights_and_no_other(read
         assert launch("emr-stop")[0] == 0
         assert launch("emr-down")[0] == 0
     assert refused(called, "emr/caller", "data") == []
-    no_cause = {"elasticmapreduce:CancelSteps", "elasticmapreduce:ListInstances", "pricing:GetProducts"}
+    no_cause = {"elasticmapreduce:CancelSteps", "pricing:GetProducts"}
     assert actions("emr/caller") - used(called) == no_cause
 
 
