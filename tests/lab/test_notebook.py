@@ -25,7 +25,7 @@ LOOK = """
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 print("read", spark.read.parquet("s3://emrlab/{prefix}/predictions").count())
-spark.read.format("binaryFile").load("s3://emrlab/artifacts/").write.parquet("s3://emrlab/images/mine")
+spark.range(1).write.parquet("s3://emrlab/images/mine")
 """
 
 
