@@ -13,15 +13,23 @@ EXTRAPOLATED = 100_000_000  # images, whose cost is told without having been mea
 
 
 def render(document: dict[str, Any]) -> str:
-    """The page as Markdown."""
-    on, runs = document["machine"], document["runs"]
-    size = document["image_size"]
-    names = " | ".join(f"{run['images']:,} images" for run in runs)
+    """The page as Markdown; of what was not measured it says nothing."""
+    on = document["machine"]
+    sections = {"runs": _whole_runs, "requests": _requests, "listing": _listing, "known": _known_ids}
     return (
         "# Scale\n\n"
         f"Measured by `make bench-scale` on {on['date']}: {machine.words(on)}. All of it is in "
-        "[scale.json](scale.json), too.\n\n"
-        "## A whole run\n\n"
+        "[scale.json](scale.json), too.\n"
+        + "".join(section(document) for part, section in sections.items() if part in document)
+        + (_extrapolated(document) if {"runs", "listing", "known"} <= document.keys() else "")
+    )
+
+
+def _whole_runs(document: dict[str, Any]) -> str:
+    runs, size = document["runs"], document["image_size"]
+    names = " | ".join(f"{run['images']:,} images" for run in runs)
+    return (
+        "\n## A whole run\n\n"
         f"JPEG files of {size} x {size} pixels in local shards, as `make shards` packs them, EfficientNet-Lite0 in "
         "float32; one run each, nothing known before. The photographs are the sample's, each under many names: hard "
         "links, so that a million take no disk before they are packed. Images a second, seconds in brackets.\n\n"
@@ -35,8 +43,12 @@ def render(document: dict[str, Any]) -> str:
         + _row("driver's peak memory", [f"{run['driver_mib']:,} MiB" for run in runs])
         + "\n"
         + "".join(_memory(few, many) for few, many in pairwise(runs))
-        + _requests(document.get("requests"))
-        + "\n## A listing\n\n"
+    )
+
+
+def _listing(document: dict[str, Any]) -> str:
+    return (
+        "\n## A listing\n\n"
         "A store that only names keys, listed as the job does; a real one adds its answers, one request a thousand "
         "keys.\n\n"
         "| keys | seconds | keys/s | peak memory |\n|---|---|---|---|\n"
@@ -45,12 +57,17 @@ def render(document: dict[str, Any]) -> str:
             f"| {row['peak_mib']:,} MiB |\n"
             for row in document["listing"]
         )
-        + "\n## What is known\n\n"
+    )
+
+
+def _known_ids(document: dict[str, Any]) -> str:
+    return (
+        "\n## What is known\n\n"
         "Made-up files of features, all of whose images are listed again, and one new image: how long it takes to tell "
         "which. Few rows the driver compares itself; more are Spark's, which reads the listing twice, to find what is "
         "known and what is left to do, and of what is known no row twice: the goal.\n\n"
         "| known ids | seconds | rows listed | rows that Spark read | goal | driver's peak memory |\n"
-        "|---|---|---|---|---|---|\n" + "".join(map(_known, document["known"])) + "\n" + _extrapolated(document)
+        "|---|---|---|---|---|---|\n" + "".join(map(_known, document["known"]))
     )
 
 
@@ -86,10 +103,9 @@ def _known(row: dict[str, Any]) -> str:
     return f"| {' | '.join(figures)} | {row['driver_mib']:,} MiB |\n"
 
 
-def _requests(counted: dict[str, Any] | None) -> str:
-    """What was counted at the S3 server; nothing where nothing was."""
-    if not counted:
-        return ""
+def _requests(document: dict[str, Any]) -> str:
+    """What was counted at the S3 server."""
+    (counted,) = document["requests"]
     images, shown = counted["images"], counted["examples"]
     rows = ""
     for name, goal in GETS_GOAL.items():
@@ -120,7 +136,7 @@ def _extrapolated(document: dict[str, Any]) -> str:
     largest = document["runs"][-1]
     hours = EXTRAPOLATED / largest["images"] * largest["stages_s"]["extract"] / 3600
     return (
-        f"Not measured but extrapolated, on the lines through the two largest rows: {EXTRAPOLATED:,} keys are listed "
+        f"\nNot measured but extrapolated, on the lines through the two largest rows: {EXTRAPOLATED:,} keys are listed "
         f"in {keys_s / 60:,.0f} minutes and {EXTRAPOLATED / 1000:,.0f} requests, and as many known ids are told in "
         f"{known_s / 60:,.0f} minutes on this machine; to extract them the first time would take it {hours:,.0f} hours "
         f"at the rate of the run of {largest['images']:,}.\n"

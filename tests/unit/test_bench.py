@@ -166,6 +166,14 @@ def test_the_page_of_scale_tells_what_it_extrapolates():
     assert "## Requests" not in page, "what was not counted is not told"
 
 
+def test_the_page_of_scale_is_drawn_of_what_was_measured_so_far():
+    listing = [{"keys": 10, "seconds": 1.0, "peak_mib": 50}]
+    page = scale.render({"machine": MACHINE, "image_size": 100, "listing": listing})
+    assert "| 10 | 1.0 | 10 | 50 MiB |" in page
+    assert "## What is known" not in page
+    assert "extrapolated" not in page
+
+
 def test_the_page_of_scale_holds_requests_and_rows_against_their_goals():
     known = {"seconds": 60.0, "driver_mib": 600}
     document = {
@@ -175,8 +183,8 @@ def test_the_page_of_scale_holds_requests_and_rows_against_their_goals():
                   "output_files": 3, "output_mb": 2.0, "wall_s": 1.0, "driver_mib": 1, "stages_s": {"extract": 1.0}}],
         "known": [known | {"ids": 10, "rows_listed": 11, "rows_read": 0},
                   known | {"ids": 20, "rows_listed": 21, "rows_read": 63}],
-        "requests": {"images": 1000, "examples": 24, "files": {"GET": 1024, "HEAD": 0, "LIST": 2},
-                     "shards": {"GET": 35, "HEAD": 1, "LIST": 1}},
+        "requests": [{"images": 1000, "examples": 24, "files": {"GET": 1024, "HEAD": 0, "LIST": 2},
+                      "shards": {"GET": 35, "HEAD": 1, "LIST": 1}}],
     }  # fmt: skip
     page = scale.render(document)
     assert "| 10 | 60.0 | 11 | 0: the driver compared | ≤ 32 | 600 MiB |" in page
