@@ -1,0 +1,156 @@
+"""Spark Connect sessions of the EMR lab: real servers in YARN, asked by Spark's own client through the proxy."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from base import sizing
+from launch.emr import sessions
+from launch.notebook import environment
+from tests.emr_lab.conftest import LABEL, compose, wait_for
+
+pytestmark = pytest.mark.skipif(not LABEL.startswith("emr-spark-"), reason="EMR has sessions since emr-spark-8.0.0")
+SCRIPT = Path(__file__).with_name("connect_queries.py")
+# The processes of an application have its id in their command lines.
+KILL = 'for each in /proc/[0-9]*; do grep -qs "$1" "$each/cmdline" && kill -KILL "${each#/proc/}"; done; true'
+SMALL = {"spark.executor.cores": "1", "spark.executor.memory": "1g", "spark.executor.memoryOverhead": "512m"}
+
+
+@pytest.fixture(scope="module")
+def python():
+    """A Python of the nodes' minor version with Spark Connect's client."""
+    return environment("3.11")
+
+
+@pytest.fixture(scope="module")
+def opened(emr_lab):
+    """A session as `make session` opens it, on a cluster with the job's packages."""
+    variables = {**emr_lab.environment, "AWS_ENDPOINT_URL_EMR": f"http://{compose('port', 'emr', '5000').strip()}"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with sessions.in_emr_lab(conf_overrides=SMALL, show=print) as session:
+            assert session.is_open()
+            yield session
+
+
+@pytest.fixture(scope="module")
+def cluster(emr_lab, opened):
+    (found,) = emr_lab.emr.list_clusters(ClusterStates=["WAITING"])["Clusters"]
+    yield found["Id"]
+    emr_lab.emr.terminate_job_flows(JobFlowIds=[found["Id"]])
+    emr_lab.wait(found["Id"], "TERMINATED")
+    assert all(
+        each["State"] in {"TERMINATED", "FAILED"}
+        for each in emr_lab.emr.list_sessions(ClusterId=found["Id"])["Sessions"]
+    )
+
+
+@pytest.fixture
+def ask(python, opened):
+    """Runs connect_queries.py; what it says, by name."""
+
+    def run(what, **variables):
+        own = {**opened.environment, "URL": "", **variables}
+        ran = subprocess.run(
+            [python, SCRIPT, what],
+            env={**os.environ, **own},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        return {name: value for line in ran.stdout.splitlines() for name, value in json.loads(line).items()}
+
+    return run
+
+
+def session(emr_lab, cluster, session_id):
+    return emr_lab.emr.get_session(ClusterId=cluster, SessionId=session_id)["Session"]
+
+
+def wait_session(emr_lab, cluster, session_id, *states):
+    return wait_for(lambda: session(emr_lab, cluster, session_id), lambda found: found["State"] in states)
+
+
+def start(emr_lab, cluster, **request):
+    """A session that waits for queries; its id."""
+    settings = {**sessions.engine_settings(sizing.instance("m5.xlarge"), region="eu-west-3"), **SMALL}
+    configurations = [{"Classification": "spark-defaults", "Properties": settings}]
+    started = emr_lab.emr.start_session(ClusterId=cluster, Name="test", EngineConfigurations=configurations, **request)
+    found = wait_session(emr_lab, cluster, started["Id"], "IDLE", "FAILED")
+    assert found["State"] == "IDLE", found
+    return started["Id"]
+
+
+def url(emr_lab, cluster, session_id, *, named=None):
+    token = emr_lab.emr.get_session_endpoint(ClusterId=cluster, SessionId=session_id)["AuthToken"]
+    host = compose("port", "sessions", "8443").strip()
+    return sessions.url(host, token=token, session_id=named or session_id)
+
+
+def applications(*tags):
+    """The ids of what YARN runs, or of what of it has the tags."""
+    options = ["-appTags", ",".join(tags)] if tags else []
+    listed = compose("exec", "-T", "primary", "yarn", "application", "-list", *options)
+    return re.findall(r"^application_\d+_\d+", listed, re.MULTILINE)
+
+
+def test_a_session_answers_spark_connects_own_client_and_nobody_else(emr_lab, cluster, opened, ask):
+    logs = {"S3LoggingConfiguration": {"Enabled": True, "LogUri": "s3://emrlab/emrlab-logs/"}}
+    first = start(emr_lab, cluster, MonitoringConfiguration=logs)
+    second = opened.environment["SPARK_REMOTE"].rpartition("=")[2]
+    said = ask("queries", URL=url(emr_lab, cluster, first))
+    assert said["sum"] == 499500
+    assert set(said["nodes"]) <= {"core-1", "core-2"}
+    assert said["frame"] == 3
+
+    good = url(emr_lab, cluster, first)
+    wrong = {
+        "another session": url(emr_lab, cluster, first, named=second),
+        "no token": good.replace("x-aws-proxy-auth", "x-other"),
+        "altered": good.replace("x-aws-proxy-auth=gAAAAAB", "x-aws-proxy-auth=gAAAAAC"),
+        "good": good,
+    }
+    refused = ask("refused", URLS=json.dumps(wrong))
+    assert refused.pop("good") == ""
+    assert all("UNAUTHENTICATED" in words for words in refused.values()), refused
+
+    emr_lab.emr.terminate_session(ClusterId=cluster, SessionId=first)
+    wait_session(emr_lab, cluster, first, "TERMINATED")
+    assert len(applications()) == 1
+    assert opened.is_open()
+    assert "FAILED_PRECONDITION" in ask("refused", URLS=json.dumps({"ended": good}))["ended"]
+    names = emr_lab.names(f"emrlab-logs/{cluster}/sessions/{first}/")
+    assert any(name.endswith("SPARK_DRIVER/stderr.gz") for name in names)
+    assert any("SPARK_EXECUTOR/" in name for name in names)
+
+
+def test_a_server_that_dies_in_a_query_is_told_of_and_a_restart_of_the_endpoint_is_not_noticed(
+    emr_lab, cluster, python, opened
+):
+    session_id = start(emr_lab, cluster)
+    variables = {**opened.environment, "URL": url(emr_lab, cluster, session_id)}
+    asking = subprocess.Popen(
+        [python, SCRIPT, "outlive"], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        wait_session(emr_lab, cluster, session_id, "BUSY")
+        compose("restart", "emr")
+        compose("up", "--detach", "--wait", "--no-deps", "emr")
+        assert wait_session(emr_lab, cluster, session_id, "BUSY")["StartedAt"]
+        application = applications(session_id.lower())[0]
+        for node in ("core-1", "core-2"):
+            compose("exec", "-T", node, "sh", "-c", KILL, "kill", application, check=False)
+        found = wait_session(emr_lab, cluster, session_id, "FAILED")
+        assert found["StateChangeReason"].startswith("The Spark Connect server ended, in YARN FAILED")
+        said = asking.communicate(timeout=240)[0]
+        assert session_id in json.loads(said.splitlines()[-1])["lost"]
+    finally:
+        asking.kill()
+    assert len(applications()) == 1
