@@ -55,7 +55,7 @@ def lab(request) -> Iterator[None]:
     finally:
         if request.session.testsfailed:
             sys.stderr.write(commands.compose("logs", "--no-color", "--tail", "40", check=False))
-        commands.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+        commands.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         if not had_keys:
