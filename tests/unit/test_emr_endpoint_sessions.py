@@ -225,13 +225,17 @@ def test_the_same_client_request_token_starts_one_session(fake, cluster):
 
 
 def test_sessions_are_listed_newest_first_by_state_in_pages(fake, cluster):
+    hold = fake.root / "s3" / "hold"  # none of them has failed when the first is ended
+    hold.parent.mkdir(exist_ok=True)
+    hold.touch()
     ids = [fake.client.start_session(ClusterId=cluster, Name=f"n{number}")["Id"] for number in range(5)]
     pages = fake.client.get_paginator("list_sessions").paginate(ClusterId=cluster, MaxResults=2)
     sizes = [[each["Id"] for each in page["Sessions"]] for page in pages]
     assert [len(page) for page in sizes] == [2, 2, 1]
     assert [each for page in sizes for each in page] == ids[::-1]
     fake.client.terminate_session(ClusterId=cluster, SessionId=ids[0])
-    wait_for(fake, cluster, ids[0], "TERMINATED", "FAILED")
+    wait_for(fake, cluster, ids[0], "TERMINATED")
+    hold.unlink()
     for each in ids[1:]:
         wait_for(fake, cluster, each, "FAILED")
     listed = fake.client.list_sessions(ClusterId=cluster, SessionStates=["FAILED"])["Sessions"]

@@ -58,5 +58,6 @@ def test_a_program_finds_in_its_image_what_it_imports(dockerfile, stage, folder,
 
 @pytest.mark.parametrize("dockerfile", ["docker/node/Dockerfile", "docker/emr/Dockerfile"])
 def test_an_image_starts_a_program_that_there_is(dockerfile):
-    (module,) = re.findall(r'^ENTRYPOINT \["python3?", "-m", "(.*)"\]$', (ROOT / dockerfile).read_text(), re.MULTILINE)
+    entrypoint = r'^ENTRYPOINT \["python3?", (?:"-S", )?"-m", "(.*)"\]$'
+    (module,) = re.findall(entrypoint, (ROOT / dockerfile).read_text(), re.MULTILINE)
     assert (ROOT / module.replace(".", "/") / "__main__.py").exists()
