@@ -107,10 +107,22 @@ def lab(conf_overrides: Mapping[str, str], _: Sequence[str]) -> Iterator[Server]
         raise UsageError(f"{paths.ENV_FILE} has no {TOKEN}; run: make up")
     python = _lab_python()
     conf = targets.session(targets.lab(shape, conf_overrides), shared=shape)
-    # Its token comes by a variable, out of a file: others on the machine see what stands on a command line.
+    # Its token comes by a variable, out of a file: others on the machine see what stands on a command line. Tasks run
+    # on the Python that the environment of the server names, whatever the settings say.
     start = f'{VARIABLE}=$(cat {TOKEN_FILE}) && export {VARIABLE} && exec spark-submit "$@"'
     arguments = _arguments(conf, address="0.0.0.0", port=LAB_PORT)  # noqa: S104 - Docker publishes it on 127.0.0.1
-    relayed = ["python3", "-c", submit.RELAY, "sh", "-c", start, "spark-submit", *arguments]
+    relayed = [
+        "env",
+        f"PYSPARK_PYTHON={targets.PYTHON}",
+        "python3",
+        "-c",
+        submit.RELAY,
+        "sh",
+        "-c",
+        start,
+        "spark-submit",
+        *arguments,
+    ]
     with _running(compose.exec_command(docker_lab.MASTER, relayed), cwd=paths.LAB) as running:
         yield Server(
             where=f"the lab, {found.master}",
@@ -217,6 +229,9 @@ def _why(said: Sequence[str]) -> SessionError:
         return SessionError(
             "this release has no Spark Connect: sessions are there since emr-spark-8.0.0; run: make up RELEASE="
         )
-    if "Address already in use" in text or "BindException" in text:
+    # The lab's log has Spark's line alone, without its cause: what it could not do then is to listen.
+    if any(
+        words in text for words in ("Address already in use", "BindException", "Error starting Spark Connect server")
+    ):
         return SessionError("another session has the port; end it first, by Ctrl-C where it was started")
     return SessionError(f"the session's server did not start: {compose.telling_line(text) or 'it said nothing'}")

@@ -62,7 +62,7 @@ def test_the_notebook_comes_to_the_same_as_a_run(undisturbed, photos, model, tmp
     assert f"{good:,} rows in " in said
     assert page.read_text().count("data:image/png;base64") >= 2, "photographs, and their features"
     assert page.read_text().count("<svg") >= 2, "the scree plot and the map"
-    assert "Step" in said, "what the same is as a step, and what it costs"
+    assert re.search(r"estimate +\$[0-9.]+: [0-9]+ minutes of 3 x m5.xlarge", said), "what the same costs as a step"
     assert (notebook.NOTEBOOKS / notebook.NAME).read_bytes() == before
     assert not [secret for secret in commands.keys().values() if secret in page.read_text()]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from base import releases
@@ -51,11 +53,13 @@ def test_a_job_for_another_release_is_refused_with_the_command_that_helps(job, t
 
 
 def event_logs() -> list[bytes]:
+    """Their text, out of zstd."""
     client = commands.s3("ROOT")
     names = commands.sizes(client, "spark-events/")
-    return [
+    logs = [
         client.get_object(Bucket=commands.BUCKET, Key=f"spark-events/{name}")["Body"].read() for name in names if name
     ]
+    return [pa.input_stream(io.BytesIO(log), compression="zstd").read() for log in logs if log]
 
 
 def test_its_exit_code_is_kept_and_its_second_output_takes_the_place_of_the_first(job, monkeypatch):
