@@ -22,6 +22,8 @@ S3_SERVER ?=
 INSTANCE_TYPE ?=
 SERVICE ?=
 ARGS ?=
+# Of emrlab, where ARGS are those of a JOB: FLAGS="--keep --minutes 60".
+FLAGS ?=
 # Of a run on Amazon EMR, or with TARGET=emr-lab in the EMR lab.
 REGION ?= eu-west-3
 MAX_USD ?= 5
@@ -34,7 +36,7 @@ EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
 # A job of one's own with its arguments, or the image pipeline with its flags.
-OF_JOB = $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS))
+OF_JOB = $(FLAGS) $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS))
 OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
 	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes) $(OF_JOB)
 
@@ -189,9 +191,7 @@ lock: setup ## resolve the locks anew: requirements.lock and job.lock from pypro
 	@$(LOCK) pyproject.toml --extra images --group test --output-file requirements.lock
 	@$(JOB_LOCK) x86_64-manylinux_2_34 --output-file job.lock
 	@$(JOB_LOCK) aarch64-manylinux_2_34 | cmp - job.lock
-	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in notebooks/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
-
-	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in tests/clients/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
+	@$(foreach wanted,$(wildcard docker/*/*.in docker/*/*/*.in bench/*/*.in notebooks/*.in tests/clients/*/*.in),$(LOCK) $(wanted) --output-file $(wanted:.in=.lock) &&) true
 	@cd tests/clients/javascript && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --silent
 	@$(PYTHON_VENV) -m launch.jars
 

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from base.errors import EmrlabError, UsageError
 
@@ -25,6 +25,12 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """The help, with other commands as this user types them."""
         return typed(super().format_help())
+
+
+def encodable(text: str, sink: TextIO) -> str:
+    """The text with a mark in place of each letter that the sink's encoding has not got."""
+    encoding = sink.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def speak_as_installed(commands: Iterable[str]) -> None:

@@ -240,7 +240,7 @@ class _Reader:
                 self.refuse(f"spark.{key}", f'is no Spark setting; write "spark.{key}"')
             if key in _OF_TARGET:
                 self.refuse(f"spark.{key}", "is the target's to say; take it out")
-            if not isinstance(value, str | int | float) or "\n" in str(value):
+            if not isinstance(value, str | int | float) or {"\n", "\0"} & set(str(value)):
                 self.refuse(f"spark.{key}", f"is {value!r}; write a text, a number, true or false")
             text = str(value).lower() if isinstance(value, bool) else str(value)
             found.append(Setting(key, text, f"the job's own, in {self.words}"))
@@ -255,11 +255,13 @@ class _Reader:
                 self.refuse(key, "is no name; write letters, digits, - and _")
             if not isinstance(value, str) or not value or "\0" in value:
                 self.refuse(key, f"is {value!r}; write a folder, or s3://bucket/prefix")
-            text = value if "://" in value else str(self.folder / Path(value).expanduser())
             try:
+                text = value if "://" in value else str(self.folder / Path(value).expanduser())
                 found[name] = settings.location(text, flag=f"{self.words}: {key}")
             except settings.UsageError as error:
                 raise UsageError(str(error)) from error
+            except (RuntimeError, ValueError) as error:  # no such user, links in a circle, no address
+                self.refuse(key, f"{value}: {error}; correct it")
         return found
 
     def check_apart(self, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:

@@ -36,11 +36,6 @@ def check(folder: Path, *, words: str) -> None:
         raise UsageError(f"{words} {folder} holds {escape(theirs)}, which no run left there; choose another folder")
 
 
-def is_free(folder: Path) -> bool:
-    """Whether what will be in `folder` after a run is that run's."""
-    return not folder.exists() or (folder.is_dir() and _strange(folder) is None)
-
-
 def record(folder: Path) -> None:
     """Write down that what is in `folder` is a run's; nothing where the run made no such folder.
 

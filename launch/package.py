@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from base.errors import UsageError
+from pipeline.names import escape
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold: when a file was checked out says nothing
 
@@ -61,10 +62,15 @@ def members(module: Path) -> Iterator[tuple[str, Path]]:
         return
     root = module.resolve()
     for path in sorted(_walk(module)):
+        words = escape(str(path))
+        if not path.relative_to(module).as_posix().isprintable():
+            raise UsageError(f"{words} has a name that cannot be shipped; rename it")
+        if path.is_symlink() and not path.exists():
+            raise UsageError(f"{words} is a link to nothing; take it away")
         if not path.resolve().is_relative_to(root):
-            raise UsageError(f"{path} is a link that leads out of {module}; put a copy there, or take it away")
+            raise UsageError(f"{words} is a link that leads out of {module}; put a copy there, or take it away")
         if not path.is_file() or (path.is_symlink() and path.is_dir()):
-            raise UsageError(f"{path} is no file and cannot be shipped; take it away")
+            raise UsageError(f"{words} is no file and cannot be shipped; take it away")
         yield f"{module.name}/{path.relative_to(module).as_posix()}", path
 
 

@@ -41,13 +41,14 @@ def here(job: Job, conf_overrides: Mapping[str, str]) -> int:
     """
     secrets_there(job)
     java.find()
+    folders = {name: Path(out.location) for name, out in job.outputs.items() if not is_remote(out.location)}
     if job.is_own:
         _check_inputs(job)
+        for name, folder in folders.items():
+            outputs.check(folder, words=job.words("outputs", name))
     if job.release not in {None, (has := releases.find()).label}:
         sys.stderr.write(f"warning: {job.declared_in}: release {job.release}; this machine's Spark is {has.label}'s\n")
     job, packages = _with_needs_here(job)
-    folders = {name: Path(out.location) for name, out in job.outputs.items() if not is_remote(out.location)}
-    ours = [folder for folder in folders.values() if job.is_own and outputs.is_free(folder)]
     made = {name: str(each.make()) for name, each in job.made.items()}
     built = package.build(job.entry, job.modules, cache=CACHE)
     filled = job.filled({**job.inputs, **{name: out.location for name, out in job.outputs.items()}, **made})
@@ -80,7 +81,7 @@ def here(job: Job, conf_overrides: Mapping[str, str]) -> int:
         ),
         tail=tail,
     )
-    for folder in ours:
+    for folder in folders.values():
         outputs.record(folder)
     if code == 0:
         _show({name: folder for name, folder in folders.items() if folder.exists()})

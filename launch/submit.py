@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, TextIO, cast
 
-from base import compose, paths
+from base import command_line, compose, paths
 from base.spark_conf import Setting
 from launch import docker_lab, driver, java, signal_relay
 from launch.package import Package
@@ -260,7 +260,7 @@ def _copy_errors(source: IO[bytes], tail: Tail | None) -> None:
 def _write(sink: TextIO, text: str) -> bool:
     """Whether anybody has taken it."""
     try:
-        sink.write(text)
+        sink.write(command_line.encodable(text, sink))
         sink.flush()
     except OSError:
         return False

@@ -85,16 +85,19 @@ def session_command(session: Session) -> list[str]:
         "spark.app.name": str(session.request["Name"]),
     }
     confs = [text for name, value in settings.items() for text in ("--conf", f"{name}={value}")]
-    submit = ["spark-submit", "--master", "yarn", "--deploy-mode", "cluster", *confs]
+    submit = ["spark-submit", "--load-spark-defaults", "--master", "yarn", "--deploy-mode", "cluster", *confs]
+    # The server's token comes in a file: command lines are on YARN's pages and in the process list.
     run = (
-        'exec "$@" "$(ls /usr/lib/spark/jars/spark-tags_*.jar)" org.apache.spark.sql.connect.service.SparkConnectServer'
+        'umask 077 && file=$(mktemp) && echo "spark.connect.authenticate.token $SERVER_TOKEN" >"$file" && '
+        'unset SERVER_TOKEN && submit=$1 && shift && exec "$submit" --properties-file "$file" "$@" '
+        '"$(ls /usr/lib/spark/jars/spark-tags_*.jar)" org.apache.spark.sql.connect.service.SparkConnectServer'
     )
     return ["bash", "-c", run, "session", *submit, "--class", "org.apache.hadoop.util.RunJar", "spark-internal"]
 
 
-def session_environment() -> dict[str, str]:
-    """Return the variables of that command: its JVM lives for seconds, in which a compiler does not pay."""
-    return {"SPARK_SUBMIT_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+def session_environment(token: str) -> dict[str, str]:
+    """Return the variables of that command: its server's token, and a JVM that lives for seconds."""
+    return {"SERVER_TOKEN": token, "SPARK_SUBMIT_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
 
 
 def engine_settings(request: Mapping[str, Any]) -> dict[str, str]:

@@ -95,7 +95,7 @@ class NodeClient:
     def start(self, argv: list[str], *, env: dict[str, str], logs: str) -> str:
         """Start a process whose output goes to `<logs>/stdout` and `<logs>/stderr`; return its id."""
         process = {"argv": argv, "env": env, "cwd": None, "stdout": f"{logs}/stdout", "stderr": f"{logs}/stderr"}
-        return str(self._ask("/processes", process)["id"])
+        return str(self._ask("/processes", process, timeout_s=CHANGE_TIMEOUT_S)["id"])
 
     def exit_code(self, process: str) -> int | None:
         """Return a process's exit code, None while it runs."""

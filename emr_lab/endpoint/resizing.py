@@ -64,7 +64,7 @@ class Resizer:
         self._plan()
         self._tell_masters()
         for instance in self._leaving():
-            if instance.taken_s is None and self._has_finished(instance):
+            if not instance.noticed and self._has_finished(instance):
                 self._say_goodbye(instance)
         for instance in self._arriving():
             self._join(instance)
@@ -110,7 +110,7 @@ class Resizer:
             if (
                 missing
                 and instance.leaving_s is not None
-                and instance.taken_s is None
+                and not instance.noticed
                 and (instance.collection, instance.spot) == (collection.id, spot)
             ):
                 instance.leaving_s = None
@@ -163,7 +163,20 @@ class Resizer:
                     excluded[instance.node] = 0 if instance.ended_s is not None else instance.timeout_s
         if excluded != self.excluded:
             self.primary.decommission(excluded)
+            self._bring_back(excluded)
             self.excluded = excluded
+
+    def _bring_back(self, excluded: Mapping[str, int]) -> None:
+        """Start anew what YARN has ended on machines that were to leave and stay after all."""
+        with self.state.lock:
+            back = {
+                each.node: instances.keeps_data(each, self.cluster)
+                for each in self.cluster.machines()
+                if each.joined and each.node != self.primary.name and each.node not in excluded
+            }
+        for node, data in back.items():
+            if self.excluded is None or node in self.excluded:
+                self.state.nodes[node].start_daemons(alone=False, data=data)
 
     def _leaving(self) -> list[Instance]:
         with self.state.lock:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from emr_lab.endpoint import session_access
+from emr_lab.endpoint import session_access, tokens
 from emr_lab.endpoint.lifecycle import resume
 from emr_lab.endpoint.responses import CONTENT_TYPE, answer, error
 from emr_lab.endpoint.state import EndpointState
@@ -94,7 +94,7 @@ def _authorization(state: EndpointState, request: Request) -> Response:
     except session_access.AccessError as refusal:
         # Encoded as a gRPC status message is.
         return Response(status=refusal.status, headers={"X-Refusal": quote(str(refusal), safe=" ,;:()'")})
-    return Response(headers={"X-Server": server})
+    return Response(headers={"X-Server": server, "X-Server-Token": tokens.server_token(state.token_key, session_id)})
 
 
 def _certificate(path: Path) -> Response:

@@ -24,7 +24,14 @@ LOG_TYPES: Mapping[str, frozenset[str]] = {
     "SPARK_EXECUTOR": frozenset({"stdout", "stderr"}),
 }
 # What makes a session a session; the session itself sets these.
-_OWN_SETTINGS = ("spark.master", "spark.submit.", "spark.yarn.tags", "spark.yarn.maxAppAttempts", "spark.connect.grpc.")
+_OWN_SETTINGS = (
+    "spark.master",
+    "spark.submit.",
+    "spark.yarn.tags",
+    "spark.yarn.maxAppAttempts",
+    "spark.connect.grpc.",
+    "spark.connect.authenticate.",
+)
 _WAITS = frozenset({"RUNNING", "WAITING"})
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from emr_lab.endpoint import commands, logs, session_requests
+from emr_lab.endpoint import commands, logs, session_requests, tokens
 from emr_lab.endpoint.nodes import Application, LostError, NodeClient, NodeError, UnknownError
 from emr_lab.endpoint.records import ENDED, Cluster, Session
 from emr_lab.endpoint.state import EndpointState
@@ -87,7 +87,7 @@ class SessionRunner:
         try:
             process = self.primary.start(
                 commands.session_command(session),
-                env=commands.session_environment(),
+                env=commands.session_environment(tokens.server_token(self.state.token_key, session.id)),
                 logs=f"{logs.SESSIONS}{session.id}",
             )
         except LostError:

@@ -34,6 +34,11 @@ def key(secret: str) -> bytes:
     return base64.urlsafe_b64encode(hmac.new(secret.encode(), b"session tokens", hashlib.sha256).digest())
 
 
+def server_token(key: bytes, session_id: str) -> str:
+    """Return what the session's server asks of who calls it: the proxy alone, as its port is open to this machine."""
+    return hmac.new(key, f"server of {session_id}".encode(), hashlib.sha256).hexdigest()
+
+
 def issue(key: bytes, session_id: str, *, now_s: float) -> Token:
     """Return a token for the session. It has no `=`, which Spark Connect's addresses do not take."""
     made = Fernet(key).encrypt_at_time(session_id.encode(), int(now_s))

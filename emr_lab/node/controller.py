@@ -66,6 +66,8 @@ class InstanceController:
     _daemons: dict[Daemon, Process] = field(default_factory=dict)
     # One change at a time; questions are answered meanwhile.
     _change: threading.Lock = field(default_factory=threading.Lock)
+    # The masters take their time: no step waits for them.
+    _telling: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def logs(self) -> Path:
@@ -147,7 +149,7 @@ class InstanceController:
             not _NODE.fullmatch(name) or type(timeout_s) is not int for name, timeout_s in timeouts_s.items()
         ):
             raise RequestError(HTTPStatus.BAD_REQUEST, "timeouts_s is to be an object of whole seconds by nodes' names")
-        with self._change:
+        with self._telling:
             if self.name != "primary" or not self._daemons:
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} runs neither YARN's nor HDFS's master")
             configuration.exclude(timeouts_s, folder=self.conf)

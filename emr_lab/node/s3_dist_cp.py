@@ -112,9 +112,14 @@ def plan(files: Sequence[File], asked: Options, *, root: str) -> list[Copy]:
     targets = {each.target for each in copies}
     if len(targets) < len(copies):
         raise DistCpError("two copies would come to the same place; give --groupBy more in its parentheses")
-    if replaced := sorted(targets & {file.uri for file in files}):
+    if replaced := sorted({_plain(each) for each in targets} & {_plain(file.uri) for file in files}):
         raise DistCpError(f"the copy {replaced[0]} would replace what is copied; choose another --dest")
     return copies
+
+
+def _plain(uri: str) -> str:
+    """Return the one spelling of a place that has many: S3A's schemes, and the cluster's one HDFS, however named."""
+    return re.sub(r"^hdfs://[^/]*", "hdfs://", re.sub(r"^s3[an]:", "s3:", uri))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -109,6 +109,8 @@ def _fetch(folder: Path, modules: str, *, cache: Path) -> None:
                 jar.unlink()
         hashes = jar_hashes.digests(sorted(half.glob("*.jar")))
         (half / HASHES).write_text("".join(f"{digest}  {name}\n" for name, digest in hashes.items()))
+        if _is_whole(folder):  # another run has made it meanwhile, and may be sending it
+            return
         shutil.rmtree(folder, ignore_errors=True)  # one that is damaged
         half.replace(folder)
     except IvyError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -56,10 +57,12 @@ def build(lock: str, target: Platform, *, cache: Path, index_options: str = "") 
         download(half, target, index_options=index_options)
         content = pack(half)
     sha256 = hashlib.sha256(content).hexdigest()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    # Another run may make the same, or send it: `find` passes over what is damaged, and nothing is removed here.
+    folder.mkdir(exist_ok=True)
     path = folder / f"wheelhouse-{sha256[:12]}.tar"
-    path.write_bytes(content)
+    written = folder / f"{os.getpid()}.half"
+    written.write_bytes(content)
+    written.replace(path)
     return Wheelhouse(path, sha256)
 
 
@@ -91,7 +94,11 @@ def unpack(lock: str, target: Platform, *, cache: Path, index_options: str = "")
         what = f"the job's packages for {target}"
         locks.run_uv("install", *options, *locks.uv_platform(target), *wanted, what=what)
         (half / "packages").mkdir(exist_ok=True)
-        (half / "packages").replace(folder)
+        try:
+            (half / "packages").replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another run has made the same meanwhile
+                raise
     return folder
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from base import paths
+from base import command_line, paths
 from launch import listing, needs, transfer
 from launch.emr import artifacts, aws, cost, follow, logs, results, steps
 from launch.emr.artifacts import Artifacts
@@ -89,7 +89,7 @@ def _print_stdout(step: Step, clients: Clients) -> None:
     if text is None:
         sys.stderr.write(f"warning: what the job printed has not come yet; it will lie in {uri}\n")
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(command_line.encodable(text, sys.stdout))
 
 
 def _with_code(error: EmrError, step: Step, clients: Clients) -> EmrError:

@@ -125,6 +125,9 @@ def test_pyproject_and_a_bare_script_declare_jobs_too(folder):
         ('entry-point = "job.py"\n[spark]\n"spark.master" = "yarn"', "spark.master is the target's to say"),
         ('entry-point = "job.py"\n[inputs]\ndata = 3', "inputs.data is 3; write a folder, or s3://bucket/prefix"),
         ('entry-point = "job.py"\n[inputs]\ndata = "gs://b/x"', "inputs.data gs://b/x: gs:// is not served"),
+        ('entry-point = "job.py"\n[inputs]\ndata = "~nobody-here/x"', "inputs.data ~nobody-here/x: "),
+        ('entry-point = "job.py"\n[spark]\n"spark.a" = "b\\u0000"', "spark.spark.a is"),
+        ('entry-point = "job.py"\nmodules = ["odd"]', "has a name that cannot be shipped"),
         ('entry-point = "job.py"\n[outputs]\nresult = "."', "has the job itself in it"),
         ('entry-point = "job.py"\n[inputs]\na = "data"\n[outputs]\nb = "data/out"', "lie in each other"),
         ('entry-point = "job.py"\n[inputs]\na = "data"\n[outputs]\na = "out"', "is an input's name, too"),
@@ -140,12 +143,14 @@ def test_a_mistake_is_one_line_with_file_and_key(folder, text, words):
     (folder / "linked" / "a.py").symlink_to(folder.parent / "elsewhere.py")
     (folder / "pipe").mkdir()
     os.mkfifo(folder / "pipe" / "a.py")
+    (folder / "odd").mkdir()
+    (folder / "odd" / "a\nb.py").write_text("")
     (folder / "a,b.txt").touch()
     with pytest.raises(UsageError) as caught:
         job_file.read(str(declare(folder, text)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert "emrlab.toml" in str(caught.value) or "link that leads out of" in words or "is no file and" in words
+    assert "emrlab.toml" in str(caught.value) or "link that leads out of" in words or "shipped" in words
 
 
 @pytest.mark.parametrize("job", ["gone.py", "gone", "home/data", "home/config.json"])

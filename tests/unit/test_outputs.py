@@ -8,14 +8,15 @@ from launch import outputs
 
 def test_what_a_run_left_gives_way(tmp_path):
     folder = tmp_path / "out"
-    assert outputs.is_free(folder), "nothing is there"
+    outputs.check(folder, words="r")  # nothing is there
     folder.mkdir()
-    assert outputs.is_free(folder), "nothing is in it"
+    outputs.check(folder, words="r")  # nothing is in it
     (folder / "part").mkdir()
     (folder / "part" / "0.parquet").write_text("1")
-    assert not outputs.is_free(folder)
+    with pytest.raises(UsageError):
+        outputs.check(folder, words="r")
     outputs.record(folder)
-    assert outputs.is_free(folder)
+    outputs.check(folder, words="r")
     outputs.check(folder, words="outputs.result")
 
 
@@ -32,7 +33,8 @@ def test_what_a_user_put_there_does_not(tmp_path, change):
     else:
         (folder / "0.parquet").unlink()
         (folder / "0.parquet").symlink_to(tmp_path)
-    assert not outputs.is_free(folder)
+    with pytest.raises(UsageError):
+        outputs.check(folder, words="r")
     with pytest.raises(UsageError, match="which no run left there; choose another folder"):
         outputs.check(folder, words="outputs.result")
 

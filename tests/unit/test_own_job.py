@@ -34,7 +34,7 @@ def test_what_is_declared_is_there_and_the_exit_code_is_kept(tmp_path):
     assert error.splitlines()[-1] == "error: job.py ended with exit code 7; what it wrote to its outputs stays"
     recorded = json.loads((job / "out" / outputs.RECORD).read_text())["files"]
     assert "_SUCCESS" in recorded
-    assert outputs.is_free(job / "out"), "the next run's results may take the place of these"
+    outputs.check(job / "out", words="r")  # the next run's results may take the place of these
 
 
 def test_a_secret_that_is_not_there_is_named_before_anything_starts(tmp_path, monkeypatch):
@@ -43,6 +43,17 @@ def test_a_secret_that_is_not_there_is_named_before_anything_starts(tmp_path, mo
     out, error = ran.communicate(timeout=600)
     assert (ran.returncode, out) == (2, "")
     assert error.endswith("secrets API_KEY: no such variable here; set it, and run again\n")
+
+
+def test_an_output_that_holds_what_no_run_left_is_refused_before_anything_starts(tmp_path):
+    job = own_job.write(tmp_path / "own")
+    (job / "out").mkdir()
+    (job / "out" / "thesis.txt").write_text("mine")
+    ran = start(job, "0")
+    out, error = ran.communicate(timeout=600)
+    assert (ran.returncode, out) == (2, "")
+    assert "holds thesis.txt, which no run left there" in error
+    assert (job / "out" / "thesis.txt").read_text() == "mine"
 
 
 def test_a_job_that_does_not_end_is_killed(tmp_path):
