@@ -132,7 +132,7 @@ def test_a_session_answers_spark_connects_own_client_and_nobody_else(emr_lab, cl
 
 
 def test_a_server_that_dies_in_a_query_is_told_of_and_a_restart_of_the_endpoint_is_not_noticed(
-    emr_lab, cluster, python, opened
+    emr_lab, cluster, python, opened, ask
 ):
     session_id = start(emr_lab, cluster)
     variables = {**opened.environment, "URL": url(emr_lab, cluster, session_id)}
@@ -150,7 +150,8 @@ def test_a_server_that_dies_in_a_query_is_told_of_and_a_restart_of_the_endpoint_
         found = wait_session(emr_lab, cluster, session_id, "FAILED")
         assert found["StateChangeReason"].startswith("The Spark Connect server ended, in YARN FAILED")
         said = asking.communicate(timeout=240)[0]
-        assert session_id in json.loads(said.splitlines()[-1])["lost"]
+        assert json.loads(said.splitlines()[-1])["lost"], "an error, whatever the transport makes of it"
+        assert session_id in ask("refused", URLS=json.dumps({"ended": variables["URL"]}))["ended"]
     finally:
         asking.kill()
     assert len(applications()) == 1
