@@ -18,10 +18,11 @@ POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Watched:
-    """A command that ended well: wall seconds, peak memory of its driver in MiB, and what it printed."""
+    """A command that ended well: wall seconds, peak MiB of its driver and of its largest worker, and output."""
 
     wall_s: float
     driver_mib: float
+    worker_mib: float
     printed: str
 
 
@@ -68,26 +69,29 @@ def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = I
 def watch(
     command: Sequence[str], *, script: str = "driver.py", environment: Mapping[str, str] | None = None
 ) -> Watched:
-    """Run a command that starts Spark, and watch its driver, whose Python runs `script`.
+    """Run a command that starts Spark, and watch its driver, whose Python runs `script`, and what else it starts.
 
     Raises:
         RuntimeError: the command failed.
     """
-    started, peaks = time.monotonic(), dict[int, float]()
+    started, peaks, workers = time.monotonic(), dict[int, float](), dict[int, float]()
     with (
         tempfile.TemporaryFile("w+") as printed,
         subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=environment) as process,
     ):
         while process.poll() is None:
-            for pid in _driver(process.pid, script.encode()):
+            driver = _driver(process.pid, script.encode())
+            for pid in driver:
                 peaks[pid] = max(peaks.get(pid, 0.0), _peak_mib(pid))
+            for pid in set(_descendants(process.pid)).difference(driver):
+                workers[pid] = max(workers.get(pid, 0.0), _peak_mib(pid))
             time.sleep(POLL_S)
         wall_s = time.monotonic() - started
         printed.seek(0)
         text = printed.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} … failed: {text.splitlines()[-1:] or process.returncode}")
-    return Watched(wall_s, sum(peaks.values()), text)
+    return Watched(wall_s, sum(peaks.values()), max(workers.values(), default=0.0), text)
 
 
 def _driver(root: int, script: bytes) -> list[int]:

@@ -24,7 +24,7 @@ from launch import java, submit, targets
 
 FEW = 10_000  # photographs, of the run that memory is held against
 KEYS = (1_000_000, 10_000_000)
-IDS = (1_000_000, 10_000_000)
+IDS = (100_000, 1_000_000, 10_000_000)
 REQUESTED = 10_000  # photographs in S3, whose requests are counted
 
 
@@ -90,20 +90,16 @@ def listing(keys: int) -> dict[str, Any]:
 
 
 def known(ids: int) -> dict[str, Any]:
-    """What bench/scale/known_ids.py prints, and the peak memory of its driver."""
+    """What bench/scale/known_ids.py prints, and the peak memory of its driver and of its largest worker."""
     script = Path(known_ids.__file__)
     with tempfile.TemporaryDirectory() as folder:
         known_ids.make(folder, ids)
         conf = submit.conf_arguments(targets.local([], own=targets.IMAGES))
-        command = java.command(
-            [*conf, "--conf=spark.ui.enabled=true", "--conf=spark.ui.port=0",
-             str(script), folder, str(ids)],
-            memory="1g", archive=java.archive_path(CACHE),
-        )  # fmt: skip
+        command = java.command([*conf, str(script), folder, str(ids)], memory="1g", archive=java.archive_path(CACHE))
         environment = os.environ | java.environment() | {"PYTHONPATH": str(ROOT)}
         watched = job.watch(command, script=script.name, environment=environment)
     figures: dict[str, Any] = json.loads(watched.printed.splitlines()[-1])
-    return figures | {"driver_mib": round(watched.driver_mib)}
+    return figures | {"driver_mib": round(watched.driver_mib), "worker_mib": round(watched.worker_mib)}
 
 
 def _megabytes(folder: Path) -> float:

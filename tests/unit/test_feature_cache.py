@@ -1,17 +1,20 @@
-"""Which features of earlier runs hold, by the driver's own comparison and by Spark's, with the same answers."""
+"""Which features of earlier runs hold, as the driver compares and as the workers do, with the same answers."""
+
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pipeline import feature_cache, results, store
+from pipeline import comparison, feature_cache, results, store
 
 KEY, PREFIX = "0" * 16, "0" * 16 + "-new-"
 LABELS = ["Kiwi", "Lime", "Plum"]
 
 
-@pytest.fixture(params=[0, feature_cache.DRIVER_ROWS], ids=["spark", "driver"])
+# Rows that one process compares: all of them, so that the driver does; or a few, in as many buckets.
+@pytest.fixture(params=[1, 5, comparison.MOST_ROWS], ids=["many buckets", "some buckets", "driver"])
 def look_up(request, spark, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "DRIVER_ROWS", request.param)
+    monkeypatch.setattr(comparison, "MOST_ROWS", request.param)
 
     def call(listed, *, published=()):
         rows = [
@@ -106,3 +109,40 @@ def test_nothing_new(look_up, tmp_path):
 def test_a_file_of_features_that_is_gone_is_an_error(look_up):
     with pytest.raises(store.STORE_ERRORS):
         look_up([("Kiwi/0.jpg", "a", None)], published={f"{KEY}-gone.parquet"})
+
+
+def test_what_is_new_comes_in_the_order_of_its_names_and_places(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "MOST_ROWS", 3)
+    name = write(tmp_path / "features", "known", [("Kiwi/1.jpg", "a", "Kiwi")])
+    members = [("b.tar!Lime/z.jpg", 512), ("b.tar!Lime/a.jpg", 2048), ("b.tar!Kiwi/c.jpg", 4096)]
+    rows = [
+        {"path": path, "size": 1, "etag": etag, "label": "Lime", "offset": offset}
+        for path, etag, offset in (
+            ("Kiwi/0.jpg", "b", None), ("Kiwi/1.jpg", "a", None), ("Plum/0.jpg", "c", None), ("Plum/1.jpg", "d", None),
+            *((path, "shard", offset) for path, offset in members),
+        )
+    ]  # fmt: skip
+    listing, unknown = f"{tmp_path}/listing/00000.parquet", f"{tmp_path}/unknown"
+    results.write_table(listing, pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+    comparison.compare([f"{tmp_path}/features/{name}"], LABELS, listing=[listing], unknown=unknown, rows=len(rows) + 1)
+    new = [path for file in results.parquet_files(unknown)
+           for path in results.read_table(f"{unknown}/{file}")["path"].to_pylist()]  # fmt: skip
+    assert new == ["Kiwi/0.jpg", "Plum/0.jpg", "Plum/1.jpg", *(path for path, _ in members)]
+
+
+def test_no_file_is_read_a_second_time(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "MOST_ROWS", 2)
+    images = [(f"Kiwi/{number}.jpg", str(number), "Kiwi") for number in range(5)]
+    files = [f"{tmp_path}/features/{write(tmp_path / 'features', str(number), [image])}"
+             for number, image in enumerate(images)]  # fmt: skip
+    rows = [{"path": path, "size": 1, "etag": etag, "label": label} for path, etag, label in images[1:]]
+    listing = f"{tmp_path}/listing/00000.parquet"
+    results.write_table(listing, pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+    compared = comparison.compare(files, LABELS, listing=[listing], unknown=f"{tmp_path}/unknown", rows=9)
+    for file in [*files, listing]:
+        Path(file).unlink()
+    assert sorted(compared.kept) == [1, 2, 3, 4]
+    assert {kept.file: kept.labels() for kept in compared.images_of({2, 4}).collect()} == {
+        2: {"Kiwi/2.jpg": "Kiwi"},
+        4: {"Kiwi/4.jpg": "Kiwi"},
+    }
