@@ -47,9 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("images", nargs="*", type=int, default=[*PAIRS], help="numbers of images")
     numbers = sorted(parser.parse_args().images)
+    started = start()
     with tempfile.TemporaryDirectory() as folder:
         columns = measure(Path(folder), numbers)
-        figures = [start(), *(row for column in columns for row in column.rows), *memory(columns)]
+        figures = [started, *(row for column in columns for row in column.rows), *memory(columns)]
         figures += after.measure(Path(folder, "after"))
     rated = min(columns, key=lambda column: abs(column.images - RATED))
     pairs = {column.images: len(column.runs) for column in columns}

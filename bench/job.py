@@ -1,8 +1,9 @@
-"""Runs the job as a user does, and watches the memory of its driver."""
+"""Runs the job as a user does, and watches the memory that it takes; Linux only."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,24 +19,42 @@ POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Watched:
-    """A command that ended well: wall seconds, peak MiB of its driver and of its largest worker, and output."""
+    """A command that ended well.
+
+    Attributes:
+        wall_s: its seconds.
+        driver_mib: peak memory of its driver.
+        worker_mib: that of its largest worker.
+        elsewhere: part of the cores' time that other processes took meanwhile, and other machines on this hardware.
+        printed: its output.
+    """
 
     wall_s: float
     driver_mib: float
     worker_mib: float
+    elsewhere: float
     printed: str
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One run: wall seconds with start-up, its record (run.json), and peak memory of the driver in MiB.
+    """One run: its record (run.json), and how it was watched: `wall_s` with start-up.
 
     The driver is the JVM and the Python process that runs main.py; the worker processes are not counted.
     """
 
-    wall_s: float
     record: dict[str, Any]
-    driver_mib: float
+    watched: Watched
+
+    @property
+    def wall_s(self) -> float:
+        """Wall seconds, with start-up."""
+        return self.watched.wall_s
+
+    @property
+    def driver_mib(self) -> float:
+        """Peak memory of the driver."""
+        return self.watched.driver_mib
 
     @property
     def extract_s(self) -> float:
@@ -63,7 +82,7 @@ def run(photos: Path, output: Path, *, model: str = "lite0", image_size: int = I
     """
     command = [sys.executable, "-m", "launch", "run", "--input", str(photos), "--output", str(output)]
     watched = watch([*command, "--model", model, "--image-size", str(image_size)])
-    return Ran(watched.wall_s, json.loads((output / "run.json").read_text()), watched.driver_mib)
+    return Ran(json.loads((output / "run.json").read_text()), watched)
 
 
 def watch(
@@ -74,32 +93,34 @@ def watch(
     Raises:
         RuntimeError: the command failed.
     """
-    started, peaks, workers = time.monotonic(), dict[int, float](), dict[int, float]()
+    started, busy_s = time.monotonic(), _busy_s()
+    peaks, workers, cpu_s = dict[int, float](), dict[int, float](), dict[int, float]()
     with (
         tempfile.TemporaryFile("w+") as printed,
         subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=environment) as process,
     ):
         while process.poll() is None:
-            driver = _driver(process.pid, script.encode())
-            for pid in driver:
-                peaks[pid] = max(peaks.get(pid, 0.0), _peak_mib(pid))
-            for pid in set(_descendants(process.pid)).difference(driver):
-                workers[pid] = max(workers.get(pid, 0.0), _peak_mib(pid))
+            for pid in (process.pid, *_descendants(process.pid)):
+                of_kind = peaks if _is_driver(_read(pid, "cmdline").split(b"\0"), script.encode()) else workers
+                of_kind[pid] = max(of_kind.get(pid, 0.0), _peak_mib(pid))
+                cpu_s[pid] = max(cpu_s.get(pid, 0.0), _cpu_s(pid))
             time.sleep(POLL_S)
-        wall_s = time.monotonic() - started
+        wall_s, elsewhere_s = time.monotonic() - started, _busy_s() - busy_s - sum(cpu_s.values())
         printed.seek(0)
         text = printed.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} … failed: {text.splitlines()[-1:] or process.returncode}")
-    return Watched(wall_s, sum(peaks.values()), max(workers.values(), default=0.0), text)
-
-
-def _driver(root: int, script: bytes) -> list[int]:
-    """The JVM and the Python that runs `script`, `root` or below it; Linux only."""
-    return [pid for pid in (root, *_descendants(root)) if _is_driver(_read(pid, "cmdline").split(b"\0"), script)]
+    return Watched(
+        wall_s=wall_s,
+        driver_mib=sum(peaks.values()),
+        worker_mib=max(workers.values(), default=0.0),
+        elsewhere=max(0.0, elsewhere_s / wall_s / (os.cpu_count() or 1)),
+        printed=text,
+    )
 
 
 def _is_driver(command: list[bytes], script: bytes) -> bool:
+    """Whether it is the JVM, or the Python that runs `script`."""
     program, *arguments = command
     first = next((argument for argument in arguments if not argument.startswith(b"-")), b"")
     name = program.rpartition(b"/")[2]
@@ -115,6 +136,18 @@ def _descendants(pid: int) -> Iterator[int]:
 def _peak_mib(pid: int) -> float:
     lines = _read(pid, "status").decode().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process has had, by fields 14 and 15 of proc_pid_stat(5)."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _busy_s() -> float:
+    """What all processes have had, and what this machine was not given: all of proc_stat(5) but idle and iowait."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -86,29 +86,48 @@ def measure(pairs: int, *, cache: Path = CACHE) -> Startup:
     }
 
     def pair() -> tuple[Start, Start]:
-        return _start(plain, environment), _start(ours.words, ours.environment)
+        return start(plain, environment), start(ours.words, ours.environment)
 
     pair()
     measured = [pair() for _ in range(pairs)]
     return Startup(tuple(first for first, _ in measured), tuple(second for _, second in measured))
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str]) -> Start:
+def start(command: Sequence[str], environment: Mapping[str, str]) -> Start:
+    """What a start of `command` took, which prints what bench/first_job.py prints.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     watched = [sys.executable, "-m", "bench.startup", "--watch", *command]
-    done = subprocess.run(
-        watched, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+    done = subprocess.run(  # the watcher's own environment is this process's: it imports this checkout
+        watched,
+        cwd=ROOT,
+        input=json.dumps(dict(environment)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
     )
     if done.returncode:
         raise RuntimeError(f"{command[0]} … {command[-1]}: exit code {done.returncode}: {done.stderr[-500:]}")
     return Start(**json.loads(done.stdout))
 
 
-def _watch(command: Sequence[str]) -> int:
+def _watch(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `command` and print its Start. In a process of its own: it takes on all that the command leaves behind."""
     if sys.platform == "linux":  # pyspark does not wait for its JVM, whose time would be lost
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before_s, started_s = sum(_cpu_s()), time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
     with suppress(ChildProcessError):
         while True:
             os.wait()
@@ -127,5 +146,5 @@ def _cpu_s() -> Iterator[float]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--watch"]:
-        sys.exit(_watch(sys.argv[2:]))
+        sys.exit(_watch(sys.argv[2:], json.load(sys.stdin)))
     sys.stdout.write(measure(int(sys.argv[1]) if sys.argv[1:] else 3).table())

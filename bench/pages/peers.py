@@ -52,7 +52,8 @@ def render(document: dict[str, Any]) -> str:
     return (
         "# The same job by others\n\n"
         "Measured by `make bench-peers`: from the command to the last feature in parquet, in images a second, and in "
-        "brackets how many times as fast emrlab is with the same model file, the median of the rounds' ratios. Local "
+        "brackets how many times as fast emrlab is with the same model file, the median of the rounds' ratios; what "
+        "takes minutes ran in the first round alone. Local "
         f"JPEG files of {size} x {size} pixels, EfficientNet-Lite0. {versions}. A way whose one run would take more "
         f"than {document['limit_minutes']} minutes is left out, and the table says how long it would take.\n\n"
         f"{measured}\n{table(document)}\n"

@@ -40,6 +40,10 @@ def _whole_runs(document: dict[str, Any]) -> str:
         + _row("photographs", [f"{run['photographs_mb']:,.0f} MB" for run in runs])
         + _row("read", [f"{run['input_mb']:,.0f} MB in {run['input_files']:,} files" for run in runs])
         + _row("written", [f"{run['output_mb']:,.0f} MB in {run['output_files']:,} files" for run in runs])
+        + _row(
+            "of the cores' time taken by other processes",
+            [f"{run['elsewhere']:.0%}".replace("%", " %") for run in runs],
+        )
         + _row("driver's peak memory", [f"{run['driver_mib']:,} MiB" for run in runs])
         + "\n"
         + "".join(_memory(few, many) for few, many in pairwise(runs))

@@ -72,6 +72,7 @@ def run(folder: Path, images: int) -> dict[str, Any]:
         "wall_s": round(ran.wall_s, 1),
         "stages_s": ran.record["seconds"],
         "driver_mib": round(ran.driver_mib),
+        "elsewhere": round(ran.watched.elsewhere, 3),
     }
 
 

@@ -1,5 +1,7 @@
 """The benches' arithmetic, and that what is drawn from their figures was drawn from them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench import int8, job, photos, turns
+from bench import int8, job, photos, startup, turns
 from bench.pages import int8 as int8_page
 from bench.pages import lab, peers, publish, scale, speed
 from bench.peers import __main__ as peers_bench
@@ -128,7 +130,8 @@ def test_predictions_agree_by_path():
 
 def test_what_comes_after_the_extraction_is_told_from_the_order_of_the_stages():
     record = {"seconds": {"list": 1.0, "extract": 2.0, "reduce": 4.0, "report": 8.0, "publish": 16.0}}
-    ran = job.Ran(wall_s=40.0, record=record, driver_mib=1.0)
+    watched = job.Watched(wall_s=40.0, driver_mib=1.0, worker_mib=1.0, elsewhere=0.0, printed="")
+    ran = job.Ran(record=record, watched=watched)
     assert (ran.extract_s, ran.after_s, ran.saved_s) == (2.0, 28.0, 28.0)
 
 
@@ -148,7 +151,7 @@ def test_the_page_of_int8_names_the_instructions_that_it_gains_by():
 def test_the_page_of_scale_tells_what_it_extrapolates():
     runs = [
         {"images": images, "photographs_mb": 1.0, "packing_s": 10.0, "input_files": 1, "input_mb": 1.0,
-         "output_files": 3, "output_mb": 2.0, "wall_s": images / 100, "driver_mib": mib,
+         "output_files": 3, "output_mb": 2.0, "wall_s": images / 100, "driver_mib": mib, "elsewhere": 0.02,
          "stages_s": {"list": 1.0, "extract": images / 200}}
         for images, mib in ((10_000, 500), (1_000_000, 600))
     ]  # fmt: skip
@@ -159,6 +162,7 @@ def test_the_page_of_scale_tells_what_it_extrapolates():
     ]
     page = scale.render({"machine": MACHINE, "image_size": 100, "runs": runs, "listing": listing, "known": known})
     assert "| extract | 200 (50.0 s) | 200 (5,000.0 s) |" in page
+    assert "| of the cores' time taken by other processes | 2 % | 2 % |" in page
     assert "1.20 times as much at 1,000,000 images as at 10,000; the goal is ≤ 1.1: missed." in page
     assert scale.extrapolated_s(known, 100_000_000, by="ids") == pytest.approx(1060)
     assert "in 17 minutes and 100,000 requests" in page
@@ -229,3 +233,20 @@ def test_a_way_that_does_another_job_ends_the_bench(tmp_path):
             a_way("daft", takes_s=1.0, rows=[[1.0, 2.0], [3.0, 4.1]])]  # fmt: skip
     with pytest.raises(RuntimeError, match="daft's features are off"):
         peers_bench.measure(ways, tmp_path / "photographs", images=2, earlier={}, folder=tmp_path)
+
+
+def test_a_start_is_watched_in_the_environment_that_it_is_given():
+    watched = "import os, time; print(os.environ['MARK'], time.monotonic(), time.monotonic())"
+    started = startup.start([sys.executable, "-c", watched], {"MARK": "0", "PYTHONSAFEPATH": "1"})
+    assert 0 < started.session_s <= started.job_s
+    with pytest.raises(RuntimeError, match=r"(?s)exit code 1: .*MARK"):
+        startup.start([sys.executable, "-c", watched], {})
+
+
+def test_a_watched_command_is_told_from_what_others_do():
+    busy = "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
+    alone = job.watch([sys.executable, "-c", busy])
+    with subprocess.Popen([sys.executable, "-c", busy.replace("1.5", "3")]) as other:
+        beside = job.watch([sys.executable, "-c", busy])
+        other.wait()
+    assert 0 <= alone.elsewhere < beside.elsewhere <= 1
