@@ -33,6 +33,16 @@ def encodable(text: str, sink: TextIO) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
+def write(text: str, sink: TextIO) -> bool:
+    """Write what a job says; whether anybody has taken it: a terminal that is closed does not."""
+    try:
+        sink.write(encodable(text, sink))
+        sink.flush()
+    except OSError:
+        return False
+    return True
+
+
 def speak_as_installed(commands: Iterable[str]) -> None:
     """From now on `typed` says `emrlab up` where it is given `make up`, for these `commands`."""
     _installed.update(commands)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from threading import Thread
-from typing import IO, TextIO, cast
+from typing import IO, cast
 
 from base import command_line, compose, paths
 from base.spark_conf import Setting
@@ -243,7 +243,7 @@ def _copy(source: IO[bytes], tail: Tail | None) -> None:
         if tail:
             tail.add(block)
         if is_taken:
-            is_taken = _write(sys.stdout, decoder.decode(block))
+            is_taken = command_line.write(decoder.decode(block), sys.stdout)
 
 
 def _copy_errors(source: IO[bytes], tail: Tail | None) -> None:
@@ -254,17 +254,7 @@ def _copy_errors(source: IO[bytes], tail: Tail | None) -> None:
         if tail:
             tail.add(line)
         if is_taken:
-            is_taken = _write(sys.stderr, line.decode(errors="replace"))
-
-
-def _write(sink: TextIO, text: str) -> bool:
-    """Whether anybody has taken it."""
-    try:
-        sink.write(command_line.encodable(text, sink))
-        sink.flush()
-    except OSError:
-        return False
-    return True
+            is_taken = command_line.write(line.decode(errors="replace"), sys.stderr)
 
 
 def _send(job: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from base import command_line
 from launch.causes import Cause
 from launch.emr import logs
 from launch.emr.aws import AWS_ERRORS, EmrError, explain, is_passing, is_renewable, pages
@@ -62,22 +64,52 @@ class Snapshot:
     failure: dict[str, str]
 
 
-def follow(clients: Clients, step: Step, *, deadline_s: float, show: Show) -> None:
-    """Show the states and the job's progress until the step is done.
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What there is to see of a step at one moment: the states, and what came since the last look."""
+
+    now: Snapshot
+    progress: str
+    printed: str
+
+
+def follow(
+    clients: Clients, step: Step, *, deadline_s: float, show: Show, stdout: logs.GrowingLog | None = None
+) -> None:
+    """Show the states, the job's progress and what it prints, as EMR brings it, until the step is done.
 
     Args:
         clients: EMR and S3.
         step: to be followed.
         deadline_s: from now.
         show: takes a line for the user.
+        stdout: the step's, whose lines are written to this process's; None: nobody wants them.
 
     Raises:
         EmrError: the step did not complete, or not in time.
         ClientError, BotoCoreError: AWS refuses, not just now.
     """
-    stderr = logs.step(step.logs, step.cluster, step.step)
-    shown, version = "", None
-    for current in _poll(clients, lambda: snapshot(clients.emr, step), deadline_s=deadline_s, show=show):
+    stderr, shown = logs.GrowingLog(logs.step(step.logs, step.cluster, step.step)), ""
+    unreadable = set[str]()
+
+    def new_lines(log: logs.GrowingLog) -> str:
+        try:
+            return log.new_lines(clients.s3)
+        except AWS_ERRORS as error:  # which is no reason to end a step
+            if not _may_pass(error) and log.uri not in unreadable:
+                unreadable.add(log.uri)
+                show(f"{log.uri} cannot be read: {explain(error)}")
+            return ""
+
+    def look() -> _Look:
+        now = snapshot(clients.emr, step)
+        if now.step != "RUNNING":
+            return _Look(now=now, progress="", printed="")
+        progress = logs.progress(new_lines(stderr)) or ""
+        return _Look(now=now, progress=progress, printed=new_lines(stdout) if stdout else "")
+
+    for seen in _poll(clients, look, deadline_s=deadline_s, show=show):
+        current = seen.now
         line = f"cluster {current.cluster.lower()}, step {current.step.lower()}"
         if line != shown:
             show(line)
@@ -86,12 +118,10 @@ def follow(clients: Clients, step: Step, *, deadline_s: float, show: Show) -> No
             return
         if current.step in DONE or current.cluster in ENDED:
             raise EmrError(_why(clients, step, current, show=show))
-        if current.step == "RUNNING":
-            newest = _ask_patiently(logs.version, clients.s3, stderr)
-            if newest and newest != version:
-                version = newest
-                if text := logs.progress(_ask_patiently(logs.read, clients.s3, stderr) or ""):
-                    show(text)
+        if seen.progress:
+            show(seen.progress)
+        if seen.printed:
+            command_line.write(seen.printed, sys.stdout)
     raise EmrError(
         f"the step {step.step} is still {shown.rpartition(' ')[2] or 'unknown'} after {deadline_s / 60:.0f} minutes, "
         "the time that MAX_USD pays for; look at its log, or raise MAX_USD"
@@ -136,7 +166,7 @@ def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Sh
         try:
             answer = ask()
         except AWS_ERRORS as error:
-            if not (is_passing(error) or is_renewable(error)):
+            if not _may_pass(error):
                 raise
             if not is_announced and (is_renewable(error) or clients.clock() - answered > UNREACHED_S):
                 show(f"{explain(error)}; trying on")
@@ -149,14 +179,9 @@ def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Sh
         clients.sleep(pause_s)
 
 
-def _ask_patiently(ask: Callable[[Any, str], str | None], s3: Any, uri: str) -> str | None:
-    """The answer, or None where it may come a little later."""
-    try:
-        return ask(s3, uri)
-    except AWS_ERRORS as error:
-        if not (is_passing(error) or is_renewable(error)):
-            raise
-        return None
+def _may_pass(error: Exception) -> bool:
+    """Whether the same question may be answered later."""
+    return is_passing(error) or is_renewable(error)
 
 
 def _why(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
@@ -177,7 +202,7 @@ def _why(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
 
 def _step_cause(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> Cause:
     text = "".join(
-        wait_for_log(clients, logs.step(step.logs, step.cluster, step.step, name), show=show) or ""
+        _log_of_failure(clients, logs.step(step.logs, step.cluster, step.step, name), show=show)
         for name in ("stdout", "stderr")
     )
     return logs.cause(text) or Cause(
@@ -194,9 +219,18 @@ def _bootstrap_failure(clients: Clients, step: Step, current: Snapshot, *, show:
     what = "the bootstrap action failed"
     for instance in instances:
         uri = logs.bootstrap(step.logs, step.cluster, instance)
-        if cause := logs.bootstrap_cause(wait_for_log(clients, uri, show=show) or ""):
+        if cause := logs.bootstrap_cause(_log_of_failure(clients, uri, show=show)):
             return _sentence(f"{what} on {instance}", cause, log=uri)
     return _sentence(what, Cause(message or "EMR gives no reason", ""), log=logs.folder(step.logs, step.cluster))
+
+
+def _log_of_failure(clients: Clients, uri: str, *, show: Show) -> str:
+    """A log's text, or "": that it cannot be read is not why the step failed."""
+    try:
+        return wait_for_log(clients, uri, show=show) or ""
+    except AWS_ERRORS as error:
+        show(f"{uri} cannot be read: {explain(error)}")
+        return ""
 
 
 def wait_for_log(clients: Clients, uri: str, *, show: Show) -> str | None:
@@ -207,7 +241,12 @@ def wait_for_log(clients: Clients, uri: str, *, show: Show) -> str | None:
     """
     started, is_announced = clients.clock(), False
     while True:
-        text = _ask_patiently(logs.read, clients.s3, uri)
+        text = None
+        try:
+            text = logs.read(clients.s3, uri)
+        except AWS_ERRORS as error:
+            if not _may_pass(error):
+                raise
         if text is not None or clients.clock() - started > LOGS_S:
             return text
         if not is_announced:

@@ -19,6 +19,7 @@ from launch.emr.aws import SETUP, code, known
 from pipeline import progress as progress_line
 
 OF_EXIT = ("stderr", "controller")  # logs that tell a step's exit code, the surer one first
+MAX_EXIT_CODE = 255
 # S3 answers 403 for what is not there, where the key may not list the whole bucket.
 _MISSING = {"404", "NoSuchKey", "NotFound", "403", "AccessDenied"}
 _AMOUNTS = r"(?P<amounts>[0-9.]+ ?[KMGT]i?B of [0-9.]+ ?[KMGT]i?B)"
@@ -109,6 +110,38 @@ def version(s3: Any, uri: str) -> str | None:
         raise
 
 
+class GrowingLog:
+    """A log that EMR brings again and again, longer each time: what was read of it once is not read again.
+
+    Attributes:
+        uri: of the log.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._version: str | None = None
+        self._taken = 0  # letters, to the end of a line
+
+    def new_lines(self, s3: Any) -> str:
+        """The whole lines that have come since the last look, or "".
+
+        Raises:
+            ClientError, BotoCoreError: S3 refuses.
+        """
+        newest = version(s3, self.uri)
+        if newest is None or newest == self._version:
+            return ""
+        text = read(s3, self.uri) or ""
+        self._version = newest
+        lines = text[self._taken : text.rfind("\n") + 1]
+        self._taken += len(lines)
+        return lines
+
+    def rest(self, text: str) -> str:
+        """What of the log's `text`, now that it is whole, no look has had."""
+        return text[self._taken :]
+
+
 def progress(text: str) -> str | None:
     """The last line of progress that the job wrote."""
     lines = progress_line.PATTERN.findall(text)
@@ -122,8 +155,9 @@ def cause(text: str) -> Cause | None:
 
 def exit_code(text: str) -> int | None:
     """The exit code that a step's controller log tells, or on Amazon command-runner's own words in its stderr."""
-    codes = re.findall(r"exiting with ret '([0-9]+)'|Step failed with exitCode ([0-9]+)", text)
-    return int("".join(codes[-1])) if codes else None
+    found = re.findall(r"exiting with ret '([0-9]+)'|Step failed with exitCode ([0-9]+)", text)
+    codes = [code for each in found if (code := int("".join(each))) <= MAX_EXIT_CODE]
+    return codes[-1] if codes else None
 
 
 def bootstrap_cause(text: str) -> Cause | None:

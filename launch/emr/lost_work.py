@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from base import sizing
 from base.defaults import EVENT_LOGS
 from launch.emr import aws, cost
@@ -56,10 +58,10 @@ def lost_work(cluster: Cluster, cluster_id: str, *, emr: Any, s3: Any, since: da
         CostError: the cluster has no prices.
     """
     listed = aws.pages(emr, "list_instances", "Instances", ClusterId=cluster_id)
-    machines = tuple(sorted(each["Ec2InstanceId"] for each in listed if _is_lost(each, since)))
+    machines = tuple(sorted(str(each.get("Ec2InstanceId", each.get("Id"))) for each in listed if _is_lost(each, since)))
     if not machines:
         return None
-    ended = defaultdict[str, list[dict[str, Any]]](list)
+    ended = defaultdict[str, list[_Task]](list)
     for log in _logs(s3, cluster.bucket, since=since):
         ended[log.application] += _tasks(log.lines)
     wasted_ms = [took_ms for tasks in ended.values() for took_ms in _wasted_ms(tasks)]
@@ -92,7 +94,12 @@ def _logs(s3: Any, bucket: str, *, since: datetime) -> Iterator[_Log]:
         folder, _, name = str(each["Key"]).removeprefix(EVENT_LOGS).rpartition("/")
         if each["LastModified"] < since or not name:
             continue
-        content = s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()
+        try:
+            content = s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()
+        except ClientError as error:
+            if aws.code(error) != "NoSuchKey":
+                raise
+            continue  # of another application, which has ended since the listing and named its log anew
         codec = _CODECS.get(name.removesuffix(".inprogress").rpartition(".")[2])
         try:
             lines = pa.input_stream(io.BytesIO(content), compression=codec).read().splitlines()
@@ -101,29 +108,45 @@ def _logs(s3: Any, bucket: str, *, since: datetime) -> Iterator[_Log]:
         yield _Log(application=folder or name, lines=lines)
 
 
-def _tasks(events: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the tasks that ended; a last line that is not whole is none."""
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A task that ended: which it was, how long it ran, how it ended; `by_app`: its executor went by its own fault."""
+
+    stage: int
+    partition: int
+    took_ms: int
+    reason: str
+    by_app: bool
+
+
+def _tasks(events: Iterable[bytes]) -> Iterator[_Task]:
+    """Yield the tasks that ended; a last line that is not whole is none, nor is what no Spark wrote."""
     for line in events:
         if b'"SparkListenerTaskEnd"' not in line:
             continue
         try:
             event = json.loads(line)
-        except ValueError:
+            info, end = event["Task Info"], event["Task End Reason"]
+            yield _Task(
+                stage=int(event["Stage ID"]),
+                partition=int(info.get("Partition ID", info["Index"])),
+                took_ms=max(0, int(info["Finish Time"]) - int(info["Launch Time"])),
+                reason=str(end["Reason"]),
+                by_app=bool(end.get("Exit Caused By App", False)),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
-        yield event
 
 
-def _wasted_ms(ended: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+def _wasted_ms(ended: Iterable[_Task]) -> Iterator[int]:
     """Yield the time of each task that was for nothing."""
     done: dict[tuple[int, int], int] = {}
-    for event in ended:
-        info, reason = event["Task Info"], event["Task End Reason"]["Reason"]
-        took_ms = max(0, info["Finish Time"] - info["Launch Time"])
-        task = (event["Stage ID"], info.get("Partition ID", info["Index"]))
-        if reason in _OF_MACHINES and not event["Task End Reason"].get("Exit Caused By App", False):
-            yield took_ms
-        elif reason == "Success":
+    for task in ended:
+        key = (task.stage, task.partition)
+        if task.reason in _OF_MACHINES and not task.by_app:
+            yield task.took_ms
+        elif task.reason == "Success":
             # The one before counts: what it had made was gone.
-            if task in done:
-                yield done[task]
-            done[task] = took_ms
+            if key in done:
+                yield done[key]
+            done[key] = task.took_ms

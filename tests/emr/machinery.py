@@ -120,3 +120,23 @@ class Machinery:
         for name, content in (("stderr", text), ("stdout", "")):
             key = f"emrlab-logs/{cluster}/steps/{step}/{name}.gz"
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(content.encode()))
+
+
+class Played(Machinery):
+    """What Amazon does with a step of `tests.own_job`, that ends with `code`."""
+
+    def __init__(self, code):
+        super().__init__("FAILED" if code else "COMPLETED")
+        self.code = code
+
+    def serve(self, name, cluster, step):
+        self.asked.append(list(step.args))
+        step.state = "RUNNING"
+        ended = f"2026-11-29 INFO Step failed with exitCode {self.code} and took 3 seconds\n" * bool(self.code)
+        for log, text in {"stdout": "the job's words\n", "stderr": "", "controller": ended}.items():
+            key = f"emrlab-logs/{name}/steps/{step.id}/{log}.gz"
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(text.encode()))
+        place = step.args[-2].removeprefix(f"s3://{BUCKET}/")
+        self.s3.put_object(Bucket=BUCKET, Key=f"{place}/part-0.parquet", Body=b"rows")
+        step.state = self.ending
+        cluster.terminate()

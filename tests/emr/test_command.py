@@ -299,7 +299,7 @@ def test_who_can_answer_no_question_ends_what_he_started(ready, launch, run_args
 def test_the_money_is_the_deadline(ready, launch, run_args, monkeypatch):
     seen = {}
 
-    def late(clients, step, *, deadline_s, show):
+    def late(clients, step, *, deadline_s, show, stdout):
         seen["deadline_s"] = deadline_s
         raise EmrError("still running")
 

@@ -8,12 +8,13 @@ import io
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from launch.emr import follow
+from launch.emr import follow, logs
 from launch.emr.aws import EmrError
 from launch.emr.follow import Clients, Step
 
 STEP = Step(cluster="j-1", step="s-1", logs="s3://b/logs/")
 STDERR = "logs/j-1/steps/s-1/stderr.gz"
+STDOUT = STDERR.replace("err", "out")
 
 
 class Time:
@@ -103,6 +104,65 @@ def test_states_are_shown_once_and_progress_as_it_comes(watch):
         "3/9 images · 2 images/s · ETA 3 s",
         "cluster terminating, step completed",
     ]
+
+
+class Printing(Amazon):
+    """A step that has printed, at each look at its stdout, so much."""
+
+    def __init__(self, *looks, printed):
+        super().__init__(*looks)
+        self.printed = list(printed)
+
+    def head_object(self, Bucket, Key):
+        if Key == STDOUT and self.printed:
+            self.logs[STDOUT] = self.printed.pop(0)
+        if Key not in self.logs:
+            raise error("NoSuchKey", 404)
+        return super().head_object(Bucket, Key)
+
+
+def test_what_a_step_prints_is_shown_once_by_whole_lines_as_it_comes(time, capsys):
+    printed = ["", "one\ntw", "one\ntw", "one\ntwo\nthr", "one\ntwo\nthree"]
+    amazon = Printing(*[("RUNNING", "RUNNING")] * 5, ("RUNNING", "COMPLETED"), printed=printed)
+    clients, came = Clients(emr=amazon, s3=amazon, clock=time.clock, sleep=time.sleep), list[str]()
+
+    def sleep(seconds):
+        time.sleep(seconds)
+        came.append(capsys.readouterr().out)
+
+    stdout = logs.GrowingLog(f"s3://b/{STDOUT}")
+    follow.follow(
+        Clients(emr=amazon, s3=amazon, clock=time.clock, sleep=sleep), STEP, deadline_s=3600, show=lambda _: None,
+        stdout=stdout,
+    )  # fmt: skip
+    assert came == ["", "one\n", "", "two\n", ""]
+    assert stdout.rest(follow.wait_for_log(clients, stdout.uri, show=print) or "") == "three"
+    assert time.pauses == [follow.INTERVAL_S[0]] * 5, "where something comes, more may"
+
+
+def test_what_a_step_prints_is_nobodys_business_where_nobody_asks(watch, capsys):
+    watch(Printing(("RUNNING", "RUNNING"), ("RUNNING", "COMPLETED"), printed=["one\n"]))
+    assert capsys.readouterr().out == ""
+
+
+def test_logs_that_cannot_be_read_end_no_step(watch):
+    class Refusing(Amazon):
+        def head_object(self, Bucket, Key):
+            raise error("InvalidObjectState", 403)
+
+    shown, failed = watch(Refusing(*[("RUNNING", "RUNNING")] * 3, ("RUNNING", "COMPLETED")))
+    assert failed is None
+    assert len([line for line in shown if "cannot be read" in line]) == 1
+
+
+def test_a_step_that_failed_says_so_where_its_logs_cannot_be_read(watch):
+    class Refusing(Amazon):
+        def get_object(self, Bucket, Key):
+            raise error("InvalidObjectState", 403)
+
+    shown, failed = watch(Refusing(("TERMINATING", "FAILED"), failure={"Reason": "Unknown Error."}))
+    assert failed.startswith("the step s-1 failed: Unknown Error.; log: ")
+    assert len([line for line in shown if f"s3://b/{STDERR} cannot be read: " in line]) == 1
 
 
 def test_it_asks_ever_more_slowly_and_at_once_after_a_change(watch, time):

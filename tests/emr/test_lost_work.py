@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from botocore.exceptions import ClientError
 
 from launch.emr.lost_work import lost_work
 from launch.emr.request import Cluster
@@ -55,7 +57,7 @@ def packed(content: bytes, codec: str) -> bytes:
 class Pages:
     """A client whose listings are one page each, and whose objects are in memory."""
 
-    def __init__(self, key: str, items: list[dict[str, Any]], objects: dict[str, bytes]) -> None:
+    def __init__(self, key: str, items: list[dict[str, Any]], objects: Mapping[str, bytes | None]) -> None:
         self.key, self.items, self.objects = key, items, objects
 
     def get_paginator(self, _: str) -> Pages:
@@ -66,7 +68,10 @@ class Pages:
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's
         assert Bucket == "bucket"
-        return {"Body": io.BytesIO(self.objects[Key])}
+        content = self.objects[Key]
+        if content is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(content)}
 
 
 def machine(name: str, *, code: str = "", minutes: float | None = None) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def machine(name: str, *, code: str = "", minutes: float | None = None) -> dict[
     return {"Ec2InstanceId": name, "Status": {"StateChangeReason": {"Code": code}, "Timeline": line}}
 
 
-def found(machines: list[dict[str, Any]], objects: dict[str, bytes], *, age_s: float = 0.0) -> Any:
+def found(machines: list[dict[str, Any]], objects: Mapping[str, bytes | None], *, age_s: float = 0.0) -> Any:
     listed = [{"Key": name, "LastModified": START + timedelta(seconds=60 - age_s)} for name in objects]
     emr, s3 = Pages("Instances", machines, {}), Pages("Contents", listed, objects)
     return lost_work(CLUSTER, "j-1", emr=emr, s3=s3, since=START)
@@ -101,6 +106,22 @@ def test_the_tasks_that_were_for_nothing_are_counted(name):
 def test_a_run_that_lost_no_machine_reads_no_log():
     machines = [machine("i-1"), machine("i-0", code="INSTANCE_FAILURE", minutes=-1)]
     assert found(machines, {"spark-events/x": b"{"}) is None
+
+
+def test_a_log_that_is_named_anew_meanwhile_and_lines_of_nobodys_count_nothing():
+    odd: list[dict[str, Any]] = [
+        {"Event": "SparkListenerTaskEnd"},
+        {"Event": "SparkListenerTaskEnd", "Task Info": 3},
+        task(0, 1, 1) | {"Stage ID": []},
+    ]
+    logs = {"spark-events/application_1": log(*TASKS, *odd), "spark-events/application_2.inprogress": None}
+    assert found(LOST, logs).tasks == 3
+
+
+def test_a_machine_that_never_had_an_instance_is_called_by_its_id():
+    lost = {**machine("", code="INSTANCE_FAILURE", minutes=3), "Id": "ci-1"}
+    del lost["Ec2InstanceId"]
+    assert found([lost], {}).machines == ("ci-1",)
 
 
 def test_logs_of_other_runs_and_lines_that_are_not_whole_count_nothing():

@@ -1,6 +1,5 @@
 """A job of a user's own on EMR: the plan, its price, the run, and what is refused before anything is asked."""
 
-import gzip
 import json
 
 import pytest
@@ -9,7 +8,7 @@ from base.paths import CACHE
 from launch import transfer
 from tests import own_job
 from tests.emr.conftest import BUCKET
-from tests.emr.machinery import Machinery, keys
+from tests.emr.machinery import Played, keys
 
 
 def plan(launch, job, *more, behind=("0",)):
@@ -38,26 +37,6 @@ def test_a_plan_has_the_jobs_step_and_the_price_of_its_minutes(launch, tmp_path)
     assert "29 minutes of 3 x m5.xlarge" in out, "20 of work, 8 to start, 1 to end"
     assert "based on    20 minutes of work, as --minutes has it" in out
     assert "images  " not in out.rpartition("estimate")[2]
-
-
-class Played(Machinery):
-    """What Amazon does with a step of this job, that ends with `code`."""
-
-    def __init__(self, code):
-        super().__init__("FAILED" if code else "COMPLETED")
-        self.code = code
-
-    def serve(self, name, cluster, step):
-        self.asked.append(list(step.args))
-        step.state = "RUNNING"
-        ended = f"2026-11-29 INFO Step failed with exitCode {self.code} and took 3 seconds\n" * bool(self.code)
-        for log, text in {"stdout": "the job's words\n", "stderr": "", "controller": ended}.items():
-            key = f"emrlab-logs/{name}/steps/{step.id}/{log}.gz"
-            self.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(text.encode()))
-        place = step.args[-2].removeprefix(f"s3://{BUCKET}/")
-        self.s3.put_object(Bucket=BUCKET, Key=f"{place}/part-0.parquet", Body=b"rows")
-        step.state = self.ending
-        cluster.terminate()
 
 
 @pytest.mark.parametrize("code", [0, 7])

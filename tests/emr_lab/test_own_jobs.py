@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +26,13 @@ def test_modules_files_variables_inputs_and_outputs(emr_lab: EmrLab, tmp_path, c
     job = own_job.write(tmp_path / "own")
     ran = launch(job, str(code))
     assert ran.returncode == code, ran.stdout + ran.stderr
-    assert f"{own_job.SAID} 0\n" in ran.stdout
+    assert ran.stdout.count(f"{own_job.SAID} 0\n") == 1
     assert "estimate    nothing, the EMR lab is free; on AWS the same run would cost $0." in ran.stdout
     if code:
         assert ran.stderr.splitlines()[-1].endswith("; the job's exit code is 7")
         assert not (job / "out").exists()
     else:
         assert own_job.written(job) == own_job.WRITTEN
+        record = ROOT / re.findall(r"^record +(\S+)$", ran.stdout, re.MULTILINE)[0]
+        assert json.loads(record.read_text())["billed"] is False
+        shutil.rmtree(record.parent)
