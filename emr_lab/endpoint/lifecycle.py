@@ -1,6 +1,6 @@
 """Leads a cluster through its states: prepares the nodes, runs bootstrap actions, daemons and steps, cleans up.
 
-One thread has a cluster, and another one its machines that come and go (resizing.py). Requests only change what is
+One thread has a cluster, and others its machines that come and go (resizing.py). Requests only change what is
 remembered, under the lock: a step to be run or cancelled, a cluster to be ended; the thread sees it at its next poll.
 """
 
@@ -167,6 +167,8 @@ class ClusterLifecycle:
 
     def _check_nodes(self) -> None:
         for node, instance in self.nodes.items():
+            if instance.noticed:  # it is being taken away, and may be gone before its time
+                continue
             if node.cluster() != self.cluster.id and instance.joined:
                 message = f"{node.name} was started anew and has lost the cluster"
                 self._fail("INSTANCE_FAILURE", f"The {self._role(node)} failed: {message}.")

@@ -3,6 +3,9 @@
 What is remembered says all: how many machines are wanted, which are there, on their way, or leaving. So a restart of
 the endpoint goes on where it was, and a request may change its mind at any time.
 
+What takes its time is done in threads, one a node: a machine that comes, or goes, keeps no other from its notice or its
+end. What is to be done is decided by the one thread that looks at all of them again and again.
+
 A node that leaves is decommissioned as EMR does it: YARN starts nothing more there and waits for what runs, Spark's
 executors hand on what they keep, HDFS copies its blocks to other core nodes; it ends when both have done so. One that
 is interrupted, as Amazon takes back spot machines, has the time from its notice on, and is switched off.
@@ -11,7 +14,9 @@ is interrupted, as Amazon takes back spot machines, has the time from its notice
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from base.waiting import attempts
 from emr_lab.endpoint import instances, logs, provisioning, scaling
@@ -41,33 +46,72 @@ class Resizer:
         self.excluded: dict[str, int] | None = {} if cluster.state == "STARTING" else None
         self.damping = scaling.Damping()
         self.evaluated_s = 0.0
-        self.complaint = ""
+        self.work: dict[str, threading.Thread] = {}  # by the node that something is, or was, done to
+        self.complaints: dict[str, str] = {}
+        self.unsaved: OSError | None = None
 
     def run(self) -> None:
-        """Go on until the cluster is to end or the endpoint stops."""
+        """Go on until the cluster is to end or the endpoint stops, and what is being done to its nodes has ended."""
         try:
-            while True:
-                try:
-                    self._poll()
-                except NodeError as error:
-                    self._complain(f"its machines stay as they are for now: {error}")
+            while self.unsaved is None:
+                self._poll()
                 self.state.pause(self.cluster)
+            self._complain("", f"its machines are left alone: its state cannot be saved: {self.unsaved}")
         except (TerminatingError, ClosedError):
             return
-        except OSError as error:
-            self._complain(f"its machines are left alone: its state cannot be saved: {error}")
+        finally:
+            for thread in self.work.values():
+                thread.join()
 
     def _poll(self) -> None:
-        self._give_notices()
-        for instance in self._leaving():
-            self._take_away(instance)
+        """Begin what is to be done on the nodes to which nothing is being done."""
+        with self.state.lock:
+            machines = self.cluster.machines()
+        for instance in machines:
+            # First whether anything is being done: what that changes is seen then.
+            if not self._is_busy(instance.node) and (act := self._next_act(instance)):
+                self._begin(instance.node, partial(act, instance))
+        if not self._is_busy(self.primary.name):
+            self._begin(self.primary.name, self._manage)
+
+    def _next_act(self, instance: Instance) -> Callable[[Instance], None] | None:
+        """Return what is to be done to a machine now."""
+        now_s = self.state.clock()
+        with self.state.lock:
+            if instance.ended_s is not None:
+                return None
+            if instance.notice_s is not None and now_s >= instance.notice_s and not instance.noticed:
+                return self._give_notice
+            if instance.taken_s is not None and now_s >= instance.taken_s:
+                return self._take_away
+            if instance.leaving_s is not None:
+                return None if instance.noticed else self._see_off
+            # Daemons that YARN and HDFS are to do without would not start.
+            may_come = self.excluded is not None and instance.node not in self.excluded
+            return self._join if may_come and not instance.joined else None
+
+    def _is_busy(self, node: str) -> bool:
+        return node in self.work and self.work[node].is_alive()
+
+    def _begin(self, node: str, act: Callable[[], None]) -> None:
+        name = f"{self.cluster.id}-resizer-{node}"
+        self.work[node] = threading.Thread(target=self._do, args=(node, act), name=name, daemon=True)
+        self.work[node].start()
+
+    def _do(self, node: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except NodeError as error:
+            self._complain(node, f"{error}; it is tried again")
+        except OSError as error:
+            self.unsaved = error
+        except (TerminatingError, ClosedError):
+            return
+
+    def _manage(self) -> None:
+        """Decide how many machines there are to be, and which; let YARN and HDFS know it."""
         self._plan()
         self._tell_masters()
-        for instance in self._leaving():
-            if not instance.noticed and self._has_finished(instance):
-                self._say_goodbye(instance)
-        for instance in self._arriving():
-            self._join(instance)
         self._scale()
 
     def _plan(self) -> None:
@@ -120,7 +164,7 @@ class Resizer:
         if collection.stopped or now_s < self.cluster.no_machines_until_s:
             return
         used = {each.node for each in machines}
-        free = [name for name in self.state.capabilities.cores if name not in used]
+        free = [name for name in self.state.capabilities.cores if name not in used and not self._is_busy(name)]
         for node in free[:missing]:
             instance = instances.new(collection, node=node, spot=spot)
             instance.state, instance.created_s = "PROVISIONING", now_s
@@ -134,21 +178,19 @@ class Resizer:
         instance.timeout_s = DECOMMISSION_TIMEOUT_S if given_s is None else given_s
         self._tell(f"{instance.node} ({instance.ec2}) leaves {collection.id} ({collection.role})")
 
-    def _give_notices(self) -> None:
-        """Tell the machines that will be taken away."""
-        now_s = self.state.clock()
-        for instance in self.cluster.machines():
-            if instance.noticed or instance.notice_s is None or instance.taken_s is None or now_s < instance.notice_s:
-                continue
-            try:
-                self.state.nodes[instance.node].interrupt(time_s=instance.taken_s)
-            except NodeError as error:
-                self._complain(f"{instance.node} has not got its notice: {error}")
-            with self.state.change():
-                instance.noticed, instance.leaving_s = True, instance.leaving_s or now_s
-                instance.timeout_s = max(0, int(instance.taken_s - now_s))
-                self.cluster.no_machines_until_s = instance.replaceable_s or 0.0
-            self._tell(f"{instance.node} ({instance.ec2}) is interrupted: it goes in {instance.timeout_s} s")
+    def _give_notice(self, instance: Instance) -> None:
+        """Tell a machine that it will be taken away."""
+        taken_s = instance.taken_s or 0.0
+        try:
+            self.state.nodes[instance.node].interrupt(time_s=taken_s)
+        except NodeError as error:
+            self._complain(instance.node, f"{instance.node} has not got its notice: {error}")
+        with self.state.change():
+            now_s = self.state.clock()
+            instance.noticed, instance.leaving_s = True, instance.leaving_s or now_s
+            instance.timeout_s = max(0, int(taken_s - now_s))
+            self.cluster.no_machines_until_s = instance.replaceable_s or 0.0
+        self._tell(f"{instance.node} ({instance.ec2}) is interrupted: it goes in {instance.timeout_s} s")
 
     def _tell_masters(self) -> None:
         """Let YARN and HDFS do without the machines that leave or have left, and take in the others."""
@@ -157,10 +199,12 @@ class Resizer:
             for instance in self.cluster.instances:
                 if instance.node == self.primary.name:
                     continue
-                if instance.ended_s is None and instance.leaving_s is None:
+                if instance.ended_s is not None:
+                    excluded[instance.node] = 0
+                elif instance.leaving_s is not None and instance.joined:
+                    excluded[instance.node] = instance.timeout_s
+                else:  # one that leaves before it has come: its daemons would not start
                     excluded.pop(instance.node, None)
-                else:
-                    excluded[instance.node] = 0 if instance.ended_s is not None else instance.timeout_s
         if excluded != self.excluded:
             self.primary.decommission(excluded)
             self._bring_back(excluded)
@@ -178,13 +222,10 @@ class Resizer:
             if self.excluded is None or node in self.excluded:
                 self.state.nodes[node].start_daemons(alone=False, data=data)
 
-    def _leaving(self) -> list[Instance]:
-        with self.state.lock:
-            return [each for each in self.cluster.machines() if each.leaving_s is not None]
-
-    def _arriving(self) -> list[Instance]:
-        with self.state.lock:
-            return [each for each in self.cluster.machines() if each.leaving_s is None and not each.joined]
+    def _see_off(self, instance: Instance) -> None:
+        """End a machine that leaves, once it has nothing left to do."""
+        if self._has_finished(instance):
+            self._say_goodbye(instance)
 
     def _has_finished(self, instance: Instance) -> bool:
         """Whether nothing runs on a machine that leaves, and no block of HDFS is there alone."""
@@ -200,7 +241,10 @@ class Resizer:
     def _say_goodbye(self, instance: Instance) -> None:
         """End a machine that has been decommissioned."""
         self.node_logs.push()
-        self._end(instance, "", "The instance was decommissioned, for its group or fleet was resized.")
+        with self.state.lock:
+            if instance.leaving_s is None:  # it stays after all
+                return
+            self._end(instance, "", "The instance was decommissioned, for its group or fleet was resized.")
         self._clear(self.state.nodes[instance.node])
         self._wait_until_gone(instance.node)
 
@@ -213,15 +257,12 @@ class Resizer:
 
     def _take_away(self, instance: Instance) -> None:
         """End a machine as Amazon does, when its time has come."""
-        if instance.taken_s is None or self.state.clock() < instance.taken_s:
-            return
         # First: whoever finds the node without a cluster would take the cluster for lost.
         self._end(instance, "INSTANCE_FAILURE", f"Spot instance {instance.ec2} was interrupted: Amazon took it back.")
         try:
             self.state.nodes[instance.node].power_off()
         except NodeError as error:
-            self._complain(f"{instance.node} was not switched off: {error}")
-        self._tell_masters()
+            self._complain(instance.node, f"{instance.node} was not switched off: {error}")
         self._wait_until_gone(instance.node)
 
     def _join(self, instance: Instance) -> None:
@@ -271,14 +312,14 @@ class Resizer:
             node.stop_daemons()
             node.reset(None)
         except NodeError as error:
-            self._complain(f"{node.name} is not left in order: {error}")
+            self._complain(node.name, f"{node.name} is not left in order: {error}")
 
     def _scale(self) -> None:
         """Let a managed scaling policy decide on one machine more or less."""
         now_s = self.state.clock()
         with self.state.lock:
             policy = self.cluster.scaling
-            settled = not self._leaving() and not self._arriving()
+            settled = all(each.joined and each.leaving_s is None for each in self.cluster.machines())
         if policy is None or not settled:
             self.damping.calm()
             return
@@ -305,11 +346,11 @@ class Resizer:
     def _tell(self, message: str) -> None:
         _LOG.info("cluster %s: %s", self.cluster.id, message)
 
-    def _complain(self, message: str) -> None:
-        """Log what goes wrong, once."""
-        if message != self.complaint:
+    def _complain(self, node: str, message: str) -> None:
+        """Log what goes wrong with a node, once."""
+        if message != self.complaints.get(node):
             _LOG.warning("cluster %s: %s", self.cluster.id, message)
-        self.complaint = message
+        self.complaints[node] = message
 
 
 def _containers(nodes: Mapping[str, YarnNode], instance: Instance) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from base.errors import EmrlabError
 from emr_lab.endpoint import interrupt
-from tests.unit.fake_nodes import CORE, MASTER, Fake, groups, step, wait_until
-from tests.unit.test_emr_endpoint_scaling import TASK, group, machines, start, wait_group
+from tests.unit.fake_nodes import CORE, MASTER, Fake, action, groups, step, wait_until
+from tests.unit.test_emr_endpoint_scaling import TASK, group, machines, resize, start, wait_group
 
 KEY = {"DATA_ACCESS_KEY_ID": "test", "DATA_SECRET_ACCESS_KEY": "test"}
 
@@ -69,6 +72,84 @@ def test_a_node_on_spot_goes_first_and_no_other_comes_for_as_long_as_is_said(lab
     assert group(lab, cluster, "TASK")["Status"]["State"] == "RESIZING"
     lab.clock.passed_s += 200
     wait_until(lambda: machines(lab, cluster) == ["core-1", "core-2", "primary"], lambda: str(machines(lab, cluster)))
+
+
+@pytest.fixture
+def comes(lab: Fake) -> Iterator[tuple[str, Path]]:
+    """A cluster to which core-2 is coming, and the file that its bootstrap action waits for."""
+    go = lab.root / "go"
+    waits = lab.put("waits.sh", f"case $NODE_NAME in core-2) while [ ! -e {go} ]; do sleep 0.02; done;; esac")
+    cluster = start(lab, BootstrapActions=[action("waits", waits)])
+    resize(lab, cluster, 2)
+    wait_until(lambda: machines(lab, cluster, "BOOTSTRAPPING") == ["core-2"], lambda: str(machines(lab, cluster)))
+    yield cluster, go
+    go.touch()
+
+
+def test_a_notice_and_an_end_wait_for_no_node_that_comes(lab: Fake, comes: tuple[str, Path]):
+    cluster, go = comes
+    chaos(lab, Node="core-1", AfterSeconds=30, ReplaceAfterSeconds=0)
+    node, primary = lab.controllers["core-1"], lab.controllers["primary"]
+    lab.clock.passed_s += 30
+    wait_until(lambda: node.interruption_s is not None, lambda: "no notice")
+    wait_until(lambda: bool(primary.told), lambda: "YARN and HDFS were not told")
+    assert list(primary.told[-1]) == ["core-1"]
+    lab.clock.passed_s += 120
+    wait_until(lambda: node.off == 1, lambda: "core-1 still runs")
+    assert machines(lab, cluster, "BOOTSTRAPPING")[-1] == "core-2", "and that one is still on its way"
+    wait_until(lambda: machines(lab, cluster) == ["core-1", "primary"], lambda: "core-1 was not replaced")
+    go.touch()
+    wait_group(lab, cluster, "RUNNING", 2)
+
+
+def test_a_notice_and_an_end_wait_for_no_node_that_goes(lab: Fake, monkeypatch):
+    cluster = start(lab, core=2)
+    reset, goes, go = lab.controllers["core-2"].reset, threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> Any:
+        goes.set()
+        go.wait(30)
+        return reset(*given)
+
+    monkeypatch.setattr(lab.controllers["core-2"], "reset", slowly)
+    lab.yarn.nodes["core-1"]["numContainers"] = 1
+    lab.controllers["primary"].hdfs["core-2"] = "Decommissioned"
+    resize(lab, cluster, 1)
+    assert goes.wait(30), "core-2 does not go"
+    chaos(lab, Node="core-1", NoticeSeconds=20)
+    wait_until(lambda: lab.controllers["core-1"].interruption_s is not None, lambda: "no notice")
+    lab.clock.passed_s += 20
+    wait_until(lambda: lab.controllers["core-1"].off == 1, lambda: "core-1 still runs")
+    go.set()
+
+
+def test_a_node_that_is_not_wanted_any_more_goes_when_it_has_come(lab: Fake, comes: tuple[str, Path]):
+    cluster, go = comes
+    lab.yarn.nodes["core-1"]["numContainers"] = 1
+    resize(lab, cluster, 1)
+    time.sleep(0.2)
+    primary = lab.controllers["primary"]
+    assert primary.told == [], "its daemons would not start where YARN does without them"
+    primary.hdfs["core-2"] = "Decommissioned"
+    go.touch()
+    wait_group(lab, cluster, "RUNNING", 1)
+    assert machines(lab, cluster) == ["core-1", "primary"]
+    assert "core-2" in primary.told[0]
+
+
+def test_a_node_that_is_silent_after_its_notice_does_not_end_the_cluster(lab: Fake, monkeypatch):
+    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_SILENCE_S", 0.1)
+    cluster = start(lab, core=2)
+    chaos(lab, Node="core-2")
+    wait_until(lambda: lab.controllers["core-2"].interruption_s is not None, lambda: "no notice")
+    wait_group(lab, cluster, "RESIZING", 2)
+    lab.servers["core-2"].shutdown()
+    lab.servers["core-2"].server_close()
+    time.sleep(0.5)
+    assert lab.state(cluster) == "WAITING"
+    lab.clock.passed_s += 120
+    wait_group(lab, cluster, "RESIZING", 1)
+    assert lab.state(cluster) == "WAITING"
 
 
 def test_restart_of_the_endpoint_between_the_notice_and_the_end(lab: Fake):
