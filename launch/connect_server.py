@@ -69,15 +69,9 @@ def local(conf_overrides: Mapping[str, str], locations: Sequence[str]) -> Iterat
     conf = targets.session(targets.local(locations, conf_overrides))
     on_s3 = any(location.startswith("s3://") for location in locations)
     s3a = jars.s3a_jars(CACHE) if on_s3 else ()
-    memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
-    archive = java.archive_path(CACHE)
-    command = java.command(
-        _arguments(conf, address="127.0.0.1", port=0, jars=[*s3a]),
-        memory=memory,
-        archive=archive if archive.exists() else None,
-    )
-    token = secrets.token_urlsafe(30)
-    environment = java.environment() | {VARIABLE: token}
+    arguments = _arguments(conf, address="127.0.0.1", port=0, jars=[*s3a])
+    command, token = java.driver_command(arguments, conf=conf, cache=CACHE), secrets.token_urlsafe(30)
+    environment = java.environment(conf) | {VARIABLE: token}
     with _running([sys.executable, "-I", "-S", "-c", submit.RELAY, *command], environment=environment) as running:
         yield Server(
             where="this machine",

@@ -9,16 +9,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from base import releases
 from base.errors import UsageError
+from base.spark_conf import Setting
 
 HERE = Path(__file__).parent
 TRAINING_TIMEOUT_S = 600
@@ -32,6 +34,7 @@ _OPENED = (
     "java.base/sun.util.calendar",
     "java.security.jgss/sun.security.krb5",
 )
+SERIAL_GC = "-XX:+UseSerialGC"
 FLAGS = (
     *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENED),
     "-Djdk.reflect.useDirectMethodHandle=false",
@@ -39,7 +42,7 @@ FLAGS = (
     "-Dio.netty.allocator.type=pooled",
     # The JVM only schedules: images and features stay in Python. One thread of garbage collection and the first
     # compiler alone start fastest and leave the cores to the model.
-    "-XX:+UseSerialGC",
+    SERIAL_GC,
     "-XX:TieredStopAtLevel=1",
     # Nobody attaches a monitor: no shared file for one, no flight recorder set up for Netty's buffers.
     "-XX:-UsePerfData",
@@ -77,35 +80,77 @@ def find() -> Path:
     raise JavaError(f"{java} {what}; Spark needs Java {needed} or 21; {fix}, and point JAVA_HOME to it")
 
 
-def command(arguments: Sequence[str], *, memory: str, archive: Path | None, verbose: bool = False) -> list[str]:
+def driver_command(
+    arguments: Sequence[str], *, conf: Iterable[Setting], cache: Path, verbose: bool = False
+) -> list[str]:
+    """As `command`, for a driver that has these settings; start it with `environment(conf)`.
+
+    The driver is this JVM: what it starts with is taken from the settings before it starts, as spark-submit's launcher
+    does it (org.apache.spark.launcher.SparkSubmitCommandBuilder, 4.1.1).
+
+    Args:
+        arguments: as for spark-submit.
+        conf: with spark.driver.memory at least.
+        cache: where the archive of classes may lie.
+        verbose: as of `command`.
+
+    Raises:
+        JavaError: see `find`; or the driver's options for Java cannot be.
+    """
+    values, archive = {setting.key: setting.value for setting in conf}, archive_path(cache)
+    names = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
+    return command(
+        arguments,
+        memory=values["spark.driver.memory"],
+        archive=archive if archive.exists() else None,
+        verbose=verbose,
+        options=[word for name in names for word in _options(name, values.get(name, ""))],
+        class_path=values.get("spark.driver.extraClassPath", ""),
+    )
+
+
+def command(
+    arguments: Sequence[str],
+    *,
+    memory: str,
+    archive: Path | None,
+    verbose: bool = False,
+    options: Sequence[str] = (),
+    class_path: str = "",
+) -> list[str]:
     """The command line that runs SparkSubmit with `arguments` in this one JVM; start it with `environment()`.
 
     Args:
         arguments: as for spark-submit. What its launcher alone heeds (--driver-java-options, --driver-class-path,
             --driver-memory) has no effect.
-        memory: of the heap, like `1g`; the driver is this JVM, so that Spark's own setting would come too late.
+        memory: of the heap, like `1g`.
         archive: of classes, from `make_archive`; one that is missing or does not fit is passed over without a word.
         verbose: Spark's log from INFO up, and Java's remarks, instead of errors only.
+        options: of Java, which come after ours and before which ours give way.
+        class_path: what comes before Spark's jars; the archive does not fit then.
 
     Raises:
         JavaError: see `find`.
     """
+    # Java refuses two collectors; of its other flags the last one holds.
+    collects = any(re.fullmatch(r"-XX:\+Use\w+GC", option) for option in options)
     return [
         str(find()),
-        *FLAGS,
+        *(flag for flag in FLAGS if not (collects and flag == SERIAL_GC)),
         f"-Xmx{memory}",
         *([f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive else []),
         *(_VERBOSE if verbose else _QUIET),
         f"-Dlog4j2.configurationFile={(HERE / 'log4j2.properties').as_uri()}",
+        *options,
         "-cp",
-        os.pathsep.join(map(str, _jars())),
+        os.pathsep.join([*filter(None, [class_path]), *map(str, _jars())]),
         "org.apache.spark.deploy.SparkSubmit",
         *arguments,
     ]
 
 
-def environment() -> dict[str, str]:
-    """What SparkSubmit and the Python processes below it run with.
+def environment(conf: Iterable[Setting] = ()) -> dict[str, str]:
+    """What SparkSubmit and the Python processes below it run with; of a driver's settings `conf` the path of libraries.
 
     Without SPARK_HOME they import pyspark as it is installed, compiled, and not from Spark's pyspark.zip, whose sources
     every process compiles anew; and nobody's conf/spark-defaults.conf is read.
@@ -120,7 +165,10 @@ def environment() -> dict[str, str]:
         # cores that Spark is using.
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return inherited | own
+    variable = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    paths = [inherited.get(variable), *(each.value for each in conf if each.key == "spark.driver.extraLibraryPath")]
+    libraries = {variable: os.pathsep.join(filter(None, paths))} if any(paths) else {}
+    return inherited | own | libraries
 
 
 def spark_home() -> Path:
@@ -180,6 +228,17 @@ def make_archive(cache: Path) -> Path:
         if other != path:
             other.unlink(missing_ok=True)
     return path
+
+
+def _options(name: str, text: str) -> list[str]:
+    """The words of Java's options in a setting of this name, quoted as in a shell."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise JavaError(f"{name}={text}: {str(error).lower()}; close the quotes, as in a shell") from error
+    if "Xmx" in text:  # spark-submit refuses it as well
+        raise JavaError(f"{name}={text}: the heap's size is spark.driver.memory's to say; take out -Xmx, and set that")
+    return words
 
 
 def _candidates(needed: int) -> Iterator[Path]:

@@ -94,8 +94,9 @@ def local(
     Raises:
         JavaError: there is no Java that Spark runs on.
     """
-    jvm = _jvm(arguments(GATEWAY, archive=package.archive, job_args=[], conf=conf, jars=jars), conf, cache, verbose)
-    environment = java.environment()
+    args = arguments(GATEWAY, archive=package.archive, job_args=[], conf=conf, jars=jars)
+    jvm = java.driver_command(args, conf=conf, cache=cache, verbose=verbose)
+    environment = java.environment(conf)
     path = [*filter(None, [str(package.archive or ""), environment.get("PYTHONPATH")])]
     # -P: this package's modules are none of the job's.
     return Command(
@@ -126,18 +127,12 @@ def local_by_spark(
     Raises:
         JavaError: there is no Java that Spark runs on.
     """
-    environment = java.environment()
+    environment = java.environment(conf)
     own = environment.get("PYTHONPATH", "").split(os.pathsep)
     # This package's modules are none of the job's.
     path = [str(packages or ""), *(each for each in own if each and Path(each) != paths.ROOT)]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    return Command(_jvm(args, conf, cache, verbose), environment | dict(env))
-
-
-def _jvm(args: Sequence[str], conf: Iterable[Setting], cache: Path, verbose: bool) -> list[str]:
-    memory = next(setting.value for setting in conf if setting.key == "spark.driver.memory")
-    archive = java.archive_path(cache)
-    return java.command(args, memory=memory, archive=archive if archive.exists() else None, verbose=verbose)
+    return Command(java.driver_command(args, conf=conf, cache=cache, verbose=verbose), environment | dict(env))
 
 
 def run_local(command: Command, *, tail: Tail | None = None) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from base.paths import CACHE
+from base.spark_conf import Setting
 from launch import java
 
 FIX = "install it: apt-get install openjdk-17-jre-headless, or on macOS: brew install openjdk@17"
@@ -103,6 +105,78 @@ def test_another_spark_of_the_user_is_kept_out(monkeypatch):
     environment = java.environment()
     assert not {"SPARK_HOME", "SPARK_CONF_DIR"} & set(environment)
     assert environment["PYSPARK_PYTHON"] == sys.executable
+
+
+def driver(**settings: str) -> list[str]:
+    conf = {"spark.driver.memory": "1g"} | {f"spark.driver.{name}": value for name, value in settings.items()}
+    return java.driver_command(["x"], conf=[Setting(*pair, "") for pair in conf.items()], cache=Path("/none"))
+
+
+def test_a_drivers_options_for_java_are_quoted_as_in_a_shell_and_come_last():
+    found = driver(defaultJavaOptions="-Da=1", extraJavaOptions="""-Da=2 "-Db=two words" -Dc='"' -Dd=\\ e""")
+    assert found[found.index("-Da=1") : found.index("-cp")] == ["-Da=1", "-Da=2", "-Db=two words", '-Dc="', "-Dd= e"]
+    assert "-Xmx1g" in found[: found.index("-Da=1")]
+
+
+def test_another_collector_takes_the_place_of_ours():
+    assert java.SERIAL_GC in driver(extraJavaOptions="-XX:+PrintFlagsFinal")
+    assert java.SERIAL_GC not in driver(extraJavaOptions="-XX:+UseG1GC")
+
+
+def test_a_drivers_class_path_comes_before_sparks_jars(tmp_path):
+    plain, found = (
+        command[command.index("-cp") + 1] for command in (driver(), driver(extraClassPath=f"{tmp_path}:/b/c.jar"))
+    )
+    assert found == f"{tmp_path}:/b/c.jar:{plain}"
+
+
+def test_a_drivers_libraries_come_after_this_machines(monkeypatch):
+    variable = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    conf = [Setting("spark.driver.extraLibraryPath", "/a:/b", "")]
+    monkeypatch.delenv(variable, raising=False)
+    assert variable not in java.environment()
+    assert java.environment(conf)[variable] == "/a:/b"
+    monkeypatch.setenv(variable, "/mine")
+    assert java.environment(conf)[variable] == "/mine:/a:/b"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [("-Da='b", "no closing quotation; close the quotes"), ("-Da -Xmx4g", "spark.driver.memory's to say")],
+)
+def test_options_that_cannot_be_are_one_line(options, words):
+    with pytest.raises(java.JavaError) as refused:
+        driver(extraJavaOptions=options)
+    assert str(refused.value).startswith(f"spark.driver.extraJavaOptions={options}: ")
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes the path of libraries from its own programs")
+def test_a_drivers_jvm_has_what_its_settings_say(tmp_path):
+    job, resources = tmp_path / "job.py", tmp_path / "re sources"
+    resources.mkdir()
+    (resources / "greeting.txt").write_text("hello")
+    job.write_text(
+        "from pyspark.sql import SparkSession\n"
+        "lang = SparkSession.builder.getOrCreate()._jvm.java.lang\n"
+        "loader = lang.ClassLoader.getSystemClassLoader()\n"
+        "print(lang.System.getProperty('to'), loader.getResource('greeting.txt') is not None)\n"
+        "print(lang.System.getenv('LD_LIBRARY_PATH'))\n"
+    )
+    settings = {
+        "memory": "512m",
+        "extraJavaOptions": "'-Dto=all the world' -XX:+UseParallelGC",
+        "extraClassPath": str(resources),
+        "extraLibraryPath": "/lib/of/mine",
+    }
+    conf = [Setting(f"spark.driver.{name}", value, "") for name, value in settings.items()]
+    args = ["--master", "local[1]", "--conf", "spark.ui.enabled=false", str(job)]
+    command, environment = java.driver_command(args, conf=conf, cache=CACHE), java.environment(conf)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("all the world True\n")
+    assert done.stdout.endswith("/lib/of/mine\n")
 
 
 def test_the_archives_name_follows_flags_and_jars(monkeypatch, tmp_path):
