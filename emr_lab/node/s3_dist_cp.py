@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.java_gateway import launch_gateway
 
 from base import command_line
@@ -26,6 +27,7 @@ from base.errors import UsageError
 CODECS = ("keep", "none", "gz", "gzip")
 MB = 1024 * 1024
 COPIES_AT_ONCE = 8
+S3 = ("s3:", "s3a:", "s3n:")
 
 
 class DistCpError(UsageError):
@@ -148,29 +150,28 @@ def _copies(key: str, group: Sequence[File], asked: Options, *, root: str) -> li
     below = group[0].uri.removeprefix(root).lstrip("/") or PurePosixPath(group[0].uri).name
     folder, _, own_name = below.rpartition("/")
     name = PurePosixPath(own_name if asked.group_by is None else key)
-    number = "" if len(group) == 1 else ".{}"
-    if asked.codec == "keep":
-        pattern = f"{name.stem}{number}{name.suffix}"
-    else:
-        plain = name.stem if name.suffix == ".gz" else name.name
-        pattern = plain + number + ("" if asked.codec == "none" else ".gz")
+    before, after = (name.stem, name.suffix) if asked.codec == "keep" or name.suffix == ".gz" else (name.name, "")
+    if asked.codec != "keep":
+        after = "" if asked.codec == "none" else ".gz"
+    numbers = [""] if len(group) == 1 else [f".{place}" for place in range(len(parts))]
     return [
         Copy(
             sources=tuple(each.uri for each in part),
-            target="/".join(filter(None, (asked.dest, folder, pattern.replace("{}", str(place))))),
+            target="/".join(filter(None, (asked.dest, folder, f"{before}{number}{after}"))),
         )
-        for place, part in enumerate(parts)
+        for number, part in zip(numbers, parts, strict=True)
     ]
 
 
 def _copy_all(asked: Options) -> int:
-    jvm = launch_gateway().jvm  # type: ignore[no-untyped-call]
+    gateway = launch_gateway()  # type: ignore[no-untyped-call]
+    jvm = gateway.jvm
     conf = jvm.org.apache.hadoop.conf.Configuration()
     try:
         files, root = _listed(jvm, conf, asked.src)
         copies = plan(files, replace(asked, dest=_qualified(jvm, conf, asked.dest)), root=root)
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            for done in [pool.submit(_copy, jvm, conf, copy=each, asked=asked) for each in copies]:
+            for done in [pool.submit(_copy, gateway, conf, copy=each, asked=asked) for each in copies]:
                 done.result()
     except Py4JJavaError as error:
         return command_line.fail(" ".join(str(error.java_exception).split()))
@@ -195,14 +196,21 @@ def _qualified(jvm: Any, conf: Any, place: str) -> str:
     return str(path.getFileSystem(conf).makeQualified(path).toString()).rstrip("/")
 
 
-def _copy(jvm: Any, conf: Any, *, copy: Copy, asked: Options) -> None:
+def _copy(gateway: Any, conf: Any, *, copy: Copy, asked: Options) -> None:
     """Write one file, whole or not at all, then remove its sources where that is asked for."""
-    target = jvm.org.apache.hadoop.fs.Path(copy.target)
-    written = target.getFileSystem(conf).create(target, True)
-    out = written
+    jvm = gateway.jvm
+    folder, _, name = copy.target.rpartition("/")
+    is_s3 = copy.target.startswith(S3)
+    written = jvm.org.apache.hadoop.fs.Path(
+        copy.target if is_s3 else f"{folder}/.{name}.{secrets.token_hex(4)}"  # a name that Spark and Hive pass over
+    )
+    files = written.getFileSystem(conf)
+    out = opened = files.create(written, True)
     try:
+        if not is_s3:
+            files.deleteOnExit(written)  # also where this program is killed
         if asked.codec in {"gz", "gzip"}:
-            out = jvm.java.util.zip.GZIPOutputStream(written)
+            out = jvm.java.util.zip.GZIPOutputStream(opened)
         for uri in copy.sources:
             source = jvm.org.apache.hadoop.fs.Path(uri)
             with closing(source.getFileSystem(conf).open(source)) as content:
@@ -210,14 +218,28 @@ def _copy(jvm: Any, conf: Any, *, copy: Copy, asked: Options) -> None:
                 stream = jvm.java.util.zip.GZIPInputStream(content) if is_packed else content
                 jvm.org.apache.hadoop.io.IOUtils.copyBytes(stream, out, conf, False)
     except BaseException:
-        with suppress(Exception):  # a stream to HDFS has no abort
-            written.abort()
+        with suppress(Py4JError):  # what went wrong is told, not what followed from it
+            if is_s3:
+                opened.abort()  # an object is there when it is whole
+            else:
+                opened.close()
+                files.delete(written, False)
         raise
     out.close()
+    if not is_s3:
+        _move(gateway, conf, written, jvm.org.apache.hadoop.fs.Path(copy.target))
     if asked.delete:
         for uri in copy.sources:
             source = jvm.org.apache.hadoop.fs.Path(uri)
             source.getFileSystem(conf).delete(source, False)
+
+
+def _move(gateway: Any, conf: Any, written: Any, target: Any) -> None:
+    """Give a file its name, in place of one that has it."""
+    rename = gateway.jvm.org.apache.hadoop.fs.Options.Rename
+    how = gateway.new_array(rename, 1)
+    how[0] = rename.OVERWRITE
+    gateway.jvm.org.apache.hadoop.fs.FileContext.getFileContext(target.toUri(), conf).rename(written, target, how)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

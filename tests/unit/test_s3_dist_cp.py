@@ -65,6 +65,12 @@ def test_names_follow_the_codec():
     assert list(copies(names, "--outputCodec", "gz")) == ["a.gz", "b.txt.gz"]
 
 
+def test_braces_are_letters_like_others():
+    assert copies({"a{}.txt": 1, "{0}/b": 1}) == {"a{}.txt": ["a{}.txt"], "{0}/b": ["{0}/b"]}
+    found = copies({"1-{}.log": 1, "2-{}.log": 1}, "--groupBy", r".*-(\{\}\.log)", "--outputCodec", "gz")
+    assert list(found) == ["{}.log.0.gz"]
+
+
 def test_two_copies_for_one_place_are_refused():
     with pytest.raises(UsageError, match="the same place"):
         copies({"a": 1, "a.gz": 1}, "--outputCodec", "none")
@@ -114,6 +120,32 @@ def test_files_are_joined_unpacked_and_removed(tmp_path: Path):
     assert (ran.returncode, ran.stdout) == (0, f"2 files copied to 1 below {target}\n"), ran.stderr
     assert (target / "x.0").read_bytes() == b"apple\nkiwi\n"
     assert sorted(path.name for path in source.iterdir() if path.suffix != ".crc") == ["stays"]
+
+
+def test_a_copy_that_fails_leaves_what_was_there_and_nothing_half(tmp_path: Path):
+    source, target = tmp_path / "i{n}", tmp_path / "ou{}t"
+    source.mkdir()
+    target.mkdir()
+    (source / "a").write_bytes(b"apple\n" * 100_000)
+    (source / "b.gz").write_bytes(gzip.compress(b"kiwi\n" * 100_000)[:-20])
+    (target / "b").write_bytes(b"pear\n")
+    ran = run("--src", source, "--dest", target, "--outputCodec", "none", "--deleteOnSuccess")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith("error: java.io.EOFException: ")
+    assert (target / "b").read_bytes() == b"pear\n"
+    assert {path.name for path in target.iterdir()} - {".a.crc", ".b.crc"} == {"a", "b"}
+    assert (source / "b.gz").exists()
+
+
+def test_a_copy_takes_the_place_of_what_was_there(tmp_path: Path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    target.mkdir()
+    (source / "a").write_bytes(b"apple\n")
+    (target / "a").write_bytes(b"pear\n")
+    assert run("--src", source, "--dest", target).returncode == 0
+    assert (target / "a").read_bytes() == b"apple\n"
+    assert {path.name for path in target.iterdir()} - {".a.crc"} == {"a"}
 
 
 def test_a_source_that_is_not_there_is_one_line(tmp_path: Path):
