@@ -16,7 +16,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from emr_lab.node.http_server import Server
 
 PORT = 8322
 ROLE = "emrlab-node"
@@ -30,7 +32,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 def server(
     key: Callable[[], Mapping[str, str]], interruption_s: Callable[[], float | None], *, port: int = PORT
-) -> ThreadingHTTPServer:
+) -> Server:
     """Return the service, ready to serve.
 
     Args:
@@ -71,7 +73,7 @@ def server(
         def log_message(self, *_: object) -> None:
             pass
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    return Server(("127.0.0.1", port), Handler)
 
 
 def _spot(time_s: float) -> dict[str, str]:

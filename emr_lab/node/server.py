@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,11 +17,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from base import sizing
 from emr_lab.node import daemons, processes
 from emr_lab.node.controller import InstanceController, RequestError
+from emr_lab.node.http_server import Server
 from emr_lab.protocol import api
 from emr_lab.protocol.classifications import ConfigurationError
 
 
-def server(node: InstanceController, *, address: str, port: int) -> ThreadingHTTPServer:
+def server(node: InstanceController, *, address: str, port: int) -> Server:
     """Return the server of `node`, ready to serve."""
     secret = api.token(node.credentials)
 
@@ -58,7 +59,7 @@ def server(node: InstanceController, *, address: str, port: int) -> ThreadingHTT
             if self.command != "GET":
                 super().log_request(code, size)
 
-    return ThreadingHTTPServer((address, port), Handler)
+    return Server((address, port), Handler)
 
 
 def _get(node: InstanceController, path: str, _: BaseHTTPRequestHandler) -> Any:

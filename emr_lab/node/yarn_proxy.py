@@ -10,10 +10,12 @@ from __future__ import annotations
 import hmac
 import re
 import shutil
+from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from emr_lab.node.http_server import Server
 from emr_lab.protocol import api
 
 RESOURCE_MANAGER_PORT = 8088
@@ -28,9 +30,7 @@ _PASSED_ON = ("Accept", "Content-Type", "Host", "User-Agent", "X-XSRF-HEADER", "
 _PASSED_BACK = ("Cache-Control", "Content-Length", "Content-Type", "Location")
 
 
-def server(
-    token: str, *, address: str, port: int = api.YARN_PROXY_PORT, behind: int = RESOURCE_MANAGER_PORT
-) -> ThreadingHTTPServer:
+def server(token: str, *, address: str, port: int = api.YARN_PROXY_PORT, behind: int = RESOURCE_MANAGER_PORT) -> Server:
     """Return the proxy, ready to serve; the ResourceManager is at port `behind` of the loopback."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,20 +57,22 @@ def server(
 
         def _pass_on(self, body: bytes) -> None:
             headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
-            manager = HTTPConnection("127.0.0.1", behind, timeout=ANSWER_TIMEOUT_S)
-            try:
-                manager.request(self.command, self.path, body, headers)
-                answer = manager.getresponse()
+            with closing(HTTPConnection("127.0.0.1", behind, timeout=ANSWER_TIMEOUT_S)) as manager:
+                try:
+                    manager.request(self.command, self.path, body, headers)
+                    answer = manager.getresponse()
+                except (OSError, HTTPException) as error:
+                    self._refuse(HTTPStatus.BAD_GATEWAY, f"the ResourceManager does not answer: {error}")
+                    return
                 self.send_response(answer.status)
                 for name in _PASSED_BACK:
                     if value := answer.getheader(name):
                         self.send_header(name, value)
                 self.end_headers()
-                shutil.copyfileobj(answer, self.wfile)
-            except (OSError, HTTPException) as error:
-                self._refuse(HTTPStatus.BAD_GATEWAY, f"the ResourceManager does not answer: {error}")
-            finally:
-                manager.close()
+                try:
+                    shutil.copyfileobj(answer, self.wfile)
+                except (OSError, HTTPException):  # one of the two has left: what has come so far is all
+                    self.close_connection = True
 
         def _refuse(self, status: HTTPStatus, message: str) -> None:
             content = f"{message}\n".encode()
@@ -83,4 +85,4 @@ def server(
         def log_message(self, *_: object) -> None:
             pass
 
-    return ThreadingHTTPServer((address, port), Handler)
+    return Server((address, port), Handler)

@@ -284,7 +284,9 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
 
     yarn = FakeYarn()
     controllers = {name: _node(root, name, yarn) for name in ("primary", "core-1", "core-2")}
-    servers = {name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()}
+    servers: dict[str, ThreadingHTTPServer] = {
+        name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()
+    }
     servers["yarn"] = _yarn(yarn)
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()

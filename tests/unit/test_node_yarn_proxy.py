@@ -1,13 +1,15 @@
 """The ResourceManager's proxy: who sees its pages, and who may change something."""
 
+import socket
+import struct
 import threading
 from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from emr_lab.node import yarn_proxy
+from emr_lab.node import http_server, yarn_proxy
 
 TOKEN = "the lab's token"  # noqa: S105
 
@@ -122,6 +124,65 @@ def test_other_methods_and_bodies_without_end_are_refused(ask, asked):
     assert ask("POST", "/ws/v1/cluster/apps", None, X_Token=TOKEN, Content_Length="-1")[0] == 413
     assert ask("POST", "/ws/v1/cluster/apps", None, X_Token=TOKEN, Content_Length=str(2**40))[0] == 413
     assert asked == []
+
+
+@pytest.mark.parametrize("leaves", ["the client", "the manager"])
+def test_who_leaves_in_the_middle_of_an_answer_is_not_worth_a_word(monkeypatch, capfd, leaves):
+    asked, go, over = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.set()
+            go.wait(20)
+            self.send_response(200)
+            self.send_header("Content-Length", str(2**24))
+            self.end_headers()
+            self.wfile.write(b"x" * (2**24 if leaves == "the client" else 1000))
+            self.wfile.flush()
+            if leaves == "the manager":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        def log_message(self, *_):
+            pass
+
+    with serving(http_server.Server(("127.0.0.1", 0), Slow)) as behind:
+        proxy = yarn_proxy.server(TOKEN, address="127.0.0.1", port=0, behind=behind)
+        shut = proxy.shutdown_request
+
+        def ended(request):  # the last that is done for a request
+            shut(request)
+            over.set()
+
+        monkeypatch.setattr(proxy, "shutdown_request", ended)
+        with serving(proxy) as port:
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert asked.wait(20)
+            if leaves == "the client":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                go.set()
+            else:
+                go.set()
+                came = b"".join(iter(lambda: client.recv(2**16), b""))
+                client.close()
+                assert came.count(b"HTTP/1.0") == 1, "no second answer within the first"
+            assert over.wait(20)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_else_goes_wrong_with_a_request_is_logged(capfd):
+    class Wrong(BaseHTTPRequestHandler):
+        def do_GET(self):
+            raise KeyError("x")
+
+    with serving(http_server.Server(("127.0.0.1", 0), Wrong)) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/")
+        with pytest.raises(RemoteDisconnected):
+            connection.getresponse()
+        connection.close()
+    assert "KeyError: 'x'" in capfd.readouterr().err
 
 
 def test_a_resource_manager_that_is_not_there_is_said():
