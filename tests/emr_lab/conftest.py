@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,9 +15,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from base import env_files, paths, releases
-from base.paths import ROOT
-from lab import docker
+from base import env_files, releases
+from tests import labs
 
 BUCKET = "emrlab"
 # Master and workers of the default profile are not wanted.
@@ -37,14 +33,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(UP_S + 300))
 
 
-def compose(*args: str, timeout_s: float = 240, check: bool = True) -> str:
-    """What `docker compose` prints, on both streams."""
-    command = ["docker", "compose", "--profile", "emr", *args]
-    ran = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout_s
-    )
-    assert ran.returncode == 0 or not check, f"{' '.join(command)}: {ran.stdout[-3000:]}"
-    return ran.stdout
+def compose(*args: str, timeout_s: float = labs.COMMAND_S, check: bool = True) -> str:
+    """What `docker compose` prints of the EMR lab, on both streams."""
+    return labs.compose("--profile", "emr", *args, timeout_s=timeout_s, check=check)
 
 
 def step(name: str, *args: str) -> dict[str, Any]:
@@ -179,20 +170,8 @@ def wait_for(find: Callable[[], dict[str, Any]], is_so: Callable[[dict[str, Any]
 @pytest.fixture(scope="session")
 def emr_lab(request) -> Iterator[EmrLab]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
-    own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
-    own |= {port.variable: "0" for port in docker.ports()}
-    had_keys = paths.ENV_FILE.exists()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
-            patch.setenv(name, value)
-        try:
-            subprocess.run(["sh", "docker/base"], cwd=ROOT, check=True, timeout=UP_S)
-            compose("build", timeout_s=UP_S)
-            compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
-            yield EmrLab(env_files.read_dotenv())
-        finally:
-            if request.session.testsfailed:
-                sys.stderr.write(compose("logs", "--no-color", "--tail", "60", check=False))
-            compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
-            if not had_keys:
-                paths.ENV_FILE.unlink(missing_ok=True)
+    with labs.project(request.session):
+        labs.said(["sh", "docker/base"], timeout_s=UP_S)
+        compose("build", timeout_s=UP_S)
+        compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
+        yield EmrLab(env_files.read_dotenv())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -21,9 +20,10 @@ from base.compose import exec_command
 from base.defaults import REGION
 from base.paths import ROOT
 from launch import docker_lab, transfer
+from tests import labs
 
 BUCKET = "emrlab"
-RUN_S, COMMAND_S = 420, 240
+RUN_S = 420
 NODES = ("master", "worker-1", "worker-2", "history")
 Found = TypeVar("Found")
 
@@ -58,20 +58,15 @@ def run(source: str, target: str, *more: str, place: str = "lab") -> subprocess.
     return end_of(start_run(source, target, *more, place=place))
 
 
-def compose(*args: str, check: bool = True) -> str:
-    """What `docker compose` prints, on both streams."""
-    return _said(["docker", "compose", *args], check=check)
-
-
 def execute(service: str, *command: str, check: bool = True, stdin: str = "") -> str:
     """What a command in a container prints, on both streams."""
-    return _said(exec_command(service, command), check=check, stdin=stdin)
+    return labs.said(exec_command(service, command), check=check, stdin=stdin)
 
 
 def inspect() -> dict[str, Any]:
     """`docker inspect` of every container of the lab, by service; one that is gone too."""
-    ids = compose("ps", "--all", "--quiet").split()
-    found = json.loads(_said(["docker", "inspect", *ids]))
+    ids = labs.compose("ps", "--all", "--quiet").split()
+    found = json.loads(labs.said(["docker", "inspect", *ids]))
     return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
 
 
@@ -161,7 +156,7 @@ def ask(address: str, path: str) -> str:
 
 def application_page() -> str:
     """Address of the running job's own page; nobody answers there while no job is running."""
-    return compose("port", "master", "4040").strip()
+    return labs.compose("port", "master", "4040").strip()
 
 
 def active_applications() -> list[Any]:
@@ -184,19 +179,3 @@ def wait_until(look: Callable[[], Found], what: str, *, timeout_s: float = 120) 
         assert time.monotonic() < end, f"no {what} after {timeout_s} s"
         time.sleep(0.3)
     return found
-
-
-def _said(command: Sequence[str], *, check: bool = True, stdin: str = "") -> str:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ,
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=COMMAND_S,
-    )
-    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
-    return done.stdout

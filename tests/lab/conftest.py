@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from base.paths import ROOT
-from lab import docker
 from launch import docker_lab
 from pipeline import store
-from tests import networks, pictures
+from tests import labs, networks, pictures
 from tests.lab import commands
 
 UP_S = 1500  # with the images' build, on a machine that has none
@@ -36,30 +31,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(request) -> Iterator[None]:
     """Up under a name of its own, on ports that were free; gone with its volumes at the end."""
-    env_file = ROOT / ".env"
-    own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}"}
-    own |= {port.variable: "0" for port in docker.ports()}
-    before, had_keys = {name: os.environ.get(name) for name in own}, env_file.exists()
-    os.environ.update(own)
-    try:
-        up = subprocess.run(
-            [sys.executable, "-m", "lab", "up"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=UP_S,
-        )
-        assert up.returncode == 0, up.stdout + up.stderr
+    with labs.project(request.session):
+        labs.said([sys.executable, "-m", "lab", "up"], timeout_s=UP_S)
         yield
-    finally:
-        if request.session.testsfailed:
-            sys.stderr.write(commands.compose("logs", "--no-color", "--tail", "40", check=False))
-        commands.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        if not had_keys:
-            env_file.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from minio.credentials.providers import StaticProvider
 
 from base.defaults import REGION
 from launch import docker_lab
-from tests import contract
+from tests import contract, labs
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
@@ -32,14 +32,14 @@ def run_and(undisturbed, photos, model, tmp_path):
 def mended():
     """Whatever was done to the lab, it is whole again for the next test."""
     yield
-    commands.compose("unpause", "minio", check=False)
+    labs.compose("unpause", "minio", check=False)
     # A server that was paused is unhealthy until it is asked again, and Compose waits for no service that is.
     commands.wait_until(lambda: commands.health("minio") == "healthy", "healthy server")
-    commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "worker-1", "worker-2", "history")
+    labs.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "worker-1", "worker-2", "history")
 
 
 def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended, tmp_path):
-    done = run_and("worker", lambda: commands.compose("kill", "worker-1"))
+    done = run_and("worker", lambda: labs.compose("kill", "worker-1"))
     assert done.returncode == 0, done.stdout + done.stderr
     tables = contract.check(f"s3://emrlab/{commands.results(tmp_path / 'worker')}", listed=LISTED, rejected=REJECTED)
     contract.assert_same(tables, contract.read(undisturbed.output))
@@ -47,9 +47,9 @@ def test_a_worker_killed_at_half_of_the_extraction(run_and, undisturbed, mended,
 
 def test_the_server_paused_for_twenty_seconds(run_and, undisturbed, mended, tmp_path):
     def pause():
-        commands.compose("pause", "minio")
+        labs.compose("pause", "minio")
         time.sleep(20)
-        commands.compose("unpause", "minio")
+        labs.compose("unpause", "minio")
 
     done = run_and("paused", pause)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -94,11 +94,11 @@ def test_no_room_for_the_results_is_said_and_the_last_complete_run_still_stands(
 
 
 def test_a_master_that_is_gone_is_said(photos, model, tmp_path):
-    commands.compose("stop", "master", "--timeout", "5")
+    labs.compose("stop", "master", "--timeout", "5")
     try:
         done = commands.run(str(photos), str(tmp_path / "x"), *model)
     finally:
-        commands.compose("start", "master")
+        labs.compose("start", "master")
         commands.wait_until(lambda: _workers() == 2, "workers with the new master", timeout_s=120)
     assert done.returncode == 2
     assert done.stderr.startswith("error: the lab's master is exited, exit code ")
@@ -107,8 +107,8 @@ def test_a_master_that_is_gone_is_said(photos, model, tmp_path):
 
 def test_a_restart_of_the_server_loses_nothing(undisturbed):
     before = commands.sizes(commands.s3("ROOT"), "")
-    commands.compose("restart", "--timeout", "5", "minio")
-    commands.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "history")
+    labs.compose("restart", "--timeout", "5", "minio")
+    labs.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "history")
     assert commands.sizes(commands.s3("ROOT"), "").items() >= before.items()
     assert f"{undisturbed.prefix}/run.json" in before
 

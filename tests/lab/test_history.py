@@ -6,7 +6,7 @@ import sys
 
 from base.paths import ROOT
 from launch import docker_lab
-from tests import contract
+from tests import contract, labs
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
@@ -28,7 +28,7 @@ def test_finished_jobs_and_all_objects_outlive_the_lab(undisturbed, photos, mode
             capture_output=True,
             text=True,
             check=False,
-            timeout=commands.COMMAND_S,
+            timeout=labs.COMMAND_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert commands.sizes(commands.s3("ROOT"), "").items() >= objects.items()

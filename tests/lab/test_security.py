@@ -17,7 +17,7 @@ from base.paths import ROOT
 from lab import docker
 from lab.bucket import MADE
 from launch import docker_lab
-from tests import contract
+from tests import contract, labs
 from tests.lab import commands
 
 OTHER = "another"
@@ -115,7 +115,7 @@ def test_users_of_others_stay_and_former_keys_of_the_lab_go(lab):
         denied(commands.s3(user).put_object, Bucket=commands.BUCKET, Key=MADE, Body=b"[]")
     root.put_object(Bucket=commands.BUCKET, Key=MADE, Body=json.dumps([*made, mine]).encode())
     assert is_known(mine, secret)
-    commands.compose("up", "--force-recreate", "--no-deps", "init")
+    labs.compose("up", "--force-recreate", "--no-deps", "init")
     assert is_known(theirs, secret)
     assert not is_known(mine, secret)
     assert json.loads(root.get_object(Bucket=commands.BUCKET, Key=MADE)["Body"].read()) == sorted(made)

@@ -12,8 +12,8 @@ import pytest
 
 from base.errors import EmrlabError
 from emr_lab.endpoint import interrupt
+from tests.unit.changing_clusters import TASK, group, machines, resize, start, wait_group
 from tests.unit.fake_nodes import CORE, MASTER, Fake, action, groups, step, wait_until
-from tests.unit.test_emr_endpoint_scaling import TASK, group, machines, resize, start, wait_group
 
 KEY = {"DATA_ACCESS_KEY_ID": "test", "DATA_SECRET_ACCESS_KEY": "test"}
 

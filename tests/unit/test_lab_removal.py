@@ -1,0 +1,63 @@
+"""`python -m lab down` and `clean`: what they remove, and whose it is."""
+
+from base import paths
+from lab import __main__ as cli
+from lab import credentials
+from tests.unit.test_doctor import machine
+from tests.unit.test_lab_up import failed
+
+__all__ = ["machine"]
+
+
+def test_down_keeps_the_data(machine, capsys):
+    machine.write({"compose --profile * down": ""})
+    assert cli.main(["down"]) == 0
+    assert "the data stay" in capsys.readouterr().out
+    assert "--volumes" not in machine.calls()[-1]
+
+
+# What Docker answers where nothing is left of any lab.
+CLEAN = {"compose --profile * down": "", "ps --all": "", "volume ls --quiet": "", "volume ls --format": ""}
+
+
+def test_clean_says_what_it_removes(machine, capsys):
+    machine.write(CLEAN | {"ps --all": "lab-minio-1\nlab-master-1", "volume ls --quiet": "lab_s3-data"})
+    credentials.ensure(paths.ENV_FILE)
+    paths.ENV_FILE.write_text("S3_PORT=0\n" + paths.ENV_FILE.read_text())
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "removed containers: lab-master-1, lab-minio-1",
+        "removed volumes: lab_s3-data",
+        f"removed keys: {paths.ENV_FILE}",
+    ]
+    assert paths.ENV_FILE.read_text() == "S3_PORT=0\n"
+    assert any("down --volumes --remove-orphans" in call for call in machine.calls())
+    asked = [call for call in machine.calls() if call.startswith(("ps", "volume ls --quiet"))]
+    assert all("label=com.docker.compose.project=lab-of-a-test" in call for call in asked)
+
+
+def test_clean_where_nothing_is(machine, capsys):
+    machine.write(CLEAN)
+    assert cli.main(["clean", "--images"]) == 0
+    assert capsys.readouterr().out == (
+        "removed containers: none\nremoved volumes: none\nremoved keys: none\nremoved images: those of compose.yaml\n"
+    )
+    assert any("--rmi all" in call for call in machine.calls())
+
+
+def test_clean_keeps_the_keys_that_the_data_of_another_lab_may_need(machine, capsys):
+    keys = credentials.ensure(paths.ENV_FILE)
+    machine.write(CLEAN | {"volume ls --format": "another-lab\na-third"})
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "removed keys: none",
+        f"kept keys: {paths.ENV_FILE}, for the data of a-third, another-lab may need them",
+    ]
+    assert credentials.ensure(paths.ENV_FILE) == keys
+
+
+def test_clean_that_fails_keeps_the_keys_to_what_is_left(machine, capsys):
+    keys = credentials.ensure(paths.ENV_FILE)
+    machine.write(CLEAN | {"compose --profile * down": OSError("volume is in use")})
+    assert failed(capsys, "clean") == (1, "error: volume is in use\n")
+    assert credentials.ensure(paths.ENV_FILE) == keys
