@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 from base import paths
 from base.paths import ROOT
-from lab import docker
+from tests import labs
 from tests.installation import installed, wheel
 
 __all__ = ["installed", "wheel"]
@@ -32,9 +31,8 @@ def as_user(installed: Path, tmp_path: Path) -> Iterator[Run]:
     place.mkdir()
     cache.mkdir()
     (cache / "emrlab").symlink_to(paths.CACHE)  # models and jars: they are large
-    own = {"COMPOSE_PROJECT_NAME": f"emrlab-test-{secrets.token_hex(3)}", "PYTHONPATH": str(installed)}
+    own = labs.variables() | {"PYTHONPATH": str(installed)}
     own |= {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
-    own |= {port.variable: "0" for port in docker.ports()}
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", *args]
@@ -75,11 +73,10 @@ def test_a_first_job_runs_here_and_in_the_lab_and_so_does_its_test(as_user, tmp_
     assert "2 passed" in as_user("pytest", "-q", "--emrlab", "-p", "no:cacheprovider").stdout
 
 
-def test_the_example_of_the_fixtures_page_holds(as_user, tmp_path):
-    (example,) = re.findall(
-        r"```python\n# (test_\w+\.py)\n(.*?)```", (ROOT / "docs" / "fixture.md").read_text(), re.DOTALL
-    )
-    (tmp_path / "place" / example[0]).write_text(example[1])
+def test_the_examples_of_the_fixtures_page_hold(as_user, tmp_path):
+    page = (ROOT / "docs" / "fixture.md").read_text()
+    for name, example in re.findall(r"```python\n# (test_\w+\.py)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / "place" / name).write_text(example)
     ran = as_user("pytest", "-q", "--emrlab", "-p", "no:cacheprovider")
-    assert "3 passed" in ran.stdout
+    assert "4 passed" in ran.stdout
     assert not list(tmp_path.glob("emrlab-*"))
