@@ -24,21 +24,23 @@ SERVICE ?=
 ARGS ?=
 # Of emrlab, where ARGS are those of a JOB: FLAGS="--keep --minutes 60".
 FLAGS ?=
-# Of a run on Amazon EMR, or with TARGET=emr-lab in the EMR lab.
+# Of a run or a session on Amazon EMR, or with TARGET=emr-lab in the EMR lab.
 REGION ?= eu-west-3
 MAX_USD ?= 5
 emr-% history: TARGET = emr
 shards: OUTPUT = out/shards
 notebook notebook-html: OUTPUT = out/notebook
 NOTEBOOK = $(PYTHON_VENV) -m launch notebook --target "$(TARGET)" --input "$(INPUT)" --output "$(OUTPUT)" \
-	--model "$(MODEL)" $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+	--model "$(MODEL)" $(OF_SESSION) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") $(FLAGS)
 EMR = $(PYTHON_VENV) -m launch $@ --target "$(TARGET)" --region "$(REGION)"
 OF_BUCKET = $(addprefix --bucket ,$(or $(BUCKET),$(if $(filter emr-lab,$(TARGET)),emrlab)))
 OF_CLUSTER = $(addprefix --cluster ,$(CLUSTER))
 # A job of one's own with its arguments, or the image pipeline with its flags.
 OF_JOB = $(FLAGS) $(if $(JOB),"$(JOB)" -- $(ARGS),--input "$(INPUT)" --output "$(OUTPUT)" --model "$(MODEL)" $(ARGS))
-OF_RUN = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
-	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes) $(OF_JOB)
+OF_SPEC = $(OF_BUCKET) $(OF_CLUSTER) --max-usd "$(MAX_USD)" $(addprefix --release ,$(RELEASE)) \
+	$(addprefix --instance-type ,$(INSTANCE_TYPE)) $(if $(YES),--yes)
+OF_RUN = $(OF_SPEC) $(OF_JOB)
+OF_SESSION = $(if $(filter emr emr-lab,$(TARGET)),--region "$(REGION)" $(OF_SPEC))
 
 export RELEASE EMR_ANY_RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MASTER_UI_PORT APP_UI_PORT HISTORY_PORT SESSIONS_PORT CONNECT_PORT
 
@@ -63,14 +65,14 @@ up: ## start the Docker lab, building what is missing: make up [RELEASE=emr-7.14
 run: setup ## a job in the lab: make run [INPUT=…] [OUTPUT=…] [MODEL=…] [ARGS="--components 50"], or your own: make run JOB=job.py [ARGS=…]; TARGET=local without Docker
 	@$(PYTHON_VENV) -m launch run --target "$(TARGET)" $(OF_JOB)
 
-notebook: setup ## the pipeline step by step in JupyterLab, the work on the lab's nodes: make notebook [TARGET=local] [INPUT=…] [NOTEBOOKS=folder]
+notebook: setup ## the pipeline step by step in JupyterLab, the work on the lab's nodes: make notebook [TARGET=local|emr-lab] [INPUT=…] [NOTEBOOKS=folder], or on Amazon's: TARGET=emr BUCKET=… [MAX_USD=5] [YES=1]
 	@$(NOTEBOOK) $(ARGS)
 
 notebook-html: setup ## run the notebook from top to bottom and write it as a page: out/notebook/pipeline.html
 	@$(NOTEBOOK) --html out/notebook/pipeline.html $(ARGS)
 
-session: setup ## a Spark Connect session for any IDE, until Ctrl-C: make session [TARGET=local|emr-lab] [ARGS="--conf KEY=VALUE"]
-	@$(PYTHON_VENV) -m launch session --target "$(TARGET)" $(ARGS)
+session: setup ## a Spark Connect session for any IDE, until Ctrl-C: make session [TARGET=local|emr-lab] [ARGS="--conf KEY=VALUE"], or TARGET=emr BUCKET=… [CLUSTER=j-…] [MAX_USD=5] [YES=1]
+	@$(PYTHON_VENV) -m launch session --target "$(TARGET)" $(OF_SESSION) $(FLAGS) $(ARGS)
 
 down: ## stop the lab; its data stay
 	@$(LAB) down

@@ -84,17 +84,20 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     )
     init.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="made where it is missing (this one)")
     init.set_defaults(command=_init)
-    where = "where the work is done: on this machine's own Spark (local), or in the Docker lab (lab)"
+    targets, of_emr = ["local", "lab", *emr.TARGETS], "the cluster of --target emr and emr-lab"
+    where = (
+        "where the work is done: on this machine's own Spark (local), in the Docker lab (lab), on Amazon EMR (emr), or "
+        "as there in the EMR lab, which is free (emr-lab)"
+    )
     session = commands.add_parser(
         "session",
         help="a Spark Connect session for an IDE",
         description="Opens a Spark Connect session, says how a client finds it, and ends it with Ctrl-C.",
         allow_abbrev=False,
     )
-    session.add_argument(
-        "--target", choices=["local", "lab", "emr-lab"], default="local", help=f"{where}, or as EMR has it (emr-lab)"
-    )
+    session.add_argument("--target", choices=targets, default="local", help=where)
     options.add_conf_argument(session)
+    emr.add_cluster_arguments(session.add_argument_group(of_emr))
     session.set_defaults(command=_session)
     notebook = commands.add_parser(
         "notebook",
@@ -102,8 +105,9 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
         description="Opens notebooks/pipeline.ipynb in JupyterLab, beside a Spark Connect session that ends with it.",
         allow_abbrev=False,
     )
-    notebook.add_argument("--target", choices=["local", "lab"], default="local", help=where)
+    notebook.add_argument("--target", choices=targets, default="local", help=where)
     options.add_notebook_arguments(notebook)
+    emr.add_cluster_arguments(notebook.add_argument_group(of_emr))
     notebook.set_defaults(command=_notebook)
     setup = commands.add_parser(
         "setup",

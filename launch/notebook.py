@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from base.defaults import BUCKET
 from base.errors import EmrlabError, UsageError
@@ -25,6 +26,9 @@ from launch import docker_lab, image_job, package, session, transfer
 from launch.job import Job, is_remote
 from launch.package import Package
 from launch.session import Session
+
+if TYPE_CHECKING:
+    from launch.emr.run_spec import SessionSpec
 
 NOTEBOOKS = ROOT / "notebooks"
 NAME = "pipeline.ipynb"
@@ -51,16 +55,21 @@ def run(parsed: argparse.Namespace) -> int:
     """Open JupyterLab, or with `--html` run the notebook and write its page; the exit code is Jupyter's.
 
     Raises:
-        UsageError: the target is not ready, or this machine has no Python of the nodes' version.
+        UsageError: the target is not ready, nobody agrees to its price, or this machine has no Python of the nodes'
+            version.
         EmrlabError: the session or Jupyter does not start; a cell fails.
     """
     job = image_job.declare(image_job.from_flags(parsed, live=sys.stdout.isatty()))
     folder = _folder(parsed.notebooks or (Path("notebooks") if INSTALLED else NOTEBOOKS))
-    _check(job, parsed.target)
+    spec = session.spec_on_emr(parsed, job)
+    if spec is None:
+        _check(job, parsed.target)
+    else:
+        environment(spec.release.python)  # for want of one nothing is sent, and no cluster bills
     model, built = job.made["model"].make(), package.build(job.entry, job.modules, cache=CACHE)
-    places = _places(job, parsed.target, model=model, built=built)
+    places = _places(job, parsed.target, spec, model=model, built=built)
     overrides, locations = dict(parsed.conf), (places.input, places.output)
-    with session.started(parsed.target, conf_overrides=overrides, locations=locations) as opened:
+    with session.started(parsed.target, conf_overrides=overrides, locations=locations, spec=spec) as opened:
         python = environment(opened.python)
         variables = _variables(opened, places, photographs=job.inputs["input"], model=model, archive=built.archive)
         if parsed.html:
@@ -139,8 +148,8 @@ def _check(job: Job, target: str) -> None:
         raise UsageError(f"--input {source}: no such folder; correct the path")
 
 
-def _places(job: Job, target: str, *, model: Path, built: Package) -> Places:
-    """Bring the photographs where the nodes find them.
+def _places(job: Job, target: str, spec: SessionSpec | None, *, model: Path, built: Package) -> Places:
+    """Bring the photographs where the nodes find them, as a run does.
 
     Raises:
         LabError: the lab is not up.
@@ -148,8 +157,13 @@ def _places(job: Job, target: str, *, model: Path, built: Package) -> Places:
     """
     if target == "local":
         return Places(input=job.inputs["input"], output=job.outputs["output"].location)
-    access = docker_lab.access(docker_lab.find())
-    sent = transfer.send(job, built, {"model": model}, bucket=BUCKET, access=access)
+    if spec is None:
+        access = docker_lab.access(docker_lab.find())
+        sent = transfer.send(job, built, {"model": model}, bucket=BUCKET, access=access)
+    else:
+        from launch.emr import artifacts  # noqa: PLC0415 - as above
+
+        sent = artifacts.send_job(spec, job, built, {"model": model}, access=artifacts.access(spec))
     return Places(input=sent.places["input"], output=sent.places["output"])
 
 

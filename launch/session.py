@@ -12,14 +12,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from base.errors import EmrlabError
 from base.paths import CACHE
 from launch import connect_server
+from launch.emr import command
 from pipeline import signals
+
+if TYPE_CHECKING:
+    from launch.emr.run_spec import SessionSpec
+    from launch.job import Job
 
 URL, TOKEN, PYTHON = "SPARK_REMOTE", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "EMRLAB_PYTHON"
 WATCH_S = 1.0
+WATCH_EMR_S = 15.0  # EMR throttles who asks every second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,7 @@ class Session:
         slots: so many tasks run at a time, at most.
         environment: the variables that a client needs, its token among them.
         is_open: whether its server is still there.
+        watch_s: seconds between two such looks.
     """
 
     where: str
@@ -39,31 +47,58 @@ class Session:
     slots: int
     environment: Mapping[str, str]
     is_open: connect_server.Look
+    watch_s: float
+
+
+def spec_on_emr(parsed: argparse.Namespace, job: Job | None = None) -> SessionSpec | None:
+    """What a command line asks of EMR, its price agreed to; None where its target is none of EMR's.
+
+    Args:
+        parsed: the command line.
+        job: whose inputs are to be sent, too.
+
+    Raises:
+        UsageError, EmrError: see `launch.emr.session_plan.agreed`; or a flag is not of this target.
+    """
+    if parsed.target not in command.TARGETS:
+        command.check_no_cluster(parsed)
+        return None
+    from launch.emr import session_plan  # noqa: PLC0415 - boto3 takes a third of a second
+
+    return session_plan.agreed(parsed, job)
 
 
 @contextmanager
-def started(target: str, *, conf_overrides: Mapping[str, str], locations: tuple[str, ...] = ()) -> Iterator[Session]:
+def started(
+    target: str,
+    *,
+    conf_overrides: Mapping[str, str],
+    locations: tuple[str, ...] = (),
+    spec: SessionSpec | None = None,
+) -> Iterator[Session]:
     """A session on `target`, ended when the body is left, whatever ends it.
 
     Args:
-        target: `local`, `lab` or `emr-lab`.
+        target: `local` or `lab`; of EMR's, the `spec` says which.
         conf_overrides: Spark's settings in place of the target's own.
         locations: that are to be read and written; those in S3 take its jars along on this machine.
+        spec: of a session on EMR, as `spec_on_emr` finds it.
 
     Raises:
         UsageError: the target cannot open one as it is.
         SessionError, EmrError: the server does not start.
     """
-    if target == "emr-lab":
-        from launch.emr import sessions  # noqa: PLC0415 - boto3 takes a third of a second
+    if spec is not None:
+        from launch.emr import sessions  # noqa: PLC0415 - as above
 
-        with sessions.in_emr_lab(conf_overrides=conf_overrides, show=_say) as opened:
+        with sessions.opened(spec, show=_say) as opened:
             yield Session(
                 where=opened.where,
                 python=opened.python,
                 slots=opened.slots,
                 environment={**opened.environment, PYTHON: opened.python},
                 is_open=opened.is_open,
+                watch_s=WATCH_EMR_S,
             )
         return
     start = connect_server.lab if target == "lab" else connect_server.local
@@ -79,6 +114,7 @@ def started(target: str, *, conf_overrides: Mapping[str, str], locations: tuple[
                 PYTHON: server.python,
             },
             is_open=server.is_open,
+            watch_s=WATCH_S,
         )
 
 
@@ -86,21 +122,26 @@ def run(parsed: argparse.Namespace) -> int:
     """Keep a session open until Ctrl-C, and say how a client finds it; the token is in a file, and in no output.
 
     Raises:
-        UsageError, SessionError: see `started`; the session ends by itself.
+        UsageError, SessionError, EmrError: see `spec_on_emr` and `started`; the session ends by itself.
     """
-    with started(parsed.target, conf_overrides=dict(parsed.conf)) as session, _written(session, parsed.target) as file:
+    spec, overrides = spec_on_emr(parsed), dict(parsed.conf)
+    with (
+        started(parsed.target, conf_overrides=overrides, spec=spec) as session,
+        _written(session, parsed.target) as file,
+    ):
         sys.stdout.write(_words(session, file))
         sys.stdout.flush()
         try:
             while session.is_open():
-                time.sleep(WATCH_S)
+                time.sleep(session.watch_s)
         except KeyboardInterrupt as stopped:
             return ended(stopped)
     raise EmrlabError("the session's server has ended, as where memory runs out; run: make session")
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    with suppress(OSError):  # the terminal is closed: what ends a session goes on
+        sys.stderr.write(f"{line}\n")
 
 
 def ended(stopped: KeyboardInterrupt) -> int:

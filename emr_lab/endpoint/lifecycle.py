@@ -88,9 +88,10 @@ class ClusterLifecycle:
                 self._provision()
                 self._bootstrap()
                 self._start_daemons()
+            else:  # of a new cluster one may have come meanwhile, which nobody has lost
+                self.sessions.resume()
             self.resizer.start()
             self.steps.resume()
-            self.sessions.resume()
             while True:
                 self._poll()
                 self.state.pause(self.cluster)

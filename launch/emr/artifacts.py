@@ -13,9 +13,10 @@ from launch import needs, package, storage, transfer
 from launch.dependencies import lock, maven, wheels
 from launch.dependencies.lock import Platform
 from launch.dependencies.wheels import Wheelhouse
-from launch.emr import bootstrap, run_spec
+from launch.emr import aws, bootstrap, run_spec
 from launch.emr.request import NodeArtifacts
-from launch.emr.run_spec import RunSpec
+from launch.emr.run_spec import ClusterSpec, RunSpec
+from launch.job import Job
 from launch.needs import Packages
 from launch.package import Package
 from launch.s3_access import Access
@@ -59,19 +60,44 @@ def send(spec: RunSpec, built: Built, access: Access) -> Artifacts:
     Raises:
         StorageError: something cannot be sent.
     """
-    job = transfer.send(
-        spec.job,
-        built.package,
-        built.made,
+    job = send_job(spec, spec.job, built.package, built.made, access=access)
+    nodes = send_packages(spec.cluster.bucket, built.wheelhouse, access, imports=_imports(spec))
+    return Artifacts(job=job, nodes=nodes)
+
+
+def send_job(spec: ClusterSpec, job: Job, built: Package, made: Mapping[str, Path], *, access: Access) -> JobArtifacts:
+    """Bring a job and what it reads to their places in the bucket; only the lab's becomes the folders' mirror.
+
+    Raises:
+        StorageError: something cannot be sent.
+    """
+    return transfer.send(
+        job,
+        built,
+        made,
         bucket=spec.cluster.bucket,
         access=access,
         owner=run_spec.owner(spec),
         prune=spec.in_emr_lab,
     )
-    nodes = _node_artifacts(spec, built.wheelhouse.sha256)
-    storage.put(built.wheelhouse.path, nodes.wheelhouse, access)
+
+
+def send_packages(bucket: str, wheelhouse: Wheelhouse, access: Access, *, imports: tuple[str, ...]) -> NodeArtifacts:
+    """Bring wheelhouse and bootstrap script to their places in the bucket, where they are not there yet.
+
+    Args:
+        bucket: name.
+        wheelhouse: the packages.
+        access: to S3.
+        imports: modules that the nodes try at the end.
+
+    Raises:
+        StorageError: one cannot be sent.
+    """
+    nodes = _node_artifacts(bucket, wheelhouse.sha256, imports=imports)
+    storage.put(wheelhouse.path, nodes.wheelhouse, access)
     storage.put(bootstrap.SCRIPT, nodes.bootstrap, access)
-    return Artifacts(job=job, nodes=nodes)
+    return nodes
 
 
 def planned(spec: RunSpec) -> Artifacts:
@@ -83,8 +109,13 @@ def planned(spec: RunSpec) -> Artifacts:
     found_by_run = (f"s3://{bucket}/artifacts/jars/{UNKNOWN_SHA256}/{maven.jar_name(each)}" for each in job.packages)
     return Artifacts(
         job=replace(sent, jars=(*sent.jars, *found_by_run)),
-        nodes=_node_artifacts(spec, found.sha256 if found else UNKNOWN_SHA256),
+        nodes=_node_artifacts(bucket, found.sha256 if found else UNKNOWN_SHA256, imports=_imports(spec)),
     )
+
+
+def access(spec: ClusterSpec) -> Access:
+    """To the S3 of the cluster's bucket, by the key that boto3 has."""
+    return Access(key=aws.key, region=spec.cluster.region, address=aws.endpoint("s3"))
 
 
 def packages(spec: RunSpec) -> Packages:
@@ -97,19 +128,13 @@ def packages(spec: RunSpec) -> Packages:
     return needs.packages(spec.job, _nodes(spec)) or usual
 
 
-def _node_artifacts(spec: RunSpec, wheelhouse_sha256: str) -> NodeArtifacts:
-    imports = () if spec.job.requirements else bootstrap.imported_on_nodes()
-    return node_artifacts(spec.cluster.bucket, wheelhouse_sha256, imports=imports)
+def _imports(spec: RunSpec) -> tuple[str, ...]:
+    """What the nodes try to import: of packages that a job asks for, it says itself whether they do."""
+    return () if spec.job.requirements else bootstrap.imported_on_nodes()
 
 
-def node_artifacts(bucket: str, wheelhouse_sha256: str, *, imports: tuple[str, ...]) -> NodeArtifacts:
-    """Where wheelhouse and bootstrap script lie in the bucket, under names that stand for their content.
-
-    Args:
-        bucket: name.
-        wheelhouse_sha256: of the packages.
-        imports: modules that the nodes try at the end.
-    """
+def _node_artifacts(bucket: str, wheelhouse_sha256: str, *, imports: tuple[str, ...]) -> NodeArtifacts:
+    """Where wheelhouse and bootstrap script lie in the bucket, under names that stand for their content."""
     script = hashlib.sha256(bootstrap.SCRIPT.read_bytes()).hexdigest()
     return NodeArtifacts(
         wheelhouse=f"s3://{bucket}/artifacts/wheelhouse/wheelhouse-{wheelhouse_sha256[:12]}.tar",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -218,6 +219,15 @@ def explain(error: Exception) -> str:
     message = _line(str(answer.get("Message", "")))
     words = known(f"{code(error)} {message}") or "AWS refuses"
     return f"{words} ({error.operation_name}: {code(error)}{f', {message}' if message else ''})"
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """What AWS answers in the body, or does not, becomes the one line of an EmrError."""
+    try:
+        yield
+    except AWS_ERRORS as error:
+        raise EmrError(explain(error)) from error
 
 
 def known(text: str) -> str | None:

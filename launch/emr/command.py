@@ -12,20 +12,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from base import command_line, paths, releases, sizing
+from base import command_line, compose, paths, releases, sizing
 from base.defaults import BUCKET, INSTANCE_TYPE, REGION
 from base.errors import UsageError
 from launch import docker_lab, options
-from launch.job import is_remote
+from launch.job import Job, is_remote
 from pipeline import signals
 
 if TYPE_CHECKING:
-    from launch.emr.run_spec import RunSpec
+    from launch.emr.run_spec import ClusterSpec, RunSpec
 
 LAB = "emr-lab"
+TARGETS = ("emr", LAB)
 MAX_MINUTES = 24 * 60
+MOST_USD = 1_000_000
 
 Commands = "argparse._SubParsersAction[Any]"
+Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
@@ -38,11 +41,11 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
         parser.set_defaults(command=lambda parsed: _guarded(command, parsed))
         parser.add_argument(
             "--target",
-            choices=["emr", LAB],
+            choices=TARGETS,
             default="emr",
             help="Amazon EMR (emr), or the EMR lab, which is free (emr-lab)",
         )
-        parser.add_argument("--region", default=REGION, metavar="REGION", help=f"of cluster and bucket ({REGION})")
+        _add_region(parser)
         return parser
 
     for name, command, words in (
@@ -78,9 +81,38 @@ def add_commands(commands: Commands) -> None:  # type: ignore[valid-type]
     add("emr-prices", _prices, "ask Amazon's price list anew; writes launch/emr/prices.toml")
 
 
+def add_cluster_arguments(parser: Arguments) -> None:
+    """Which cluster a session is on, with `--target emr` or `emr-lab`, and what it may cost."""
+    _add_region(parser)
+    _add_bucket(parser)
+    _add_cluster_arguments(parser)
+
+
+def check_no_cluster(parsed: argparse.Namespace) -> None:
+    """See that none of `add_cluster_arguments` is given for a target that has no clusters of EMR's.
+
+    Raises:
+        UsageError: one is.
+    """
+    probe = argparse.ArgumentParser()
+    add_cluster_arguments(probe)
+    given = [name for name, default in vars(probe.parse_args([])).items() if getattr(parsed, name) != default]
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} is of --target {' and '.join(TARGETS)}, not {parsed.target}; leave it out"
+        )
+
+
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_bucket(parser)
     options.add_job_arguments(parser)
+    _add_cluster_arguments(parser)
+    parser.add_argument(
+        "--minutes", type=_minutes, default=10.0, metavar="N", help="that a JOB takes, for the estimate (10)"
+    )
+
+
+def _add_cluster_arguments(parser: Arguments) -> None:
     parser.add_argument("--release", metavar="LABEL", help="of releases.toml (what JOB declares, else its default)")
     parser.add_argument(
         "--instance-type", metavar="TYPE", help=f"of every node (what JOB declares, else {INSTANCE_TYPE})"
@@ -88,24 +120,25 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_whole, default=sizing.WORKERS, metavar="N", help="nodes that extract (2)")
     _add_subnet(parser)
     parser.add_argument("--spot", action="store_true", help="all workers but one on spot; on demand for want of it")
-    parser.add_argument("--keep", action="store_true", help="the cluster stays for further runs, ten idle minutes")
-    parser.add_argument("--cluster", metavar="ID", help="run on this cluster that was kept, instead of starting one")
-    parser.add_argument("--max-usd", type=float, default=5.0, metavar="N", help="refuse what would cost more (5)")
-    parser.add_argument(
-        "--minutes", type=_minutes, default=10.0, metavar="N", help="that a JOB takes, for the estimate (10)"
-    )
+    parser.add_argument("--keep", action="store_true", help="the cluster stays for what comes next, ten idle minutes")
+    parser.add_argument("--cluster", metavar="ID", help="use this cluster that was kept, instead of starting one")
+    parser.add_argument("--max-usd", type=_dollars, default=5.0, metavar="N", help="refuse what would cost more (5)")
     _add_yes(parser)
 
 
-def _add_bucket(parser: argparse.ArgumentParser) -> None:
+def _add_region(parser: Arguments) -> None:
+    parser.add_argument("--region", default=REGION, metavar="REGION", help=f"of cluster and bucket ({REGION})")
+
+
+def _add_bucket(parser: Arguments) -> None:
     parser.add_argument("--bucket", metavar="NAME", help="S3 bucket, without s3://; the lab has one of its own")
 
 
-def _add_subnet(parser: argparse.ArgumentParser) -> None:
+def _add_subnet(parser: Arguments) -> None:
     parser.add_argument("--subnet", metavar="ID", help="of the nodes; by default all that emr-setup made ready")
 
 
-def _add_yes(parser: argparse.ArgumentParser) -> None:
+def _add_yes(parser: Arguments) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -127,14 +160,10 @@ def _run(parsed: argparse.Namespace) -> int:
     spec = _run_spec(parsed)
     run_spec.check(spec)
     spec = preflight.preflight(spec)
-    stored = workload.stored_objects(spec)
-    for name, objects in stored.items():
-        if extra := workload.extra_objects(spec, name, objects):
-            sys.stderr.write(f"warning: {workload.extra_objects_warning(spec, name, extra)}\n")
-    expected = plan.estimate(spec, workload.of(spec, stored))
+    expected = plan.estimate(spec, workload.find(spec))
     sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
     cost.check(expected, max_usd=spec.max_usd)
-    if not (parsed.yes or spec.in_emr_lab or _agrees("run it?")):
+    if not (parsed.yes or spec.in_emr_lab or agrees("run it?")):
         return 2
     return run.run(spec, expected, show=_clock())
 
@@ -200,7 +229,7 @@ def _down(parsed: argparse.Namespace) -> int:
     if parsed.account:
         dry_run = change.Change(dry_run=True, show=_print, remark=_print)
         teardown.remove_account(parsed.bucket, parsed.region, dry_run)
-        if parsed.dry_run or not (parsed.yes or _agrees("remove all of it?")):
+        if parsed.dry_run or not (parsed.yes or agrees("remove all of it?")):
             return 0
         teardown.remove_account(parsed.bucket, parsed.region, replace(dry_run, dry_run=False, remark=_nothing))
     return 0
@@ -254,12 +283,27 @@ def _history(parsed: argparse.Namespace) -> int:
 
 def _run_spec(parsed: argparse.Namespace) -> RunSpec:
     from launch import declaration  # noqa: PLC0415
-    from launch.emr.request import Cluster  # noqa: PLC0415
     from launch.emr.run_spec import RunSpec  # noqa: PLC0415
 
     job = declaration.find(parsed, live=False)
-    release = releases.find(parsed.release or job.release)
-    instance_type = parsed.instance_type or job.instance_type or INSTANCE_TYPE
+    return RunSpec(**vars(cluster_spec(parsed, job)), job=job, minutes=parsed.minutes)
+
+
+def cluster_spec(parsed: argparse.Namespace, job: Job | None = None) -> ClusterSpec:
+    """The cluster that a command line asks for, or the `job`, or else the EMR lab is.
+
+    Raises:
+        UsageError: there is no bucket, or no such release.
+        SizingError, LabError: the EMR lab's nodes cannot be sized.
+    """
+    from launch.emr.request import Cluster  # noqa: PLC0415
+    from launch.emr.run_spec import ClusterSpec  # noqa: PLC0415
+
+    in_lab = parsed.target == LAB
+    of_job = (job.release, job.instance_type) if job else (None, None)
+    of_lab = (compose.setting("RELEASE"), compose.setting("INSTANCE_TYPE")) if in_lab else (None, None)
+    release = releases.find(parsed.release or of_job[0] or of_lab[0])
+    instance_type = parsed.instance_type or of_job[1] or of_lab[1] or INSTANCE_TYPE
     for line in releases.warnings(release, today=datetime.now(UTC).date()):
         sys.stderr.write(f"warning: {line}\n")
     cluster = Cluster(
@@ -271,17 +315,15 @@ def _run_spec(parsed: argparse.Namespace) -> RunSpec:
         subnets=(parsed.subnet,) if parsed.subnet else (),
         spot=parsed.spot,
         keep=parsed.keep,
-        node=docker_lab.emr_lab_node(instance_type) if parsed.target == LAB else None,
+        node=docker_lab.emr_lab_node(instance_type) if in_lab else None,
     )
-    return RunSpec(
+    return ClusterSpec(
         cluster=cluster,
         release=release,
         cluster_id=parsed.cluster,
-        in_emr_lab=parsed.target == LAB,
-        job=job,
+        in_emr_lab=in_lab,
         conf_overrides=dict(parsed.conf),
         max_usd=parsed.max_usd,
-        minutes=parsed.minutes,
     )
 
 
@@ -293,7 +335,12 @@ def _bucket(parsed: argparse.Namespace) -> str:
     raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
 
 
-def _agrees(question: str) -> bool:
+def agrees(question: str) -> bool:
+    """Ask at the terminal.
+
+    Raises:
+        UsageError: there is none.
+    """
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is no terminal to ask at; give --yes")
     sys.stdout.write(f"{question} [y/N] ")
@@ -328,6 +375,12 @@ def _nothing(_: str) -> None:
 def _minutes(text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= MAX_MINUTES:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes; give one over 0 and up to {MAX_MINUTES}")
+    return float(text)
+
+
+def _dollars(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= MOST_USD:
+        raise argparse.ArgumentTypeError(f"{text!r} is no price; give dollars, over 0 and up to {MOST_USD:,}")
     return float(text)
 
 

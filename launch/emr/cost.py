@@ -21,7 +21,6 @@ from launch.emr.s3_requests import Requests
 PRICES = Path(__file__).parent / "prices.toml"
 BENCH = ROOT / "bench" / "results.json"
 HOURS_A_MONTH = 730
-MINUTE_S = 60
 WORTH_USD = 0.05  # of requests, that shards save: what is less is not spoken of
 # Of each node in a public subnet, as those of a default network are, in every region. https://aws.amazon.com/vpc/pricing/
 IPV4_USD_HOUR = 0.005
@@ -284,7 +283,7 @@ def step_s(agreed: Estimate, *, max_usd: float, running: bool) -> int:
     assumed is paid on top. It is never less than the estimate's own work, which `check` holds against `max_usd`.
     """
     around_s = 0 if running else START_S + END_S
-    return max(MINUTE_S, math.floor(paid_s(agreed, max_usd=max_usd) - around_s))
+    return max(60, math.floor(paid_s(agreed, max_usd=max_usd) - around_s))
 
 
 def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: datetime) -> float:
@@ -306,22 +305,24 @@ def actual_usd(cluster: Cluster, instances: Iterable[dict[str, Any]], *, now: da
 
 def words(estimate: Estimate, *, in_emr_lab: bool) -> str:
     """The estimate as a user reads it; of the EMR lab it says that nothing of it is billed."""
-    what = (
-        f"${estimate.usd:.2f}: {estimate.minutes:.0f} minutes of {estimate.nodes} at ${estimate.hour_usd:.2f} an hour"
-    )
-    lines = [
-        f"estimate    {FREE}; on AWS the same run would cost {what}" if in_emr_lab else f"estimate    {what}",
-    ]
+    an_hour = f"{estimate.nodes} at ${estimate.hour_usd:.2f} an hour"
+    what = f"${estimate.usd:.2f}: {estimate.minutes:.0f} minutes of {an_hour}"
+    head = f"estimate    {FREE}; on AWS the same run would cost {what}" if in_emr_lab else f"estimate    {what}"
+    return f"{head}\n{details(estimate, in_emr_lab=in_emr_lab)}"
+
+
+def details(estimate: Estimate, *, in_emr_lab: bool) -> str:
+    """What the estimate is made of beside the machines, and what it rests on, a line each."""
+    lines, on_aws = list[str](), " on AWS" * in_emr_lab
     if estimate.images:
         lines.append(f"images      {estimate.images:,}, about {estimate.images_s:,.0f} a second")
     if estimate.requests_usd >= 0.005:
-        lines.append(f"requests    of it S3's: {_requests(estimate)}" + " on AWS" * in_emr_lab)
+        lines.append(f"requests    of it S3's: {_requests(estimate)}{on_aws}")
     if estimate.sharded_usd is not None and estimate.requests_usd - estimate.sharded_usd >= WORTH_USD:
         sharded_usd = math.ceil(estimate.sharded_usd * 100) / 100
         lines.append(
-            f"shards      ${sharded_usd:.2f} in place of ${estimate.requests_usd:.2f}"
-            + " on AWS" * in_emr_lab
-            + ", were they in shards: make shards"
+            f"shards      ${sharded_usd:.2f} in place of ${estimate.requests_usd:.2f}{on_aws}, were they in shards: "
+            "make shards"
         )
     if estimate.upload_minutes >= 1 and not in_emr_lab:
         lines.append(
@@ -329,7 +330,6 @@ def words(estimate: Estimate, *, in_emr_lab: bool) -> str:
         )
     what_lies = "photographs" if estimate.images else "inputs"
     if estimate.storage_usd >= 0.005:
-        on_aws = " on AWS" * in_emr_lab
         lines.append(f"storage     ${estimate.storage_usd:.2f} a month{on_aws} while the {what_lies} are in the bucket")
     heads = ["based on", *[""] * len(estimate.basis)]
     return "\n".join(lines + [f"{head:<12}{line}" for head, line in zip(heads, estimate.basis, strict=False)]) + "\n"

@@ -108,7 +108,7 @@ def follow(
         progress = logs.progress(new_lines(stderr)) or ""
         return _Look(now=now, progress=progress, printed=new_lines(stdout) if stdout else "")
 
-    for seen in _poll(clients, look, deadline_s=deadline_s, show=show):
+    for seen in poll(clients, look, deadline_s=deadline_s, show=show):
         current = seen.now
         line = f"cluster {current.cluster.lower()}, step {current.step.lower()}"
         if line != shown:
@@ -139,7 +139,7 @@ def wait_ended(clients: Clients, cluster: str, *, show: Show) -> str:
     def state() -> str:
         return str(clients.emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"])
 
-    for current in _poll(clients, state, deadline_s=END_S, show=show):
+    for current in poll(clients, state, deadline_s=END_S, show=show):
         if current in ENDED:
             return current
     raise EmrError(f"cluster {cluster} has not ended after {END_S / 60:.0f} minutes; look at it in the EMR console")
@@ -158,10 +158,29 @@ def snapshot(emr: Any, step: Step) -> Snapshot:
     )
 
 
-def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Show) -> Iterator[T]:
-    """What `ask` answers, again and again until the deadline; what is passing is outlasted."""
+def poll(
+    clients: Clients,
+    ask: Callable[[], T],
+    *,
+    deadline_s: float,
+    show: Show,
+    interval_s: tuple[float, float] | None = None,
+) -> Iterator[T]:
+    """What `ask` answers, again and again until the deadline; what is passing is outlasted.
+
+    Args:
+        clients: for the time.
+        ask: looks.
+        deadline_s: from now.
+        show: takes a line for the user.
+        interval_s: between two looks, the shortest, after a change, and the longest; None: INTERVAL_S.
+
+    Raises:
+        ClientError, BotoCoreError: AWS refuses, not just now.
+    """
+    shortest_s, longest_s = interval_s or INTERVAL_S
     started = answered = clients.clock()
-    last, pause_s, is_announced = None, INTERVAL_S[0], False
+    last, pause_s, is_announced = None, shortest_s, False
     while clients.clock() - started < deadline_s:
         try:
             answer = ask()
@@ -174,7 +193,7 @@ def _poll(clients: Clients, ask: Callable[[], T], *, deadline_s: float, show: Sh
         else:
             answered, is_announced = clients.clock(), False
             yield answer
-            pause_s = INTERVAL_S[0] if answer != last else min(pause_s * 1.5, INTERVAL_S[1])
+            pause_s = shortest_s if answer != last else min(pause_s * 1.5, longest_s)
             last = answer
         clients.sleep(pause_s)
 
@@ -190,12 +209,8 @@ def _why(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
     if current.step == "FAILED":
         cause = _step_cause(clients, step, current, show=show)
         return _sentence(f"the step {step.step} failed", cause, log=stderr)
-    code = current.cluster_reason.get("Code", "")
-    if code == "BOOTSTRAP_FAILURE":
-        return _bootstrap_failure(clients, step, current, show=show)
-    if code and code not in {"ALL_STEPS_COMPLETED", "STEP_FAILURE"}:
-        cause = logs.cluster_cause(current.cluster_reason)
-        return _sentence(f"cluster {step.cluster} ended ({code})", cause, log=logs.folder(step.logs, step.cluster))
+    if current.cluster_reason.get("Code", "") not in {"", "ALL_STEPS_COMPLETED", "STEP_FAILURE"}:
+        return why_ended(clients, step.cluster, current.cluster_reason, log_uri=step.logs, show=show)
     cause = Cause("not by this command", "run it again")
     return _sentence(f"the step {step.step} was {current.step.lower()}", cause, log=stderr)
 
@@ -210,18 +225,33 @@ def _step_cause(clients: Clients, step: Step, current: Snapshot, *, show: Show) 
     )
 
 
-def _bootstrap_failure(clients: Clients, step: Step, current: Snapshot, *, show: Show) -> str:
-    message = current.cluster_reason.get("Message", "")
+def why_ended(clients: Clients, cluster: str, reason: dict[str, str], *, log_uri: str, show: Show) -> str:
+    """Why a cluster ended that was not to end: cause, fix and log, in one line.
+
+    Args:
+        clients: EMR and S3.
+        cluster: its id.
+        reason: EMR's StateChangeReason.
+        log_uri: of the cluster.
+        show: takes a line for the user.
+
+    Raises:
+        ClientError, BotoCoreError: AWS refuses.
+    """
+    code, folder = reason.get("Code", ""), logs.folder(log_uri, cluster)
+    if code != "BOOTSTRAP_FAILURE":
+        return _sentence(f"cluster {cluster} ended ({code})", logs.cluster_cause(reason), log=folder)
+    message = reason.get("Message", "")
     instances = re.findall(r"\bi-[0-9a-z]+", message)
     if not instances:
-        listed = pages(clients.emr, "list_instances", "Instances", ClusterId=step.cluster)
+        listed = pages(clients.emr, "list_instances", "Instances", ClusterId=cluster)
         instances = [instance["Ec2InstanceId"] for instance in listed if "Ec2InstanceId" in instance]
     what = "the bootstrap action failed"
     for instance in instances:
-        uri = logs.bootstrap(step.logs, step.cluster, instance)
+        uri = logs.bootstrap(log_uri, cluster, instance)
         if cause := logs.bootstrap_cause(_log_of_failure(clients, uri, show=show)):
             return _sentence(f"{what} on {instance}", cause, log=uri)
-    return _sentence(what, Cause(message or "EMR gives no reason", ""), log=logs.folder(step.logs, step.cluster))
+    return _sentence(what, Cause(message or "EMR gives no reason", ""), log=folder)
 
 
 def _log_of_failure(clients: Clients, uri: str, *, show: Show) -> str:

@@ -1,22 +1,25 @@
-"""What AWS must have ready for a run, asked before anything is built or sent."""
+"""What AWS must have ready for a run or a session, asked before anything is built or sent."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TypeVar
 
 from base.errors import UsageError
 from launch.emr import aws, follow, free_plan, network, request
 from launch.emr.aws import AWS_ERRORS
 from launch.emr.request import Cluster
-from launch.emr.run_spec import RunSpec
+from launch.emr.run_spec import ClusterSpec
+
+Spec = TypeVar("Spec", bound=ClusterSpec)
 
 
-def preflight(spec: RunSpec) -> RunSpec:
+def preflight(spec: Spec) -> Spec:
     """Check credentials, bucket, region, the account's plan and subnets, in this order.
 
     Returns:
-        The same run, with the subnets of its cluster, or with the size of the cluster that runs already.
+        The same, with the subnets of its cluster, or with the size of the cluster that runs already.
 
     Raises:
         UsageError: something is to be corrected.
@@ -38,7 +41,7 @@ def preflight(spec: RunSpec) -> RunSpec:
     return replace(spec, cluster=replace(spec.cluster, subnets=subnets))
 
 
-def _check_bucket(spec: RunSpec) -> None:
+def _check_bucket(spec: ClusterSpec) -> None:
     """The bucket is the caller's, and in the region of the cluster."""
     cluster = spec.cluster
     owner: dict[str, str] = {}
@@ -59,7 +62,7 @@ def _check_bucket(spec: RunSpec) -> None:
                          f"give REGION={region}")  # fmt: skip
 
 
-def _running(spec: RunSpec, cluster_id: str) -> Cluster:
+def _running(spec: ClusterSpec, cluster_id: str) -> Cluster:
     """What the cluster that a user names is, out of its tags."""
     cluster = aws.client("emr", spec.cluster.region).describe_cluster(ClusterId=cluster_id)["Cluster"]
     tags = {tag["Key"]: tag["Value"] for tag in cluster.get("Tags", ())}

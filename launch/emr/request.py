@@ -7,7 +7,7 @@ after ten idle minutes. Either way nobody needs to be there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from base import sizing
@@ -22,6 +22,9 @@ ROOT_GB = 20  # the system, EMR's applications and the job's 0.4 GB of packages
 VOLUME_GB = 32  # HDFS and YARN's local folders: the job shuffles paths and small vectors only
 SPOT_TIMEOUT_MIN = 10
 KILL_S = 60  # that a step which has had its time gets to put its work away
+# Seconds after which YARN ends an application of the queue, whoever looks on.
+# https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-site/CapacityScheduler.html
+LIFETIME = "yarn.scheduler.capacity.root.default.maximum-application-lifetime"
 # What a later run must know of a cluster that was kept.
 WHEELHOUSE_TAG, NODES_TAG = "emrlab-wheelhouse", "emrlab-nodes"
 
@@ -116,6 +119,17 @@ def run_job_flow(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, ste
             {"Key": NODES_TAG, "Value": f"{cluster.workers} x {cluster.instance_type}"},
         ],
     }
+
+
+def run_for_sessions(cluster: Cluster, artifacts: NodeArtifacts, *, python: str, lifetime_s: int) -> dict[str, Any]:
+    """The arguments of boto3's `run_job_flow` for a cluster that serves sessions, until it is ended or idle.
+
+    Each session ends after `lifetime_s` at the latest: its server is an application of YARN. The other arguments are as
+    of `run_job_flow`.
+    """
+    asked = run_job_flow(replace(cluster, keep=True), artifacts, python=python, step={})
+    limit = {"Classification": "capacity-scheduler", "Properties": {LIFETIME: str(lifetime_s)}}
+    return {**asked, "Steps": [], "SessionEnabled": True, "Configurations": [*asked["Configurations"], limit]}
 
 
 def spark_step(

@@ -18,7 +18,6 @@ from launch.emr.aws import AWS_ERRORS, EmrError
 from launch.emr.follow import Clients, Show, Step
 from launch.emr.lost_work import lost_work
 from launch.emr.run_spec import RunSpec
-from launch.s3_access import Access
 from pipeline import summary
 from pipeline.signals import Stopped
 
@@ -33,7 +32,7 @@ def run(spec: RunSpec, agreed: cost.Estimate, *, show: Show) -> int:
         ClientError, BotoCoreError: AWS refuses.
     """
     region = spec.cluster.region
-    access = Access(key=aws.key, region=region, address=aws.endpoint("s3"))
+    access = artifacts.access(spec)
     access.key()  # for want of one, nothing is built
     spec = replace(spec, job=needs.with_jars(spec.job, spec.release))
     built = artifacts.build(spec)

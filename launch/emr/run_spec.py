@@ -1,4 +1,4 @@
-"""What a user asks of EMR: one job, on one cluster, for so much money; checked by itself, without a call."""
+"""What a user asks of EMR: a cluster for so much money, and one job on it; checked by itself, without a call."""
 
 from __future__ import annotations
 
@@ -18,28 +18,24 @@ BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """One run on EMR.
+class ClusterSpec:
+    """A cluster on EMR, as a run or a session asks for it.
 
     Attributes:
         cluster: that is to be started, or what is known of the one that runs already. Its bucket is the run's.
         release: of the cluster.
         cluster_id: of a cluster that runs already, or None.
-        in_emr_lab: the run goes to the EMR lab: no account, no bill.
-        job: what runs there; folders of this machine stand for places in the bucket.
+        in_emr_lab: it is the EMR lab's: no account, no bill.
         conf_overrides: Spark settings in place of ours.
-        max_usd: what the run may cost.
-        minutes: that the job is taken to need, where nothing else says so.
+        max_usd: what all of it may cost.
     """
 
     cluster: Cluster
     release: Release
     cluster_id: str | None
     in_emr_lab: bool
-    job: Job
     conf_overrides: Mapping[str, str]
     max_usd: float
-    minutes: float = 10.0
 
     @property
     def cluster_stays(self) -> bool:
@@ -47,7 +43,31 @@ class RunSpec:
         return self.cluster.keep or self.cluster_id is not None
 
 
-def owner(spec: RunSpec) -> str:
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(ClusterSpec):
+    """One run on EMR.
+
+    Attributes:
+        job: what runs there; folders of this machine stand for places in the bucket.
+        minutes: that the job is taken to need, where nothing else says so.
+    """
+
+    job: Job
+    minutes: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSpec(ClusterSpec):
+    """One session on EMR.
+
+    Attributes:
+        lifetime_s: for how long it may be there, on a cluster that is started for it.
+    """
+
+    lifetime_s: int
+
+
+def owner(spec: ClusterSpec) -> str:
     """Whose places in the bucket are meant: the lab's bucket is this machine's own, others may use AWS's too.
 
     Raises:

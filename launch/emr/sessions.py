@@ -1,4 +1,4 @@
-"""Spark Connect sessions of EMR, for a client on this machine: on a cluster of the EMR lab, or on one of Amazon's.
+"""Spark Connect sessions of EMR, for a client on this machine: on a cluster of Amazon's, or of the EMR lab.
 
 https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-spark-connect-sessions.html
 """
@@ -7,35 +7,35 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from base import compose, releases, sizing
-from base.defaults import BUCKET, INSTANCE_TYPE, REGION
+from base import sizing
 from base.paths import CACHE
-from launch import docker_lab, needs, storage, targets
+from launch import docker_lab, needs, targets
 from launch.dependencies import lock, wheels
-from launch.emr import account, artifacts, aws, bootstrap, request
-from launch.emr.aws import AWS_ERRORS, EmrError
-from launch.emr.request import Cluster
-from launch.s3_access import Access
+from launch.emr import account, artifacts, aws, bootstrap, cost, follow, once, request
+from launch.emr.aws import AWS_ERRORS, NAME, EmrError
+from launch.emr.follow import Clients, Show
+from launch.emr.run_spec import SessionSpec
+from launch.emr.session_price import IDLE_MINUTES
 
-NAME = "emrlab"
 READY, OVER = frozenset({"STARTED", "IDLE", "BUSY"}), frozenset({"TERMINATING", "TERMINATED", "FAILED"})
 CLUSTER_READY = ("RUNNING", "WAITING")
-CLUSTER_OVER = frozenset({"TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS"})
-START_TIMEOUT_S, POLL_S = 1200.0, 1.0
+CLUSTER_OVER = frozenset({"TERMINATING", *follow.ENDED})
+START_TIMEOUT_S = 1200.0
+INTERVAL_S = (1.0, 4.0)  # between two looks at what starts: somebody waits for it
 # The driver's container beside the executors: EMR's spark.driver.memory, 2048 MB, and 384 of overhead.
 DRIVER_MB = 2432
 # Python workers look for pyspark here, which the container of an executor does not say by itself.
 SPARK_PYTHON = "/usr/lib/spark/python"
-
-Show = Callable[[str], None]
+HTTPS = 443
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class OpenSession:
         where: it is, in words.
         python: the minor version of the nodes' Python.
         slots: so many tasks run at a time, at most.
-        environment: what a client needs: the address with the token in it, and the file of who is trusted.
+        environment: what a client needs: the address with the token in it, whom to trust, and where to renew the token.
         is_open: whether it is still there.
     """
 
@@ -58,46 +58,36 @@ class OpenSession:
 
 
 @contextmanager
-def in_emr_lab(*, conf_overrides: Mapping[str, str], show: Show) -> Iterator[OpenSession]:
-    """A session in the EMR lab, terminated when the body is left; its cluster ends after ten idle minutes.
+def opened(spec: SessionSpec, *, show: Show) -> Iterator[OpenSession]:
+    """A session, terminated when the body is left; a cluster that was started for it ends with it, unless it is kept.
 
-    A cluster of this launcher's that has sessions is used; where there is none, one is started, with the job's packages
-    on its nodes.
+    In the EMR lab, which has one cluster at a time, that one is used where it has sessions and the job's packages.
 
     Args:
-        conf_overrides: Spark's settings in place of ours.
+        spec: what is wanted; its cluster may run already.
         show: takes a line for the user.
 
     Raises:
-        LabError, UsageError: the EMR lab is not up.
+        LabError: the EMR lab is not up.
         SizingError: the executors do not fit.
-        EmrError: cluster or session do not start; the endpoint refuses, or does not answer.
+        EmrError: cluster or session do not start; AWS refuses, or does not answer.
     """
-    aws.use_lab()
-    try:
-        release = releases.find(compose.setting("RELEASE"))
-        instance_type = compose.setting("INSTANCE_TYPE") or INSTANCE_TYPE
-        emr = aws.client("emr", REGION)
-        node = docker_lab.emr_lab_node(instance_type)
-        cluster = Cluster(bucket=BUCKET, region=REGION, release=release.label, instance_type=instance_type, keep=True)
-        cluster_id = _find(emr) or _start(emr, cluster, release)
-        _wait_for_cluster(emr, cluster_id, show=show)
-        settings = {**engine_settings(node, region=REGION), **conf_overrides}
-        with _session(emr, cluster_id, settings, show=show) as session_id:
-            endpoint = emr.get_session_endpoint(ClusterId=cluster_id, SessionId=session_id)
-            host = docker_lab.address("sessions", 8443, start="make emr-up").removeprefix("http://")
+    with aws.in_one_line():
+        region = spec.cluster.region
+        clients = Clients(emr=aws.client("emr", region), s3=aws.client("s3", region))
+        node = spec.cluster.node or sizing.instance(spec.cluster.instance_type)
+        settings = {**engine_settings(node, region=region), **spec.conf_overrides}
+        with (
+            _cluster(spec, clients, show=show) as cluster_id,
+            _session(clients, cluster_id, settings, show=show) as session_id,
+        ):
             yield OpenSession(
-                where=f"cluster {cluster_id} of the EMR lab, session {session_id}",
-                python=release.python,
-                slots=sizing.WORKERS * node.vcpu,
-                environment={
-                    "SPARK_REMOTE": url(host, token=str(endpoint["AuthToken"]), session_id=session_id),
-                    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(_certificate(f"{aws.endpoint('emr')}/sessions/ca.pem")),
-                },
-                is_open=lambda: _state(emr, cluster_id, session_id)["State"] in READY,
+                where=f"cluster {cluster_id}{' of the EMR lab' * spec.in_emr_lab}, session {session_id}",
+                python=spec.release.python,
+                slots=spec.cluster.workers * node.vcpu,
+                environment=_environment(spec, clients.emr, cluster_id, session_id),
+                is_open=lambda: _is_open(clients.emr, cluster_id, session_id, show=show),
             )
-    except AWS_ERRORS as error:
-        raise EmrError(aws.explain(error)) from error
 
 
 def engine_settings(node: sizing.Node, *, region: str) -> dict[str, str]:
@@ -122,8 +112,24 @@ def url(host: str, *, token: str, session_id: str) -> str:
     return f"sc://{host}/;use_ssl=true;x-aws-proxy-auth={token};authorization={session_id}"
 
 
+@contextmanager
+def _cluster(spec: SessionSpec, clients: Clients, *, show: Show) -> Iterator[str]:
+    """The id of a cluster that has sessions; one that was started here is ended when the body is left."""
+    found = spec.cluster_id or (_find(clients.emr) if spec.in_emr_lab else None)
+    cluster_id, is_ready = found or _start(spec, clients, show=show), False
+    try:
+        _wait_for_cluster(spec, clients, cluster_id, show=show)
+        is_ready = True
+        yield cluster_id
+    finally:
+        if found is None and not spec.cluster_stays:
+            _end(spec, clients, cluster_id, show=show)
+        elif is_ready:
+            show(f"cluster {cluster_id} ends after ten idle minutes; until then it takes another session")
+
+
 def _find(emr: Any) -> str | None:
-    """The cluster that has sessions and the job's packages, where there is one."""
+    """The EMR lab's cluster that has sessions and the job's packages, where there is one."""
     listed = aws.pages(emr, "list_clusters", "Clusters", ClusterStates=["STARTING", "BOOTSTRAPPING", *CLUSTER_READY])
     for each in listed:
         cluster = emr.describe_cluster(ClusterId=each["Id"])["Cluster"]
@@ -132,83 +138,140 @@ def _find(emr: Any) -> str | None:
     return None
 
 
-def _start(emr: Any, cluster: Cluster, release: releases.Release) -> str:
-    nodes_python = needs.of_nodes(release, lock.machine_here())
-    wheelhouse = wheels.build(wheels.JOB_LOCK.read_text(), nodes_python, cache=CACHE)
-    access = Access(key=aws.key, region=cluster.region, address=aws.endpoint("s3"))
-    nodes = artifacts.node_artifacts(cluster.bucket, wheelhouse.sha256, imports=bootstrap.imported_on_nodes())
-    storage.put(wheelhouse.path, nodes.wheelhouse, access)
-    storage.put(bootstrap.SCRIPT, nodes.bootstrap, access)
-    account.ensure_in_emr_lab(cluster.region)
-    asked = request.run_job_flow(cluster, nodes, python=release.python, step={})
-    return str(emr.run_job_flow(**{**asked, "Steps": [], "SessionEnabled": True})["JobFlowId"])
+def _start(spec: SessionSpec, clients: Clients, *, show: Show) -> str:
+    """A cluster that serves sessions, with the image pipeline's packages on its nodes; its id."""
+    cluster = spec.cluster
+    machine = lock.machine_here() if spec.in_emr_lab else sizing.architecture(cluster.instance_type)
+    wheelhouse = wheels.build(wheels.JOB_LOCK.read_text(), needs.of_nodes(spec.release, machine), cache=CACHE)
+    imports = bootstrap.imported_on_nodes()
+    nodes = artifacts.send_packages(cluster.bucket, wheelhouse, artifacts.access(spec), imports=imports)
+    if spec.in_emr_lab:
+        account.ensure_in_emr_lab(cluster.region)
+    asked = request.run_for_sessions(cluster, nodes, python=spec.release.python, lifetime_s=spec.lifetime_s)
+    return once.run_job_flow(clients, aws.once("emr", cluster.region), asked, show=show)
 
 
-def _wait_for_cluster(emr: Any, cluster_id: str, *, show: Show) -> None:
-    seen, deadline = "", time.monotonic() + START_TIMEOUT_S
-    while True:
-        status = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
-        if status["State"] in CLUSTER_READY:
+def _wait_for_cluster(spec: SessionSpec, clients: Clients, cluster_id: str, *, show: Show) -> None:
+    def look() -> dict[str, Any]:
+        status: dict[str, Any] = clients.emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
+        return status
+
+    seen = "not seen"
+    for status in follow.poll(clients, look, deadline_s=START_TIMEOUT_S, show=show, interval_s=INTERVAL_S):
+        state = str(status["State"])
+        if state in CLUSTER_READY:
             return
-        if status["State"] in CLUSTER_OVER:
-            raise EmrError(f"cluster {cluster_id} is {status['State']}: {status['StateChangeReason'].get('Message')}")
-        if time.monotonic() > deadline:
-            raise EmrError(f"cluster {cluster_id} is {status['State']} after {START_TIMEOUT_S:.0f} s; run again")
-        if status["State"] != seen:
-            seen = status["State"]
+        if state in CLUSTER_OVER:
+            reason = status.get("StateChangeReason", {})
+            raise EmrError(follow.why_ended(clients, cluster_id, reason, log_uri=spec.cluster.logs, show=show))
+        if state != seen:
+            seen = state
             show(f"cluster {cluster_id} is {seen}")
-        time.sleep(POLL_S)
+    raise EmrError(f"cluster {cluster_id} is {seen} after {START_TIMEOUT_S:.0f} s; run again")
+
+
+def _end(spec: SessionSpec, clients: Clients, cluster_id: str, *, show: Show) -> None:
+    """End the cluster, if it has not ended by itself, and say what it came to."""
+    try:
+        clients.emr.terminate_job_flows(JobFlowIds=[cluster_id])
+    except AWS_ERRORS as error:
+        show(
+            f"cluster {cluster_id} cannot be ended from here: {aws.explain(error)}; it ends ten minutes after its "
+            "session, or run: make emr-down"
+        )
+        return
+    show(f"cluster {cluster_id} is ended")
+    with suppress(*AWS_ERRORS):  # the bill comes from Amazon
+        instances = list(aws.pages(clients.emr, "list_instances", "Instances", ClusterId=cluster_id))
+        usd = cost.actual_usd(spec.cluster, instances, now=datetime.now(UTC) + timedelta(seconds=cost.END_S))
+        minutes = usd / cost.hour_usd(spec.cluster) * 60
+        show(cost.words_after(usd, minutes=minutes, in_emr_lab=spec.in_emr_lab).rstrip())
 
 
 @contextmanager
-def _session(emr: Any, cluster_id: str, settings: Mapping[str, str], *, show: Show) -> Iterator[str]:
+def _session(clients: Clients, cluster_id: str, settings: Mapping[str, str], *, show: Show) -> Iterator[str]:
     """The id of a session that takes queries, terminated when the body is left."""
     configurations = [{"Classification": "spark-defaults", "Properties": dict(settings)}]
     # boto3 sends a call again that gets no answer: by the token it starts one session all the same.
     session_id = str(
-        emr.start_session(
+        clients.emr.start_session(
             ClusterId=cluster_id,
             Name=NAME,
             EngineConfigurations=configurations,
+            SessionIdleTimeoutInMinutes=IDLE_MINUTES,
             ClientRequestToken=secrets.token_hex(16),
         )["Id"]
     )
     try:
-        _wait_for_session(emr, cluster_id, session_id, show=show)
+        _wait_for_session(clients, cluster_id, session_id, show=show)
         yield session_id
     finally:
-        _terminate(emr, cluster_id, session_id, show=show)
+        _terminate(clients.emr, cluster_id, session_id, show=show)
 
 
-def _wait_for_session(emr: Any, cluster_id: str, session_id: str, *, show: Show) -> None:
-    seen, deadline = "", time.monotonic() + START_TIMEOUT_S
-    while True:
-        session = _state(emr, cluster_id, session_id)
-        state, reason = session["State"], session.get("StateChangeReason", "")
+def _wait_for_session(clients: Clients, cluster_id: str, session_id: str, *, show: Show) -> None:
+    def look() -> dict[str, Any]:
+        return _find_session(clients.emr, cluster_id, session_id)
+
+    seen = "not seen"
+    for session in follow.poll(clients, look, deadline_s=START_TIMEOUT_S, show=show, interval_s=INTERVAL_S):
+        state, said = session["State"], f"{session['State']}: {session.get('StateChangeReason', '')}"
         if state in READY:
             return
         if state in OVER:
-            raise EmrError(f"session {session_id} is {state}: {reason}")
-        if time.monotonic() > deadline:
-            raise EmrError(f"session {session_id} is {state} after {START_TIMEOUT_S:.0f} s: {reason}")
-        if f"{state}: {reason}" != seen:
-            seen = f"{state}: {reason}"
+            raise EmrError(f"session {session_id} is {said}")
+        if said != seen:
+            seen = said
             show(f"session {session_id} is {seen}")
-        time.sleep(POLL_S)
+    raise EmrError(f"session {session_id} is {seen} after {START_TIMEOUT_S:.0f} s; run again")
 
 
 def _terminate(emr: Any, cluster_id: str, session_id: str, *, show: Show) -> None:
     try:
-        if _state(emr, cluster_id, session_id)["State"] not in OVER:
+        if _find_session(emr, cluster_id, session_id)["State"] not in OVER:
             emr.terminate_session(ClusterId=cluster_id, SessionId=session_id)
-            show(f"session {session_id} is terminated; cluster {cluster_id} ends after ten idle minutes")
+            show(f"session {session_id} is terminated")
     except AWS_ERRORS as error:
-        show(f"session {session_id} cannot be ended from here: {aws.explain(error)}; it ends after an idle hour")
+        show(
+            f"session {session_id} cannot be ended from here: {aws.explain(error)}; it ends after {IDLE_MINUTES} idle "
+            "minutes"
+        )
 
 
-def _state(emr: Any, cluster_id: str, session_id: str) -> dict[str, Any]:
+def _is_open(emr: Any, cluster_id: str, session_id: str, *, show: Show) -> bool:
+    """Whether it takes queries still; where EMR does not answer just now, it is taken to."""
+    try:
+        session = _find_session(emr, cluster_id, session_id)
+    except AWS_ERRORS as error:
+        if aws.is_passing(error) or aws.is_renewable(error):
+            return True
+        raise
+    if session["State"] in READY:
+        return True
+    show(f"session {session_id} is {session['State']}: {session.get('StateChangeReason', '')}")
+    return False
+
+
+def _find_session(emr: Any, cluster_id: str, session_id: str) -> dict[str, Any]:
     session: dict[str, Any] = emr.get_session(ClusterId=cluster_id, SessionId=session_id)["Session"]
     return session
+
+
+def _environment(spec: SessionSpec, emr: Any, cluster_id: str, session_id: str) -> dict[str, str]:
+    """The variables of a client."""
+    endpoint = emr.get_session_endpoint(ClusterId=cluster_id, SessionId=session_id)
+    if spec.in_emr_lab:
+        host = docker_lab.address("sessions", 8443, start="make emr-up").removeprefix("http://")
+        trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(_certificate(f"{aws.endpoint('emr')}/sessions/ca.pem"))}
+    else:
+        address = urlsplit(str(endpoint["Endpoint"]))
+        host, trusted = f"{address.hostname}:{address.port or HTTPS}", {}
+    return {
+        "SPARK_REMOTE": url(host, token=str(endpoint["AuthToken"]), session_id=session_id),
+        **trusted,
+        "EMRLAB_CLUSTER": cluster_id,
+        "EMRLAB_REGION": spec.cluster.region,
+    }
 
 
 def _certificate(address: str) -> Path:

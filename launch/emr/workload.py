@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -43,6 +44,20 @@ class Workload:
     requests: Requests
     in_shards: Requests | None = None
     upload_bytes: int = 0
+
+
+def find(spec: RunSpec) -> Workload:
+    """What a run has to read, with what lies in the bucket already; warns of what there is in it besides.
+
+    Raises:
+        UsageError: an input has nothing.
+        ClientError, BotoCoreError: the bucket cannot be listed.
+    """
+    stored = stored_objects(spec)
+    for name, objects in stored.items():
+        if extra := extra_objects(spec, name, objects):
+            sys.stderr.write(f"warning: {extra_objects_warning(spec, name, extra)}\n")
+    return of(spec, stored)
 
 
 def stored_objects(spec: RunSpec) -> dict[str, dict[str, int]]:

@@ -35,6 +35,7 @@ def test_boto3(lab: Lab):
             "KeepJobFlowAliveWhenNoSteps": True,
         },
         Tags=[{"Key": "for", "Value": "boto3"}],
+        SessionEnabled=True,
     )["JobFlowId"]
     emr.get_waiter("cluster_running").wait(ClusterId=cluster, WaiterConfig=POLLS)
     (step,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[STEP])["StepIds"]
@@ -49,9 +50,12 @@ def test_boto3(lab: Lab):
         assert len(list(emr.get_paginator(operation).paginate(ClusterId=cluster).search(f"{member}[]"))) == count
     clusters = emr.get_paginator("list_clusters").paginate(ClusterStates=["RUNNING", "WAITING"])
     assert list(clusters.search("Clusters[].Id")) == [cluster]
+    started = [emr.start_session(ClusterId=cluster, Name=f"session {number}")["Id"] for number in range(3)]
+    one_each = emr.get_paginator("list_sessions").paginate(ClusterId=cluster, MaxResults=1)
+    assert list(one_each.search("Sessions[].Id")) == started[::-1]
     with pytest.raises(ClientError, match="mutually exclusive"):
         list(emr.get_paginator("list_instance_fleets").paginate(ClusterId=cluster))
     emr.terminate_job_flows(JobFlowIds=[cluster])
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig=POLLS)
     assert "Pi is roughly 3.1" in lab.log(cluster, step, "stdout")
-    lab.told(f"boto3 {boto3.__version__}", "a cluster from start to end by its waiters and paginators")
+    lab.told(f"boto3 {boto3.__version__}", "a cluster with sessions from start to end, by its waiters and paginators")

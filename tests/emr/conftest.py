@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -19,13 +20,14 @@ from base import paths, releases
 from launch import image_job
 from launch.__main__ import main
 from launch.dependencies.wheels import Wheelhouse
-from launch.emr import follow
+from launch.emr import account, bootstrap, follow, sessions
 from launch.emr.request import Cluster
 from launch.emr.run_spec import RunSpec
 from launch.image_job import ImageJob
 from launch.model import BuiltModel
 from pipeline.settings import Settings
 from tests import pictures
+from tests.unit.fake_nodes import Fake, fake_lab, serve_sessions
 
 BUCKET, REGION, ACCOUNT = "photographs-of-mine", "eu-west-3", "123456789012"
 RELEASE = releases.find("emr-spark-8.1.0")
@@ -182,6 +184,20 @@ def ready(amazon, launch, monkeypatch, tmp_path):
     monkeypatch.setattr(follow, "INTERVAL_S", (0.02, 0.05))
     monkeypatch.setattr(paths, "OUT", tmp_path / "out")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # of the user's own, which must not matter
+
+
+@pytest.fixture
+def sessions_of_emr(ready, tmp_path, monkeypatch) -> Iterator[Fake]:
+    """The account, with an EMR that has sessions in place of moto's: the lab's endpoint, over stand-in machines."""
+    root = tmp_path / "emr"
+    script = hashlib.sha256(bootstrap.SCRIPT.read_bytes()).hexdigest()[:12]
+    on_nodes = root / "s3" / BUCKET / "artifacts" / "bootstrap" / f"bootstrap-{script}.sh"
+    on_nodes.parent.mkdir(parents=True)
+    on_nodes.write_text("#!/bin/sh\n")
+    monkeypatch.setattr(sessions, "INTERVAL_S", (0.02, 0.02))
+    with fake_lab(root, monkeypatch) as fake, serve_sessions(fake, monkeypatch):
+        account.ensure_in_emr_lab(REGION)
+        yield fake
 
 
 @pytest.fixture

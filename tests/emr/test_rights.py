@@ -9,7 +9,8 @@ import boto3
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
-from launch.emr import aws, policies, roles
+from launch import session
+from launch.emr import aws, policies, roles, sessions
 from launch.emr.change import Change
 from launch.emr.roles import SERVICE_POLICY
 from tests.emr import iam
@@ -22,6 +23,9 @@ SETUP = ("emr-setup", "--bucket", BUCKET)
 BUDGET = ("--budget-usd", "20", "--email", "me@example.org")
 BOUNDARY = f"{POLICY}emrlab-boundary"
 OURS = {"aws:ResourceTag/emrlab": "true"}
+OF_SESSIONS = {
+    f"elasticmapreduce:{name}" for name in ("GetSession", "GetSessionEndpoint", "StartSession", "TerminateSession")
+}
 WITHIN = {"iam:PermissionsBoundary": BOUNDARY}
 OF_EMR = ("boundary", "caller", "key", "node", "node-key", "service", "service-key", "setup")
 DOCUMENTS = (*(f"emr/{name}" for name in OF_EMR), "data", "job")
@@ -103,7 +107,18 @@ def test_a_run_and_what_looks_after_it_need_the_callers_rights_and_no_other(read
         assert launch("emr-down")[0] == 0
     assert refused(called, "emr/caller", "data") == []
     no_cause = {"elasticmapreduce:CancelSteps", "pricing:GetProducts"}
-    assert actions("emr/caller") - used(called) == no_cause
+    assert actions("emr/caller") - used(called) == no_cause | OF_SESSIONS
+
+
+def test_a_session_needs_the_callers_rights(sessions_of_emr, launch, called, monkeypatch, tmp_path):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "CACHE", tmp_path)
+    monkeypatch.setattr(sessions, "_is_open", press)
+    assert launch("session", "--target", "emr", "--bucket", BUCKET, "--yes")[0] == 0
+    assert refused(called, "emr/caller", "data") == []
+    assert used(called) >= OF_SESSIONS
 
 
 def test_setup_without_an_administrators_boundary_is_one_line(stubs):
@@ -138,6 +153,8 @@ CALLERS_HARM = {
     "make it look like ours": Request(
         "elasticmapreduce:AddTags", f"{CLUSTER}j-1", FOREIGN | {"aws:RequestTag/emrlab": "true"}
     ),
+    "open a session on it": Request("elasticmapreduce:StartSession", f"{CLUSTER}j-1", FOREIGN),
+    "get into its sessions": Request("elasticmapreduce:GetSessionEndpoint", f"{CLUSTER}j-1", FOREIGN),
     "let it end when idle": Request("elasticmapreduce:PutAutoTerminationPolicy", f"{CLUSTER}j-1", FOREIGN),
     "take a tag off ours": Request(
         "elasticmapreduce:RemoveTags", f"{CLUSTER}j-1", {"elasticmapreduce:ResourceTag/emrlab": "true"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import pytest
 from botocore.config import Config
 
 from base import env_files, releases
+from base.paths import ROOT, SAMPLE
 from tests import labs
 
 BUCKET = "emrlab"
@@ -51,6 +54,22 @@ def spark_step(
     shape = ["--deploy-mode", mode, "--num-executors", "2", "--executor-cores", "1", "--executor-memory", memory]
     conf = ["--conf", "spark.dynamicAllocation.enabled=false", *["--conf", "spark.task.maxFailures=1"] * once]
     return step(name, "spark-submit", *shape, *conf, script, *args)
+
+
+def launch(command: str, target: str, output: Path, model: Path, *more: str) -> str:
+    """What `python -m launch COMMAND` on the sample says, as a user types it."""
+    flags = ["--target", target, "--input", str(SAMPLE), "--output", str(output), "--model", str(model)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "launch", command, *flags, "--image-size", "32", *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=2 * STEP_S,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
 
 
 @dataclass(frozen=True)
@@ -175,3 +194,13 @@ def emr_lab(request) -> Iterator[EmrLab]:
         compose("build", timeout_s=UP_S)
         compose("up", "--detach", "--wait", *SERVICES, timeout_s=UP_S)
         yield EmrLab(env_files.read_dotenv())
+
+
+@pytest.fixture(scope="session")
+def emr_lab_output(emr_lab: EmrLab, keras_file, tmp_path_factory) -> Path:
+    """The folder that a whole `emr-run` left here; its results are in the lab, in the folder's place."""
+    folder = tmp_path_factory.mktemp("out") / "emr-lab"
+    said = launch("emr-run", "emr-lab", folder, keras_file, "--yes")
+    assert "estimate    nothing, the EMR lab is free; on AWS the same run would cost $0." in said
+    assert said.count("images      240: 240 extracted, 0 already known\n") == 1
+    return folder

@@ -1,4 +1,7 @@
-"""Run by a Python that has Spark Connect's client and nothing of ours: asks a session, prints what it got as JSON."""
+"""Run by a Python that has Spark Connect's client and nothing of ours: asks a session, prints what it got as JSON.
+
+`renewed` has launch/connect_client.py beside it, as a user copies it.
+"""
 
 import json
 import os
@@ -48,6 +51,13 @@ if sys.argv[1] == "queries":
 elif sys.argv[1] == "refused":
     for name, url in json.loads(os.environ["URLS"]).items():
         say(name, failure(url))
+elif sys.argv[1] == "renewed":
+    import connect_client  # type: ignore[import-not-found]
+
+    spark = connect_client.connect()
+    say("sum", spark.range(1000).selectExpr("sum(id) AS sum").collect()[0]["sum"])
+    spark.addArtifacts(__file__, file=True)  # by a client of its own, that keeps the headers
+    say("sent", True)
 else:  # a query that outlasts its server
     spark = ConnectSession.builder.remote(URL).create()
 

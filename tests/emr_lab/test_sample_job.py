@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-import pytest
-
-from base.paths import ROOT, SAMPLE
+from base.paths import SAMPLE
 from launch import transfer
 from pipeline import store
 from tests import contract
-from tests.emr_lab.conftest import BUCKET, STEP_S, EmrLab, compose
+from tests.emr_lab.conftest import BUCKET, EmrLab, compose, launch
 
 STANDALONE = ("master", "worker-1", "worker-2")
-
-
-def launch(command: str, target: str, output: Path, model: Path, *more: str) -> str:
-    """What `python -m launch COMMAND` on the sample says, as a user types it."""
-    flags = ["--target", target, "--input", str(SAMPLE), "--output", str(output), "--model", str(model)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "launch", command, *flags, "--image-size", "32", *more],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=2 * STEP_S,
-    )
-    assert ran.returncode == 0, ran.stdout
-    return ran.stdout
-
-
-@pytest.fixture(scope="module")
-def emr_lab_output(emr_lab: EmrLab, keras_file, tmp_path_factory) -> Path:
-    """The folder that a whole `emr-run` left here; its results are in the lab, in the folder's place."""
-    folder = tmp_path_factory.mktemp("out") / "emr-lab"
-    said = launch("emr-run", "emr-lab", folder, keras_file, "--yes")
-    assert "estimate    nothing, the EMR lab is free; on AWS the same run would cost $0." in said
-    assert said.count("images      240: 240 extracted, 0 already known\n") == 1
-    return folder
 
 
 def test_from_the_bootstrap_action_to_the_report(emr_lab: EmrLab, emr_lab_output):

@@ -3,21 +3,29 @@
 import json
 import os
 import re
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from base import sizing
-from launch.emr import sessions
+from base.paths import SAMPLE
+from emr_lab.endpoint import tokens
+from launch import __main__ as cli
+from launch import connect_client, options
+from launch.emr import session_plan, sessions
 from launch.notebook import environment
-from tests.emr_lab.conftest import LABEL, compose, wait_for
+from tests import notebook_page
+from tests.emr_lab.conftest import LABEL, compose, launch, wait_for
 
 pytestmark = pytest.mark.skipif(not LABEL.startswith("emr-spark-"), reason="EMR has sessions since emr-spark-8.0.0")
 SCRIPT = Path(__file__).with_name("connect_queries.py")
 # The processes of an application have its id in their command lines.
 KILL = 'for each in /proc/[0-9]*; do grep -qs "$1" "$each/cmdline" && kill -KILL "${each#/proc/}"; done; true'
 SMALL = {"spark.executor.cores": "1", "spark.executor.memory": "1g", "spark.executor.memoryOverhead": "512m"}
+CONFS = [word for key, value in SMALL.items() for word in ("--conf", f"{key}={value}")]
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +34,19 @@ def python():
     return environment("3.11")
 
 
+def aws_variables(emr_lab):
+    """By which a client reaches the lab's S3 and its endpoint."""
+    return {**emr_lab.environment, "AWS_ENDPOINT_URL_EMR": f"http://{compose('port', 'emr', '5000').strip()}"}
+
+
 @pytest.fixture(scope="module")
 def opened(emr_lab):
     """A session as `make session` opens it, on a cluster with the job's packages."""
-    variables = {**emr_lab.environment, "AWS_ENDPOINT_URL_EMR": f"http://{compose('port', 'emr', '5000').strip()}"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+        for name, value in aws_variables(emr_lab).items():
             patch.setenv(name, value)
-        with sessions.in_emr_lab(conf_overrides=SMALL, show=print) as session:
+        spec = session_plan.agreed(options.parse(cli._parser("test"), ["session", "--target", "emr-lab", *CONFS]))
+        with sessions.opened(spec, show=print) as session:
             assert session.is_open()
             yield session
 
@@ -99,6 +112,35 @@ def applications(*tags):
     options = ["-appTags", ",".join(tags)] if tags else []
     listed = compose("exec", "-T", "primary", "yarn", "application", "-list", *options)
     return re.findall(r"^application_\d+_\d+", listed, re.MULTILINE)
+
+
+def test_the_notebook_comes_to_the_same_as_the_step(emr_lab, emr_lab_output, keras_file, tmp_path):
+    page = tmp_path / "page.html"
+    said = launch("notebook", "emr-lab", tmp_path / "out", keras_file, "--html", str(page))
+    assert "price       nothing, the EMR lab is free; on AWS $0." in said
+    listed = len(list(SAMPLE.rglob("*.jpg")))
+    notebook_page.check(page, emr_lab_output, listed=listed, rejected=0, secrets=emr_lab.keys.values())
+    (cluster,) = emr_lab.emr.list_clusters(ClusterStates=["WAITING"])["Clusters"]  # the sessions below find it
+    sessions_of_it = emr_lab.emr.list_sessions(ClusterId=cluster["Id"])["Sessions"]
+    assert [each["State"] for each in sessions_of_it if each["State"] not in {"TERMINATING", "TERMINATED"}] == []
+    assert f"session {sessions_of_it[0]['Id']} is terminated" in said
+
+
+def test_yarn_holds_a_session_to_its_time_and_its_client_renews_the_token(emr_lab, cluster, opened, ask, tmp_path):
+    session_id = opened.environment["SPARK_REMOTE"].rpartition("=")[2]
+    (application,) = applications(session_id.lower())
+    status = compose("exec", "-T", "primary", "yarn", "application", "-status", application)
+    left = re.search(r"TimeoutType : LIFETIME\s+ExpiryTime : \S+\s+RemainingTime : (\d+)seconds", status)
+    assert left, status
+    assert 0 < int(left[1]) < 12 * 3600
+
+    key = tokens.key(emr_lab.keys["JOB_SECRET_ACCESS_KEY"])
+    old = tokens.issue(key, session_id, now_s=time.time() - tokens.LIFE_S - 60).text
+    address = sessions.url(compose("port", "sessions", "8443").strip(), token=old, session_id=session_id)
+    assert "UNAUTHENTICATED" in ask("refused", URLS=json.dumps({"old": address}))["old"]
+    shutil.copy(connect_client.__file__, tmp_path)  # as a user has it: with nothing of ours around it
+    said = ask("renewed", SPARK_REMOTE=address, PYTHONPATH=str(tmp_path), **aws_variables(emr_lab))
+    assert said == {"sum": 499500, "sent": True}
 
 
 def test_a_session_answers_spark_connects_own_client_and_nobody_else(emr_lab, cluster, opened, ask):

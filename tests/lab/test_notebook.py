@@ -1,7 +1,5 @@
 """The notebook from top to bottom, and a session for other clients, here and on the lab's nodes."""
 
-import html
-import json
 import re
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import pytest
 
 from base.paths import ROOT
 from launch import notebook
+from tests import notebook_page
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
@@ -27,11 +26,6 @@ spark = SparkSession.builder.getOrCreate()
 print("read", spark.read.parquet("s3://emrlab/{prefix}/predictions").count())
 spark.range(1).write.parquet("s3://emrlab/images/mine")
 """
-
-
-def shown(page):
-    """The text of a page, without its markup."""
-    return html.unescape(re.sub(r"<[^>]+>", "", page.read_text()))
 
 
 @pytest.mark.parametrize("target", ["local", "lab"])
@@ -52,19 +46,9 @@ def test_the_notebook_comes_to_the_same_as_a_run(undisturbed, photos, model, tmp
     command += ["--output", str(tmp_path / "out"), *model]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=NOTEBOOK_S)
     assert done.returncode == 0, done.stdout + done.stderr
-    said, record = shown(page), json.loads((undisturbed.folder / "run.json").read_text())
-    good = LISTED - REJECTED
-    assert f"{LISTED:,} listed = {good:,} with features + {REJECTED} rejected" in said
-    assert f"k = {record['components']} components" in said
-    metrics = json.loads((undisturbed.folder / "metrics.json").read_text())
-    hits = round(metrics["accuracy"] * metrics["test_images"])
-    assert f"{hits:,} of {metrics['test_images']:,} test photographs are named rightly" in said
-    assert f"{good:,} rows in " in said
-    assert page.read_text().count("data:image/png;base64") >= 2, "photographs, and their features"
-    assert page.read_text().count("<svg") >= 2, "the scree plot and the map"
-    assert re.search(r"estimate +\$[0-9.]+: [0-9]+ minutes of 3 x m5.xlarge", said), "what the same costs as a step"
+    keys = commands.keys().values()
+    notebook_page.check(page, undisturbed.folder, listed=LISTED, rejected=REJECTED, secrets=keys)
     assert (notebook.NOTEBOOKS / notebook.NAME).read_bytes() == before
-    assert not [secret for secret in commands.keys().values() if secret in page.read_text()]
 
 
 @contextmanager

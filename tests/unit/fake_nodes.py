@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,7 @@ import boto3
 
 from base import releases, sizing
 from base.paths import ROOT
-from emr_lab.endpoint import server, tokens
+from emr_lab.endpoint import server, session_requests, tokens
 from emr_lab.endpoint.nodes import NodeClient, YarnClient
 from emr_lab.endpoint.records import ClusterStore
 from emr_lab.endpoint.state import EndpointState
@@ -332,6 +333,37 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
         each.server_close()
         if name in controllers:
             controllers[name].reset(None, [])
+
+
+@contextmanager
+def serve_sessions(fake: Fake, monkeypatch: Any, **details: Any) -> Iterator[None]:
+    """Let YARN have the server of each session of the lab, with these `details` of its application."""
+    hold, done = fake.root / "s3" / "hold", threading.Event()
+    hold.parent.mkdir(exist_ok=True)
+    hold.touch()
+
+    def give() -> None:
+        while not done.wait(0.02):
+            clusters = list(fake.endpoint_state.store.clusters.values())
+            for session in [session for cluster in clusters for session in list(cluster.sessions)]:
+                if session.id.lower() not in known:
+                    known.add(session.id.lower())
+                    name = f"application_1_{len(known):04}"
+                    fake.details[name] = {"state": "RUNNING", "amHostHttpAddress": "127.0.0.1:8042", **details}
+                    fake.applications[name] = session.id.lower()
+
+    known = set[str]()
+    giving = threading.Thread(target=give, daemon=True)
+    with ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        monkeypatch.setattr(session_requests, "PORTS", [each.getsockname()[1] for each in listening])
+        giving.start()
+        try:
+            yield
+        finally:
+            done.set()
+            giving.join(30)
+            hold.unlink()
 
 
 def _node(root: Path, name: str, yarn: FakeYarn) -> FakeNode:

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emr_lab.endpoint import session_requests, tokens
+from emr_lab.endpoint.steps import StepRunner
 from tests.unit.fake_nodes import fake_lab, step, wait_until
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
@@ -84,6 +85,19 @@ def ask(fake, name, headers=None):
     content = answer.read()
     connection.close()
     return answer.status, dict(answer.headers), content
+
+
+def test_a_session_that_comes_as_soon_as_the_cluster_is_ready_is_not_taken_for_a_lost_one(fake, port, monkeypatch):
+    sent, resume = [], StepRunner.resume
+
+    def submit_first(runner):
+        sent.append(submit(fake, runner.cluster.id))
+        resume(runner)
+
+    monkeypatch.setattr(StepRunner, "resume", submit_first)
+    cluster = fake.start(keep=True, SessionEnabled=True)
+    wait_until(lambda: bool(sent), lambda: "no session")
+    wait_for(fake, cluster, sent[0], "IDLE")
 
 
 def test_a_session_starts_serves_and_is_terminated(fake, cluster, port):
