@@ -100,7 +100,7 @@ def lab(conf_overrides: Mapping[str, str], _: Sequence[str]) -> Iterator[Server]
     if not token:
         raise UsageError(f"{paths.ENV_FILE} has no {TOKEN}; run: make up")
     python = _lab_python()
-    conf = targets.session(targets.lab(shape, conf_overrides), shared=shape)
+    conf = targets.session(targets.lab(shape, conf_overrides, own=[targets.tables(secrets.token_hex(8))]), shared=shape)
     # Its token comes by a variable, out of a file: others on the machine see what stands on a command line. Tasks run
     # on the Python that the environment of the server names, whatever the settings say.
     start = f'{VARIABLE}=$(cat {TOKEN_FILE}) && export {VARIABLE} && exec spark-submit "$@"'

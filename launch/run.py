@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,7 +122,8 @@ def in_lab(job: Job, conf_overrides: Mapping[str, str]) -> int:
     sent = transfer.send(job, built, made, bucket=BUCKET, access=access)
     python = needed.python_in_lab() if needed else targets.PYTHON
     docker_lab.wait_for_cores(shape, lab)
-    own = [*job.settings, *executor_settings(sent.env)]
+    tables = [targets.tables(secrets.token_hex(8))] if job.is_own else []
+    own = [*tables, *job.settings, *executor_settings(sent.env)]
     args = submit.arguments(
         sent.main,
         job_args=sent.job_args,

@@ -123,6 +123,12 @@ def lab(
     return _merge(target, own, conf_overrides or {}, slots=slots)
 
 
+def tables(run: str) -> Setting:
+    """Where, in the Docker lab, the tables of the run of this name are that name no place themselves."""
+    why = "a folder that all nodes have, where EMR has HDFS; a new one each run, whose tables no other run knows"
+    return Setting("spark.sql.warehouse.dir", f"file:/mnt/warehouse/{run}", why)
+
+
 def session(settings: Iterable[Setting], *, shared: Executors | None = None) -> list[Setting]:
     """The `settings` of a run made those of a session; with `shared` it grows up to these executors, and shrinks."""
     own = [*SESSION]

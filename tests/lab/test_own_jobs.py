@@ -71,6 +71,18 @@ def test_its_exit_code_is_kept_and_its_second_output_takes_the_place_of_the_firs
     assert own_job.written(job) == own_job.WRITTEN
 
 
+def test_its_tables_are_on_all_nodes_and_no_other_runs(lab, tmp_path):
+    (tmp_path / "tables.py").write_text(
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
+        "spark.range(8).repartition(8).write.saveAsTable('numbers')\n"
+        "print('rows', spark.table('numbers').count())\n"
+    )
+    for ran in (launch(tmp_path / "tables.py"), launch(tmp_path / "tables.py")):
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.splitlines()[-1] == "rows 8"
+
+
 @pytest.mark.parametrize(
     ("script", "code", "words"),
     [

@@ -33,6 +33,11 @@ def test_the_nodes_python_is_the_jobs():
     assert values("docker/node/lab.conf")["spark.pyspark.python"] == targets.PYTHON
 
 
+def test_the_lab_has_tables_below_one_folder():
+    setting = targets.tables("a-run")
+    assert setting.value == f"{values('docker/node/lab.conf')[setting.key]}/a-run"
+
+
 def test_compose_has_the_same_region_server_and_instance_type():
     text = (ROOT / "compose.yaml").read_text()
     services = yaml.safe_load(text)["services"].values()
