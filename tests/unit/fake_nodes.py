@@ -6,14 +6,13 @@ Processes are real; `aws s3 cp` is a script that copies out of the folder, `spar
 from __future__ import annotations
 
 import gzip
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from emr_lab.endpoint.validation import Capabilities
 from emr_lab.node import server as node_server
 from emr_lab.node.controller import InstanceController
 from emr_lab.protocol import api
+from tests.unit.fake_yarn import FakeYarn, resource_manager
 
 REGION = "eu-west-3"
 S3A = ROOT / "launch" / "s3a.conf"
@@ -47,20 +47,6 @@ CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
 
 def groups(*given: dict[str, Any]) -> dict[str, Any]:
     return {"Instances": {"InstanceGroups": list(given)}}
-
-
-@dataclass
-class FakeYarn:
-    """What the ResourceManager knows: nodes by their names, tags of applications by their ids.
-
-    What else there is to say of an application is in `details`, and under `jobs` there what runs in it.
-    """
-
-    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    applications: dict[str, str] = field(default_factory=dict)
-    details: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pending: dict[str, int] = field(default_factory=lambda: {"appsPending": 0, "containersPending": 0})
-    killed: list[str] = field(default_factory=list)
 
 
 class FakeNode(InstanceController):
@@ -288,7 +274,7 @@ def fake_lab(root: Path, monkeypatch: Any) -> Iterator[Fake]:
     servers: dict[str, ThreadingHTTPServer] = {
         name: node_server.server(node, address="127.0.0.1", port=0) for name, node in controllers.items()
     }
-    servers["yarn"] = _yarn(yarn)
+    servers["yarn"] = resource_manager(yarn)
     for each in servers.values():
         threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
     clock, token = Clock(), api.token(root / "key")
@@ -381,51 +367,6 @@ def _node(root: Path, name: str, yarn: FakeYarn) -> FakeNode:
     node.yarn, node.hdfs, node.told = yarn, {}, []
     node.said = {"spark": "4.1.1", "hadoop": "3.4.2", "scala": "2.13.17", "python": "3.11.2", "java": "17.0.17"}
     return node
-
-
-def _yarn(yarn: FakeYarn) -> ThreadingHTTPServer:
-    """A ResourceManager that knows what `yarn` holds."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.startswith("/ws/v1/cluster/nodes"):
-                self.answer({"nodes": {"node": [{"nodeHostName": name, **node} for name, node in yarn.nodes.items()]}})
-            elif self.path == "/ws/v1/cluster/metrics":
-                self.answer({"clusterMetrics": yarn.pending})
-            elif self.path.startswith("/proxy/"):
-                self.answer(yarn.details[self.path.split("/")[2]].get("jobs", []))
-            else:
-                self.tell_applications()
-
-        def tell_applications(self) -> None:
-            tag = self.path.partition("applicationTags=")[2]
-            found = [
-                {"id": name, "state": "RUNNING", **yarn.details.get(name, {})}
-                for name, of in list(yarn.applications.items())
-                if tag in {"", of}
-            ]
-            if "states=" in self.path:
-                found = [each for each in found if each["state"] in {"ACCEPTED", "RUNNING"}]
-            self.answer({"apps": {"app": found} if found else None})
-
-        def do_PUT(self) -> None:
-            name = self.path.split("/")[-2]
-            assert json.loads(self.rfile.read(int(self.headers["Content-Length"]))) == {"state": "KILLED"}
-            yarn.applications.pop(name)
-            yarn.killed.append(name)
-            self.answer({"state": "KILLED"})
-
-        def answer(self, body: Any) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
 def _url(server: ThreadingHTTPServer) -> str:
