@@ -128,6 +128,7 @@ def test_other_methods_and_bodies_without_end_are_refused(ask, asked):
 
 @pytest.mark.parametrize("leaves", ["the client", "the manager"])
 def test_who_leaves_in_the_middle_of_an_answer_is_not_worth_a_word(monkeypatch, capfd, leaves):
+    monkeypatch.setattr(yarn_proxy, "ANSWER_TIMEOUT_S", 1 if leaves == "the manager" else 20)
     asked, go, over = threading.Event(), threading.Event(), threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -140,7 +141,7 @@ def test_who_leaves_in_the_middle_of_an_answer_is_not_worth_a_word(monkeypatch, 
             self.wfile.write(b"x" * (2**24 if leaves == "the client" else 1000))
             self.wfile.flush()
             if leaves == "the manager":
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                over.wait(20)
 
         def log_message(self, *_):
             pass
