@@ -140,7 +140,9 @@ def test_the_server_is_the_releases_own_with_the_sessions_settings(fake, cluster
     configuration = [{"Classification": "spark-defaults", "Properties": settings}]
     session_id = submit(fake, cluster, Name="the\tname", EngineConfigurations=configuration)
     wait_for(fake, cluster, session_id, "IDLE")
-    stdout = (fake.root / "nodes/primary/var/log/hadoop/sessions" / session_id / "stdout").read_text()
+    log = fake.root / "nodes/primary/var/log/hadoop/sessions" / session_id / "stdout"
+    wait_until(lambda: log.read_text().endswith("\n"), lambda: "spark-submit's stand-in says nothing")
+    stdout = log.read_text()
     for words in (
         "--master yarn --deploy-mode cluster",
         "spark.executor.memory=2g",
