@@ -120,8 +120,12 @@ class Lab:
     def told(self, client: str, does: str) -> None:
         """Hold the client's row of docs/emr-lab.md to what the stand-in saw it call."""
         if not self.real:
-            row = f"| {client} | {does} | {', '.join(sorted(self.operations))} |"
-            assert row in PAGE.read_text().splitlines(), f"docs/emr-lab.md has no row\n{row}"
+            self.has_row(client, does, ", ".join(sorted(self.operations)))
+
+    def has_row(self, client: str, does: str, operations: str) -> None:
+        """Hold docs/emr-lab.md to a row of its table of clients."""
+        row = f"| {client} | {does} | {operations} |"
+        assert row in PAGE.read_text().splitlines(), f"docs/emr-lab.md has no row\n{row}"
 
 
 def pytest_collection_modifyitems(items):
