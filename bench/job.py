@@ -128,9 +128,10 @@ def _is_driver(command: list[bytes], script: bytes) -> bool:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    for child in map(int, _read(pid, f"task/{pid}/children").split()):
-        yield child
-        yield from _descendants(child)
+    for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):  # a process is the child of the thread that started it
+        for child in map(int, _read(pid, f"task/{thread.name}/children").split()):
+            yield child
+            yield from _descendants(child)
 
 
 def _peak_mib(pid: int) -> float:

@@ -250,3 +250,12 @@ def test_a_watched_command_is_told_from_what_others_do():
         beside = job.watch([sys.executable, "-c", busy])
         other.wait()
     assert 0 <= alone.elsewhere < beside.elsewhere <= 1
+
+
+def test_what_a_thread_starts_is_watched():
+    held = "held = bytearray(200 * 2**20); import time; time.sleep(1)"
+    code = (
+        "import subprocess, sys, threading\n"
+        "threading.Thread(target=subprocess.run, args=([sys.executable, '-c', sys.argv[1]],)).start()"
+    )
+    assert job.watch([sys.executable, "-c", code, held]).worker_mib > 200
