@@ -101,7 +101,10 @@ def watch(
     ):
         while process.poll() is None:
             for pid in (process.pid, *_descendants(process.pid)):
-                of_kind = peaks if _is_driver(_read(pid, "cmdline").split(b"\0"), script.encode()) else workers
+                is_driver = _is_driver(_read(pid, "cmdline").split(b"\0"), script.encode())
+                if is_driver and _is_forked(pid):
+                    continue
+                of_kind = peaks if is_driver else workers
                 of_kind[pid] = max(of_kind.get(pid, 0.0), _peak_mib(pid))
                 cpu_s[pid] = max(cpu_s.get(pid, 0.0), _cpu_s(pid))
             time.sleep(POLL_S)
@@ -125,6 +128,12 @@ def _is_driver(command: list[bytes], script: bytes) -> bool:
     first = next((argument for argument in arguments if not argument.startswith(b"-")), b"")
     name = program.rpartition(b"/")[2]
     return name == b"java" or (name.startswith(b"python") and first.endswith(script))
+
+
+def _is_forked(pid: int) -> bool:
+    """Whether it still is what started it: a JVM that starts a program is there twice for a moment."""
+    parent = _read(pid, "stat").rpartition(b")")[2].split()[1:2]
+    return bool(parent) and _read(int(parent[0]), "cmdline") == _read(pid, "cmdline")
 
 
 def _descendants(pid: int) -> Iterator[int]:
