@@ -27,16 +27,6 @@ IMAGES = (
     Setting("spark.sql.ansi.enabled", "true", "Spark 4's default, stated so that releases with Spark 3.5 behave alike"),
     Setting("spark.sql.shuffle.partitions", SLOTS, "one a task slot: every one is a task of 10 ms, 200 by default"),
     Setting("spark.python.worker.reuse", "true", "the model is built once in a worker process, not once a task"),
-    Setting(
-        "spark.sql.execution.arrow.maxRecordsPerBatch",
-        "1024",
-        "files in an Arrow batch, each with up to 1,024 names: those of known features that are written anew",
-    ),
-    Setting(
-        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled",
-        "false",
-        "as the extraction has it: with another environment Spark would start a second set of workers for tables",
-    ),
     Setting("spark.ui.showConsoleProgress", "false", "the job has a progress line of its own"),
     Setting("spark.sql.adaptive.enabled", "false", "the job sets its partitions; replanning small joins costs seconds"),
     Setting(

@@ -84,14 +84,13 @@ CONTRACT = (LABELS, FEATURES, REJECTED, "model", REDUCED, PREDICTIONS, PREDICTIO
 
 
 def label_index(labels: Sequence[str]) -> Column:
-    """The place, from 0, that the column `label` has in `labels`."""
+    """The place, from 0, that the column `label` has in `labels`.
+
+    These are one constant: 5,000 of their own in a plan take seconds to send, to optimise and to print.
+    """
+    constant = F.from_json(F.lit(json.dumps(list(labels))), "array<string>")
     # By its name: the function itself takes no column as the value in Spark 3.5.
-    return F.call_function("array_position", array_of(labels), F.col("label")) - 1
-
-
-def array_of(labels: Sequence[str]) -> Column:
-    """The labels as one constant: 5,000 of their own in a plan take seconds to send, to optimise and to print."""
-    return F.from_json(F.lit(json.dumps(list(labels))), "array<string>")
+    return F.call_function("array_position", constant, F.col("label")) - 1
 
 
 def staging(output: str) -> str:
