@@ -124,8 +124,15 @@ def _cluster(spec: SessionSpec, clients: Clients, *, show: Show) -> Iterator[str
     finally:
         if found is None and not spec.cluster_stays:
             _end(spec, clients, cluster_id, show=show)
-        elif is_ready:
+        elif is_ready and _takes_sessions(clients.emr, cluster_id):
             show(f"cluster {cluster_id} ends after ten idle minutes; until then it takes another session")
+
+
+def _takes_sessions(emr: Any, cluster_id: str) -> bool:
+    """Whether the cluster is there still; where EMR does not say, nothing is claimed."""
+    with suppress(*AWS_ERRORS):
+        return emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"] in CLUSTER_READY
+    return False
 
 
 def _find(emr: Any) -> str | None:

@@ -187,6 +187,21 @@ def test_a_session_that_ends_by_itself_says_why(sessions_of_emr, launch, monkeyp
     assert all(state.startswith("TERMINAT") for state in clusters(sessions_of_emr).values())
 
 
+def test_a_kept_cluster_that_has_ended_is_offered_to_nobody(sessions_of_emr, launch, monkeypatch):
+    ask = sessions._is_open
+
+    def end(emr, cluster, session_id, **how):
+        sessions_of_emr.client.terminate_job_flows(JobFlowIds=[cluster])
+        wait_until(lambda: sessions_of(sessions_of_emr, cluster)[0]["State"] in {"FAILED", "TERMINATED"}, str)
+        return ask(emr, cluster, session_id, **how)
+
+    monkeypatch.setattr(sessions, "_is_open", end)
+    code, _, error = launch(*SESSION, "--yes", "--keep")
+    assert code == 1
+    assert "is TERMINATED: Cluster j-" in error
+    assert "ten idle minutes" not in error
+
+
 def test_the_notebook_gets_the_photographs_as_a_run_does(sessions_of_emr, launch, photos, monkeypatch, tmp_path):
     seen = dict[str, str]()
 

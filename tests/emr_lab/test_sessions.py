@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.skipif(not LABEL.startswith("emr-spark-"), reason="EMR 
 SCRIPT = Path(__file__).with_name("connect_queries.py")
 # The processes of an application have its id in their command lines.
 KILL = 'for each in /proc/[0-9]*; do grep -qs "$1" "$each/cmdline" && kill -KILL "${each#/proc/}"; done; true'
+RUNS = 'for each in /proc/[0-9]*; do [ "${each#/proc/}" = $$ ] || grep -ls "$1" "$each/cmdline"; done; true'
 SMALL = {"spark.executor.cores": "1", "spark.executor.memory": "1g", "spark.executor.memoryOverhead": "512m"}
 CONFS = [word for key, value in SMALL.items() for word in ("--conf", f"{key}={value}")]
 
@@ -56,7 +58,7 @@ def cluster(emr_lab, opened):
     (found,) = emr_lab.emr.list_clusters(ClusterStates=["WAITING"])["Clusters"]
     yield found["Id"]
     emr_lab.emr.terminate_job_flows(JobFlowIds=[found["Id"]])
-    emr_lab.wait(found["Id"], "TERMINATED")
+    emr_lab.wait(found["Id"], "TERMINATED", "TERMINATED_WITH_ERRORS")  # the last test takes a node from it
     assert all(
         each["State"] in {"TERMINATED", "FAILED"}
         for each in emr_lab.emr.list_sessions(ClusterId=found["Id"])["Sessions"]
@@ -81,6 +83,24 @@ def ask(python, opened):
         return {name: value for line in ran.stdout.splitlines() for name, value in json.loads(line).items()}
 
     return run
+
+
+@contextmanager
+def asking(python, variables):
+    """A client whose query does not end by itself."""
+    client = subprocess.Popen(
+        [python, SCRIPT, "outlive"], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield client
+    finally:
+        client.kill()
+
+
+def error_of(client):
+    """What the query ended with: an error, whatever the transport makes of it."""
+    said = client.communicate(timeout=240)[0]
+    return json.loads(said.splitlines()[-1])["lost"]
 
 
 def session(emr_lab, cluster, session_id):
@@ -178,10 +198,7 @@ def test_a_server_that_dies_in_a_query_is_told_of_and_a_restart_of_the_endpoint_
 ):
     session_id = start(emr_lab, cluster)
     variables = {**opened.environment, "URL": url(emr_lab, cluster, session_id)}
-    asking = subprocess.Popen(
-        [python, SCRIPT, "outlive"], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
-    )
-    try:
+    with asking(python, variables) as client:
         wait_session(emr_lab, cluster, session_id, "BUSY")
         compose("restart", "emr")
         compose("up", "--detach", "--wait", "--no-deps", "emr")
@@ -191,9 +208,27 @@ def test_a_server_that_dies_in_a_query_is_told_of_and_a_restart_of_the_endpoint_
             compose("exec", "-T", node, "sh", "-c", KILL, "kill", application, check=False)
         found = wait_session(emr_lab, cluster, session_id, "FAILED")
         assert found["StateChangeReason"].startswith("The Spark Connect server ended, in YARN FAILED")
-        said = asking.communicate(timeout=240)[0]
-        assert json.loads(said.splitlines()[-1])["lost"], "an error, whatever the transport makes of it"
+        assert error_of(client)
         assert session_id in ask("refused", URLS=json.dumps({"ended": variables["URL"]}))["ended"]
-    finally:
-        asking.kill()
     assert len(applications()) == 1
+
+
+def test_a_lost_node_ends_its_cluster_and_the_session_with_a_reason(emr_lab, cluster, python, opened, ask):
+    address = opened.environment["SPARK_REMOTE"]
+    session_id = address.rpartition("=")[2]
+    (application,) = applications(session_id.lower())
+    with asking(python, {**opened.environment, "URL": address}) as client:
+        wait_session(emr_lab, cluster, session_id, "BUSY")
+        compose("kill", "core-2")
+        try:
+            found = wait_session(emr_lab, cluster, session_id, "FAILED")
+            assert "A node of the lab was lost: core-2" in found["StateChangeReason"]
+            status = emr_lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+            assert "A node of the lab was lost: core-2" in status["StateChangeReason"]["Message"]
+            assert not opened.is_open()
+            assert error_of(client)
+        finally:
+            compose("up", "--detach", "--wait", "--no-deps", "core-2")
+    assert session_id in ask("refused", URLS=json.dumps({"ended": address}))["ended"]
+    for node in ("primary", "core-1", "core-2"):
+        assert compose("exec", "-T", node, "sh", "-c", RUNS, "runs", application).split() == []
