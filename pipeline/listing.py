@@ -14,7 +14,7 @@ from pipeline.images import ImageRef, ListingSummary
 from pipeline.settings import UsageError
 from pipeline.split import Splitter
 
-BLOCK_ROWS = 50_000
+FILE_ROWS, BLOCK_ROWS = 50_000, 10_000  # Python's objects of a row take ten times the memory of Arrow's
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,21 @@ def write(listing: Iterator[ImageRef], target: str, splitter: Splitter) -> None:
         UsageError: the input cannot be listed to its end.
         STORE_ERRORS: a file cannot be written.
     """
+    blocks = _blocks(listing, splitter)
     for number in itertools.count():
-        rows = [vars(image) for image in itertools.islice(listing, BLOCK_ROWS)]
-        if not rows:
+        of_file = list(itertools.islice(blocks, FILE_ROWS // BLOCK_ROWS))
+        if not of_file:
             break
+        results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_batches(of_file))
+
+
+def _blocks(listing: Iterator[ImageRef], splitter: Splitter) -> Iterator[pa.RecordBatch]:
+    """The listing, BLOCK_ROWS at a time; the splitter learns of what can be read."""
+    while rows := [vars(image) for image in itertools.islice(listing, BLOCK_ROWS)]:
         for row in rows:
             if row["error"] is None:
                 splitter.learn(row["path"], row["label"])
-        results.write_table(f"{target}/{number:05d}.parquet", pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+        yield pa.RecordBatch.from_pylist(rows, schema=results.LISTING_SCHEMA)
 
 
 def cut(files: Sequence[str], *, most: int, fewest: int, slots: int) -> list[ListingSlice]:

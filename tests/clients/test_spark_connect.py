@@ -62,10 +62,10 @@ def test_spark_connect(lab: Lab, variables: dict[str, str], tmp_path: Path):
         "squares": 332833500,
         "written": 3,
     }
-    before = environments.version("spark_connect", "pyspark-client")
+    before = environments.version("spark_connect", "pyspark")
     assert minor(before) == minor(spark) - 1
     does = f"SQL, DataFrames, Arrow both ways, a table, at a server of Spark {spark}"
-    lab.has_row(f"pyspark-client {before}", does, OPERATIONS)
+    lab.has_row(f"pyspark[connect] {before}", does, OPERATIONS)
 
     assert ask("ibis", "ibis_queries.py") == {"server": spark, "summed": SUMMED, "written": 2}
     version = environments.version("ibis", "ibis-framework")

@@ -8,6 +8,7 @@ from tests import pictures
 
 
 def test_every_image_is_in_one_slice(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "FILE_ROWS", 7)
     monkeypatch.setattr(listing, "BLOCK_ROWS", 7)
     pictures.write_set(tmp_path / "in", classes=3, views=8)
     (tmp_path / "in" / "Class 0" / "empty.jpg").touch()
