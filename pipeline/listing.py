@@ -14,7 +14,7 @@ from pipeline.images import ImageRef, ListingSummary
 from pipeline.settings import UsageError
 from pipeline.split import Splitter
 
-FILE_ROWS, BLOCK_ROWS = 50_000, 10_000  # Python's objects of a row take ten times the memory of Arrow's
+FILE_ROWS, BLOCK_ROWS = 50_000, 2_000  # rows as Python has them take ten times the memory of Arrow's
 
 
 @dataclass(frozen=True)
