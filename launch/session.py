@@ -162,10 +162,14 @@ def _words(session: Session, file: Path) -> str:
 
 @contextmanager
 def _written(session: Session, target: str) -> Iterator[Path]:
-    """The variables in a file that its owner alone can read: the newest session's, and gone with it."""
+    """The variables in a file that its owner alone can read: the newest session's, and gone with it.
+
+    Quoted where a shell needs it, which would else end an address of EMR's at its first `;` and take what follows for
+    commands; IDEs take the quotes off.
+    """
     folder = CACHE / "sessions"
     folder.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{name}={value}\n" for name, value in session.environment.items())
+    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in session.environment.items())
     descriptor, half = tempfile.mkstemp(dir=folder, prefix=f"{target}-")  # 0600
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text)

@@ -14,6 +14,7 @@ from base.paths import CACHE
 from launch import connect_client, notebook, session, transfer
 from launch.emr import follow, request, sessions
 from launch.emr.request import IDLE_S
+from tests import session_file
 from tests.emr.conftest import BUCKET
 from tests.emr.machinery import keys, place, put
 from tests.emr.test_command import Terminal
@@ -38,7 +39,7 @@ def ctrl_c(monkeypatch, cache):
     def press(*_, **__):
         (file,) = cache.glob("*.env")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        seen.update(line.split("=", 1) for line in file.read_text().splitlines())
+        seen.update(session_file.variables(file))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sessions, "_is_open", press)

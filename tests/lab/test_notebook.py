@@ -10,7 +10,7 @@ import pytest
 
 from base.paths import ROOT
 from launch import notebook
-from tests import notebook_page
+from tests import notebook_page, session_file
 from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
@@ -65,7 +65,7 @@ def session(*arguments):
                     break
             else:
                 raise AssertionError(said)
-            yield dict(line.split("=", 1) for line in Path(found[1].rstrip(",")).read_text().splitlines())
+            yield session_file.variables(Path(found[1].rstrip(",")))
         finally:
             opened.terminate()
             opened.communicate(timeout=60)

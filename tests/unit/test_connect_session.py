@@ -94,7 +94,7 @@ def test_the_token_is_in_a_file_of_the_users_and_nowhere_else(opened, capsys, mo
     assert SECRET not in said.out
     assert seen["mode"] == 0o600
     assert seen["text"] == (
-        "SPARK_REMOTE=sc://localhost:4\nSPARK_CONNECT_AUTHENTICATE_TOKEN=very secret\nEMRLAB_PYTHON=3.11\n"
+        "SPARK_REMOTE=sc://localhost:4\nSPARK_CONNECT_AUTHENTICATE_TOKEN='very secret'\nEMRLAB_PYTHON=3.11\n"
     )
     assert list(opened.iterdir()) == [], "it goes with the session"
     assert re.search(r"\. \S*local\.env", said.out)
