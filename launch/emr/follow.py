@@ -168,10 +168,12 @@ def poll(
 ) -> Iterator[T]:
     """What `ask` answers, again and again until the deadline; what is passing is outlasted.
 
+    The last look is behind the deadline: a laptop may have slept past it, and what it left running be done long since.
+
     Args:
         clients: for the time.
         ask: looks.
-        deadline_s: from now.
+        deadline_s: from now. The last look has UNREACHED_S for its answer: after a sleep the network comes late.
         show: takes a line for the user.
         interval_s: between two looks, the shortest, after a change, and the longest; None: INTERVAL_S.
 
@@ -181,7 +183,10 @@ def poll(
     shortest_s, longest_s = interval_s or INTERVAL_S
     started = answered = clients.clock()
     last, pause_s, is_announced = None, shortest_s, False
-    while clients.clock() - started < deadline_s:
+    over_s: float | None = None  # when it was seen first that the deadline has passed
+    while over_s is None or clients.clock() - over_s < UNREACHED_S:
+        if over_s is None and clients.clock() - started >= deadline_s:
+            over_s = clients.clock()
         try:
             answer = ask()
         except AWS_ERRORS as error:
@@ -193,6 +198,8 @@ def poll(
         else:
             answered, is_announced = clients.clock(), False
             yield answer
+            if over_s is not None:
+                return
             pause_s = shortest_s if answer != last else min(pause_s * 1.5, longest_s)
             last = answer
         clients.sleep(pause_s)

@@ -52,7 +52,10 @@ def bill(spec: RunSpec, step: Step, *, started: datetime, clients: Clients, show
         ClientError, BotoCoreError: AWS refuses.
     """
     if spec.cluster_stays:
-        minutes = (datetime.now(UTC) - started).total_seconds() / 60
+        # Not until now: a laptop that slept through the step's end pays for nothing meanwhile.
+        status = clients.emr.describe_step(ClusterId=step.cluster, StepId=step.step)["Step"]["Status"]
+        ended = status["Timeline"].get("EndDateTime", datetime.now(UTC))
+        minutes = max(0.0, (ended - started).total_seconds() / 60)
         usd = minutes / 60 * cost.hour_usd(spec.cluster)
         show(f"cluster {step.cluster} stays for ten idle minutes: CLUSTER={step.cluster}")
     else:

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from launch import storage
-from launch.emr import aws, results
+from launch.emr import aws, cost, follow, results
+from launch.emr.follow import Clients, Step
 from launch.storage import StorageError
 from tests import own_job
 from tests.emr.conftest import BUCKET
@@ -64,12 +66,24 @@ def test_price_and_losses_that_cannot_be_had_are_a_line_each(
 
 
 def test_a_cluster_that_does_not_end_is_a_line(ready, launch, run_args, monkeypatch):
-    monkeypatch.setattr("launch.emr.follow.END_S", 0.0)
+    monkeypatch.setattr(follow, "END_S", 0.0)
+    monkeypatch.setattr(follow, "ENDED", set())
     with Machinery():
         code, out, said = launch(*run_args)
     assert code == 0, said
     assert re.search(r"warning: what the run cost is not known: cluster j-\w+ has not ended after 0 minutes", said)
     assert "report  " in out
+
+
+def test_on_a_cluster_that_stays_a_run_costs_until_the_steps_end(make_spec, stubs):
+    started = datetime.now(UTC) - timedelta(hours=9)  # this machine has slept since
+    line = {"EndDateTime": started + timedelta(minutes=6)}
+    stubs.answer("emr", "describe_step", {"Step": {"Status": {"State": "COMPLETED", "Timeline": line}}})
+    step, clients = Step(cluster="j-1", step="s-1", logs="s3://b/"), Clients(emr=stubs.client("emr"), s3=None)
+    spec = make_spec(keep=True)
+    bill = results.bill(spec, step, started=started, clients=clients, show=print)
+    assert bill.minutes == 6
+    assert bill.usd == pytest.approx(cost.hour_usd(spec.cluster) / 10, abs=0.0001)
 
 
 def test_counts_that_cannot_be_read_are_a_line(ready, launch, run_args, monkeypatch):

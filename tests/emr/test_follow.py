@@ -193,6 +193,26 @@ def test_the_deadline_ends_the_wait_and_names_the_state(watch):
     assert failed.startswith("the step s-1 is still running after 20 minutes, the time that MAX_USD pays for")
 
 
+def test_who_slept_past_the_deadline_sees_how_the_step_ended(watch, time):
+    lost = EndpointConnectionError(endpoint_url="https://elasticmapreduce.eu-west-3.amazonaws.com")
+    waited = time.sleep
+
+    def sleep(seconds):
+        waited(seconds if time.now else 9 * 3600)
+
+    time.sleep = sleep
+    shown, failed = watch(Amazon(("RUNNING", "RUNNING"), lost, ("TERMINATED", "COMPLETED")), deadline_s=3600)
+    assert failed is None
+    assert shown[-1] == "cluster terminated, step completed"
+
+
+def test_who_gets_no_answer_after_the_deadline_gives_up(watch, time):
+    lost = EndpointConnectionError(endpoint_url="https://elasticmapreduce.eu-west-3.amazonaws.com")
+    _, failed = watch(Amazon(("RUNNING", "RUNNING"), lost), deadline_s=600)
+    assert failed.startswith("the step s-1 is still running after 10 minutes")
+    assert time.now < 600 + 2 * follow.UNREACHED_S
+
+
 def test_a_failed_step_says_cause_fix_and_log(watch):
     _, failed = watch(
         Amazon(
