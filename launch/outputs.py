@@ -7,6 +7,7 @@ they come as a whole, in place of those of the run before.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -50,6 +51,8 @@ def record(folder: Path) -> None:
 def fetch(uri: str, folder: Path, access: Access) -> int:
     """Bring everything below `uri` into `folder`, in place of what a run left there; how many files that is.
 
+    Where `folder` is a link to one elsewhere, as on a larger disk, they come there, and the link stays.
+
     Raises:
         StorageError: something cannot be fetched, or has a name that no folder takes; the folder stays as it was.
         OSError: the folder cannot be written.
@@ -60,6 +63,7 @@ def fetch(uri: str, folder: Path, access: Access) -> int:
             raise StorageError(f"{uri}/{escape(name)} has a name that no folder here takes; it stays there")
     if not names:
         return 0
+    folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
         came = Path(half, "came")

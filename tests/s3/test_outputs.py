@@ -39,6 +39,15 @@ def test_the_second_run_s_files_take_the_place_of_the_first_one_s(come, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half is left"
 
 
+def test_a_folder_on_another_disk_stays_where_it_is(come, tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "large", target_is_directory=True)
+    come("/a")
+    assert come("/b", "/x/c") == {"b", "x/c"}
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "large" / "x" / "c").read_text() == "/x/c"
+
+
 def test_what_is_a_users_stays(come, tmp_path):
     come("/a")
     (tmp_path / "out" / "mine").write_text("mine")
