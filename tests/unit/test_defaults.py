@@ -47,6 +47,14 @@ def test_compose_has_the_same_region_server_and_instance_type():
     assert set(re.findall(r"\$\{INSTANCE_TYPE:-([^}]+)\}", text)) == {defaults.INSTANCE_TYPE}
 
 
+def test_no_service_asks_another_by_a_proxy_of_this_machines():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    alone = {"secrets", "sessions"}  # without a network; nginx, which knows no such variables
+    for name in services.keys() - alone:
+        environment = services[name]["environment"]
+        assert (environment["NO_PROXY"], environment["no_proxy"]) == ("*", "*"), name
+
+
 def test_make_runs_on_amazon_where_prices_are_known():
     (region,) = re.findall(r"^REGION \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert region == defaults.REGION
