@@ -222,7 +222,7 @@ def _down(parsed: argparse.Namespace) -> int:
     ids = [str(cluster["Id"]) for cluster in teardown.clusters(emr, *teardown.ACTIVE)]
     sys.stdout.write(f"{len(ids)} clusters of emrlab in {parsed.region}: {', '.join(ids) or 'none'}\n")
     if not parsed.dry_run and ids:
-        emr.terminate_job_flows(JobFlowIds=ids)
+        teardown.end(emr, ids)
         clients = follow.Clients(emr=emr, s3=None)
         for cluster_id in ids:
             show(f"cluster {cluster_id} is {follow.wait_ended(clients, cluster_id, show=show).lower()}")

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TypeVar
 
+from base import releases
 from base.errors import UsageError
 from launch.emr import aws, follow, free_plan, network, request
 from launch.emr.aws import AWS_ERRORS
@@ -19,7 +20,7 @@ def preflight(spec: Spec) -> Spec:
     """Check credentials, bucket, region, the account's plan and subnets, in this order.
 
     Returns:
-        The same, with the subnets of its cluster, or with the size of the cluster that runs already.
+        The same, with the subnets of its cluster, or with size and release of the cluster that runs already.
 
     Raises:
         UsageError: something is to be corrected.
@@ -27,7 +28,8 @@ def preflight(spec: Spec) -> Spec:
     """
     _check_bucket(spec)
     if spec.cluster_id:
-        return replace(spec, cluster=_running(spec, spec.cluster_id))
+        cluster = _running(spec, spec.cluster_id)
+        return replace(spec, cluster=cluster, release=releases.find(cluster.release))
     if spec.in_emr_lab:
         return spec
     if free_plan.is_free():

@@ -6,7 +6,6 @@ import argparse
 import sys
 from dataclasses import replace
 
-from base import releases
 from base.errors import UsageError
 from launch.emr import aws, command, preflight, request, run_spec, session_price, workload
 from launch.emr.run_spec import ClusterSpec, RunSpec, SessionSpec
@@ -55,7 +54,7 @@ def _checked(spec: ClusterSpec, job: Job | None) -> ClusterSpec:
     cluster = aws.client("emr", spec.cluster.region).describe_cluster(ClusterId=spec.cluster_id)["Cluster"]
     if not cluster.get("SessionEnabled"):
         raise UsageError(f"CLUSTER={spec.cluster_id} has no sessions; name one of make session, or leave CLUSTER out")
-    return replace(spec, release=releases.find(spec.cluster.release))
+    return spec
 
 
 def _check_release(label: str) -> None:

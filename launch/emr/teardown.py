@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launch.emr import aws, bucket, key, network, record, roles
@@ -10,6 +10,8 @@ from launch.emr.account import BUDGETS_REGION, NO_CONFIGURATION
 from launch.emr.aws import NAME, SECURITY_CONFIGURATION, TAG
 from launch.emr.change import Change, or_none
 
+# Clusters that TerminateJobFlows takes. https://docs.aws.amazon.com/emr/latest/APIReference/API_TerminateJobFlows.html
+ENDED_AT_ONCE = 10
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
 
 
@@ -25,6 +27,16 @@ def clusters(emr: Any, *states: str) -> Iterator[dict[str, Any]]:
             cluster = emr.describe_cluster(ClusterId=listed["Id"])["Cluster"]
             if TAG in cluster.get("Tags", ()):
                 yield cluster
+
+
+def end(emr: Any, cluster_ids: Sequence[str]) -> None:
+    """Let all of these clusters end, however many they are.
+
+    Raises:
+        ClientError, BotoCoreError: AWS refuses.
+    """
+    for start in range(0, len(cluster_ids), ENDED_AT_ONCE):
+        emr.terminate_job_flows(JobFlowIds=list(cluster_ids[start : start + ENDED_AT_ONCE]))
 
 
 def remove_account(name: str, region: str, change: Change) -> None:

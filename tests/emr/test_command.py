@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from launch.dependencies import wheels
-from launch.emr import aws, bootstrap, follow, once
+from launch.emr import aws, bootstrap, follow, once, teardown
 from launch.emr.aws import EmrError
 from pipeline.signals import Stopped
 from tests.emr.conftest import BUCKET, REGION
@@ -139,9 +139,9 @@ def test_a_cluster_ended_by_others_is_said(ready, launch, run_args):
     assert set(clusters().values()) == {"TERMINATED"}
 
 
-def test_what_is_kept_takes_a_second_run_and_ends_when_idle(ready, launch, run_args):
+def test_what_is_kept_takes_a_second_run_and_ends_when_idle(ready, launch, run_args, tmp_path):
     with Machinery() as amazon:
-        code, out, _ = launch(*run_args, "--keep")
+        code, out, _ = launch(*run_args, "--keep", "--release", "emr-spark-8.0.0")
         assert code == 0
         (name,) = clusters()
         assert f"stays for ten idle minutes: CLUSTER={name}" in out
@@ -149,6 +149,8 @@ def test_what_is_kept_takes_a_second_run_and_ends_when_idle(ready, launch, run_a
         code, out, _ = launch(*run_args, "--cluster", name)
         assert code == 0
         assert "the cluster runs already" in out
+    record = json.loads((tmp_path / "here" / "emr.json").read_text())
+    assert record["release"] == "emr-spark-8.0.0", "the cluster's, for which packages and jars are found"
     assert len(amazon.asked) == 2
     assert len(clusters()) == 1
 
@@ -309,6 +311,14 @@ def test_the_money_is_the_deadline(ready, launch, run_args, monkeypatch):
     assert seen["deadline_s"] == pytest.approx(2 / hour * 3600, rel=0.01)
     assert code == 1
     assert list(clusters().values()) == ["TERMINATED"]
+
+
+def test_more_clusters_than_emr_takes_in_a_request_are_ended(stubs):
+    ids = [f"j-{number}" for number in range(12)]
+    for some in (ids[:10], ids[10:]):
+        stubs.answer("emr", "terminate_job_flows", {}, {"JobFlowIds": some})
+    teardown.end(stubs.client("emr"), ids)
+    stubs.assert_all_asked()
 
 
 def test_status_logs_stop_and_down(ready, launch, run_args):
