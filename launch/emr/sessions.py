@@ -114,7 +114,11 @@ def url(host: str, *, token: str, session_id: str) -> str:
 
 @contextmanager
 def _cluster(spec: SessionSpec, clients: Clients, *, show: Show) -> Iterator[str]:
-    """The id of a cluster that has sessions; one that was started here is ended when the body is left."""
+    """The id of a cluster that has sessions; one that was started here is ended when the body is left.
+
+    One that is to stay is ended, too, where it does not come so far as to be of use: nobody would know of it. The EMR
+    lab's, which bills nobody, is found again.
+    """
     found = spec.cluster_id or (_find(clients.emr) if spec.in_emr_lab else None)
     cluster_id, is_ready = found or _start(spec, clients, show=show), False
     try:
@@ -122,7 +126,7 @@ def _cluster(spec: SessionSpec, clients: Clients, *, show: Show) -> Iterator[str
         is_ready = True
         yield cluster_id
     finally:
-        if found is None and not spec.cluster_stays:
+        if found is None and not spec.in_emr_lab and not (spec.cluster.keep and is_ready):
             _end(spec, clients, cluster_id, show=show)
         elif is_ready and _takes_sessions(clients.emr, cluster_id):
             show(f"cluster {cluster_id} ends after ten idle minutes; until then it takes another session")
