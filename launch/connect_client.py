@@ -61,7 +61,7 @@ class Headers:
         import boto3  # noqa: PLC0415 - of a session that is not EMR's nobody needs it
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
-        emr = boto3.client("emr", region_name=self._region)
+        emr = boto3.Session().client("emr", region_name=self._region)  # which reads keys anew, as one signs in anew
         try:
             found = emr.get_session_endpoint(ClusterId=self._cluster_id, SessionId=self._headers[SESSION])
         except (BotoCoreError, ClientError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.credentials import RefreshableCredentials
+from botocore.credentials import RefreshableCredentials, SharedCredentialProvider, create_credential_resolver
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
@@ -106,12 +106,34 @@ CAUSES = (
 _THROTTLED = re.compile("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ServiceUnavailable")
 _EXPIRED = re.compile("ExpiredToken|RequestExpired|TokenRefreshRequired|SSOToken|TokenRetrieval|UnauthorizedSSO")
 ONCE_READ_S = 120
-FROM_FILE = "shared-credentials-file"
 KEY_KEPT = timedelta(minutes=15)  # boto3 renews what has less than that to live
 
 
 class EmrError(EmrlabError):
     """A run or an account cannot be served: one line with the cause and the fix."""
+
+
+class _KeyFile(SharedCredentialProvider):  # type: ignore[misc]
+    """The file ~/.aws/credentials. The key of a session is read anew at each use: sign-in tools write it anew, with no
+    word on its end, and boto3 itself reads it once.
+    """
+
+    def load(self) -> Any:
+        """The key in the file, or None."""
+        found = super().load()
+        if found is None or not found.token:
+            return found
+        newest = found.get_frozen_credentials()
+
+        def read() -> dict[str, Any]:
+            nonlocal newest
+            with suppress(BotoCoreError):  # it is being written
+                now = super(_KeyFile, self).load()
+                newest = now.get_frozen_credentials() if now else newest
+            expires = (datetime.now(UTC) + KEY_KEPT).isoformat()
+            return {**newest._asdict(), "expiry_time": expires}
+
+        return RefreshableCredentials.create_from_metadata(read(), refresh_using=read, method=self.METHOD)
 
 
 def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) -> Any:
@@ -122,8 +144,7 @@ def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) 
     Raises:
         BotoCoreError: the region or the profile cannot be.
     """
-    import boto3  # noqa: PLC0415 - takes a third of a second, which `launch run` need not wait for
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - as in _session
 
     # Servers that are not Amazon's refuse the checksums that boto3 adds of itself.
     checksums = "when_required" if endpoint(service) else "when_supported"
@@ -135,7 +156,7 @@ def client(service: str, region: str, *, attempts: int = 5, read_s: float = 30) 
         response_checksum_validation=checksums,
         user_agent_extra=NAME,
     )
-    return boto3.client(service, region_name=region, config=config)
+    return _session(region).client(service, region_name=region, config=config)
 
 
 def once(service: str, region: str) -> Any:
@@ -149,12 +170,7 @@ def key() -> Key:
     Raises:
         EmrError: there is none.
     """
-    credentials = _credentials()
-    if credentials is not None and credentials.method == FROM_FILE:
-        # Which boto3 reads once, while sign-in tools write it anew.
-        import boto3  # noqa: PLC0415
-
-        credentials = boto3.Session().get_credentials()
+    credentials = _session().get_credentials()
     if credentials is None:
         raise EmrError(CAUSES[0][1])
     frozen = credentials.get_frozen_credentials()
@@ -166,13 +182,19 @@ def key() -> Key:
     )
 
 
-def _credentials() -> Any:
-    """Those of the session that all clients share: what asks for an MFA code asks once."""
-    import boto3  # noqa: PLC0415
+def _session(region: str | None = None) -> Any:
+    """The session that all clients share: what asks for an MFA code asks once; `region` is where STS is asked."""
+    import boto3  # noqa: PLC0415 - takes a third of a second, which `launch run` need not wait for
+    import botocore.session  # noqa: PLC0415 - as above
 
     if boto3.DEFAULT_SESSION is None:
-        boto3.setup_default_session()
-    return boto3.DEFAULT_SESSION.get_credentials()
+        made = botocore.session.get_session()
+        file, profile = (made.get_config_variable(name) for name in ("credentials_file", "profile"))
+        resolver = create_credential_resolver(made, region_name=region)
+        resolver.insert_before(_KeyFile.METHOD, _KeyFile(file, profile))
+        made.register_component("credential_provider", resolver)
+        boto3.setup_default_session(botocore_session=made)
+    return boto3.DEFAULT_SESSION
 
 
 def endpoint(service: str) -> str | None:
@@ -183,19 +205,23 @@ def endpoint(service: str) -> str | None:
 def use_lab() -> None:
     """Let the lab's endpoint and S3 be meant: where they answer, and the laptop's key to S3 out of `.env`.
 
+    Variables that name no address of the lab's have no key of the lab's, either: theirs is of the user's own account.
+
     Raises:
         LabError: they do not run.
         UsageError: there is no key.
     """
-    for service, (container, port) in LAB.items():
-        if not endpoint(service):
-            os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = docker_lab.address(container, port, start="make emr-up")
-    if "AWS_ACCESS_KEY_ID" not in os.environ:
+    found = [service for service in LAB if not endpoint(service)]
+    for service in found:
+        container, port = LAB[service]
+        os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = docker_lab.address(container, port, start="make emr-up")
+    if found or "AWS_ACCESS_KEY_ID" not in os.environ:
         variables = env_files.read_dotenv()
         keys = {f"AWS_{name[5:]}": value for name, value in variables.items() if name.startswith("DATA_")}
         if not keys:
             raise UsageError(f"{paths.ENV_FILE} has no key to the lab's S3; run make emr-up")
         os.environ.update(keys)
+        os.environ.pop("AWS_SESSION_TOKEN", None)
 
 
 def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
@@ -250,7 +276,7 @@ def is_passing(error: Exception) -> bool:
 
 def is_renewable(error: Exception) -> bool:
     """Whether a session has expired that boto3 takes up again by itself, once the user has signed in elsewhere."""
-    return bool(_EXPIRED.search(code(error))) and isinstance(_credentials(), RefreshableCredentials)
+    return bool(_EXPIRED.search(code(error))) and isinstance(_session().get_credentials(), RefreshableCredentials)
 
 
 def _line(text: str) -> str:

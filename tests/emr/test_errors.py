@@ -315,3 +315,24 @@ def test_the_lab_is_found_by_the_environment_or_by_docker(monkeypatch, tmp_path)
     aws.use_lab()
     assert aws.client("emr", "eu-west-3").meta.endpoint_url == "http://127.0.0.1:5050"
     assert os.environ["AWS_ACCESS_KEY_ID"] == "data-1"
+
+
+def test_the_key_of_a_users_own_account_is_not_the_labs(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
+    paths.ENV_FILE.write_text("DATA_ACCESS_KEY_ID=data-1\nDATA_SECRET_ACCESS_KEY=secret\n")
+    monkeypatch.setattr(docker_lab, "address", lambda *_, **__: "http://127.0.0.1:5050")
+    own = {"ACCESS_KEY_ID": "AKIDOWN", "SECRET_ACCESS_KEY": "own", "SESSION_TOKEN": "own"}
+    addresses = {"ENDPOINT_URL_EMR": "", "ENDPOINT_URL_S3": ""}
+    for name, value in {**own, **addresses}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    aws.use_lab()
+    credentials = aws.client("emr", "eu-west-3")._request_signer._credentials.get_frozen_credentials()
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == ("data-1", "secret", None)
+
+
+def test_a_key_that_comes_with_the_labs_addresses_is_the_labs(monkeypatch):
+    for name, value in {"ENDPOINT_URL_EMR": "http://127.0.0.1:1", "ENDPOINT_URL_S3": "http://127.0.0.1:2"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "data-2")  # of `make env`
+    aws.use_lab()
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "data-2"

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from base.paths import CACHE
 from launch import connect_client, notebook, session, transfer
@@ -145,6 +147,17 @@ def test_a_cluster_that_is_named_is_not_ended(sessions_of_emr, launch, ctrl_c):
     assert len(sessions_of(sessions_of_emr, cluster)) == 2
 
 
+def test_a_cluster_that_was_to_stay_and_is_not_there_yet_is_ended(sessions_of_emr, launch, monkeypatch):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sessions, "_wait_for_cluster", press)
+    code, _, error = launch(*SESSION, "--yes", "--keep")
+    ((cluster, state),) = clusters(sessions_of_emr).items()
+    assert (code, state.startswith("TERMINAT")) == (130, True)
+    assert f"cluster {cluster} is ended" in error
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -253,6 +266,29 @@ def test_a_token_is_renewed_before_it_ends(sessions_of_emr, launch, ctrl_c, monk
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     clock.passed_s += 3600 - connect_client.EARLY_S / 2
     assert dict(kept) == second, "EMR does not answer, and the token is good still"
+
+
+def test_a_token_is_renewed_with_the_key_of_who_has_signed_in_anew(
+    sessions_of_emr, launch, ctrl_c, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sessions, "_terminate", lambda *_, **__: None)
+    assert launch(*SESSION, "--yes", "--keep")[0] == 0
+    path = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    headers = connect_client.Headers(
+        {"authorization": ctrl_c["SPARK_REMOTE"].rpartition("=")[2]},
+        cluster_id=ctrl_c["EMRLAB_CLUSTER"],
+        region=ctrl_c["EMRLAB_REGION"],
+    )
+    text = "[default]\naws_access_key_id = {}\naws_secret_access_key = test\n"
+    path.write_text(text.format("gone"))
+    with pytest.raises(ClientError):
+        dict(headers)
+    path.write_text(text.format("test"))
+    assert dict(headers)["x-aws-proxy-auth"]
 
 
 @pytest.mark.parametrize("target", ["local", "lab"])

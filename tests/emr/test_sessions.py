@@ -132,6 +132,29 @@ def test_a_key_in_a_file_is_read_anew(keys, monkeypatch, tmp_path):
         assert found.expires > datetime.now(UTC)
 
 
+def test_a_client_that_is_there_signs_with_the_key_that_a_sign_in_tool_has_written_meanwhile(
+    keys, monkeypatch, tmp_path
+):
+    path = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+    def signed():
+        return s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}).partition("Credential=")[2]
+
+    text = "[default]\naws_access_key_id = {}\naws_secret_access_key = s\naws_session_token = t\n"
+    path.write_text(text.format("first"))
+    s3 = aws.client("s3", REGION)
+    assert signed().startswith("first")
+    path.write_text("[default]\naws_access_key_id = half\n")
+    assert signed().startswith("first"), "it is being written"
+    path.write_text(text.format("second"))
+    assert signed().startswith("second")
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException"}}, "DescribeStep")
+    assert aws.is_renewable(expired), "a run that is followed waits for it"
+
+
 def test_a_lasting_key_is_asked_for_once(keys):
     assert aws.key().expires is None
 
