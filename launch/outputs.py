@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -68,12 +67,12 @@ def fetch(uri: str, folder: Path, access: Access) -> int:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
         came = Path(half, "came")
         storage.fetch(uri, names, came, access)
+        came.chmod(0o755)
         if folder.exists():
             check(folder, words="the output")  # a file may have come since the run began
-            shutil.rmtree(folder)
-        came.chmod(0o755)
+            folder.replace(Path(half, "before"))  # removing it takes its time, in which much can happen
         came.replace(folder)
-    record(folder)
+        record(folder)
     return len(names)
 
 

@@ -1,5 +1,7 @@
 """What a job wrote to S3 comes into a folder here: as a whole, in place of what a run left, never of a user's files."""
 
+import shutil
+
 import pytest
 
 from base.errors import UsageError
@@ -37,6 +39,19 @@ def test_the_second_run_s_files_take_the_place_of_the_first_one_s(come, tmp_path
     assert come("/a", "/x/b") == {"a", "x/b"}
     assert come("/c") == {"c"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half is left"
+
+
+def test_who_stops_while_the_files_before_are_removed_has_the_new_ones(come, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    come("/a")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            come("/b")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b", outputs.RECORD}
+    outputs.check(tmp_path / "out", words="out")
 
 
 def test_a_folder_on_another_disk_stays_where_it_is(come, tmp_path):
