@@ -71,7 +71,7 @@ CAUSES = (
         FREE_PLAN,
     ),
     (
-        "VcpuLimit|vCPU (capacity|limit)|InstanceLimit|MaxSpotInstanceCount|LimitExceeded|QuotaExceeded",
+        "VcpuLimit|vCPU (capacity|limit)|InstanceLimit|MaxSpotInstanceCount|(?<!Request)LimitExceeded|QuotaExceeded",
         "the account's quota is too small for this cluster; raise 'Running On-Demand Standard instances' under Service "
         "Quotas > Amazon EC2, or take a smaller INSTANCE_TYPE",
     ),
@@ -84,6 +84,11 @@ CAUSES = (
         "EMR does not offer that release in this region; take another RELEASE of releases.toml",
     ),
     (
+        "AccessDenied|UnauthorizedOperation|not authorized|^403",
+        "access denied; the caller needs policies/emr/caller.json, and for emr-setup policies/emr/setup.json, for its "
+        "--own-key policies/emr/key.json too",
+    ),
+    (
         "(?i)instance ?profile|service ?role|job ?flow ?role|NoSuchEntity",
         f"a role of the cluster is missing; run {SETUP}",
     ),
@@ -91,14 +96,15 @@ CAUSES = (
     ("(?i)security configuration.*not", f"the security configuration is missing in this region; run {SETUP}"),
     ("(?i)subnet.*(invalid|not exist|not found|required)", f"the subnet cannot be used; run {SETUP}, or give --subnet"),
     ("OptInRequired|SubscriptionRequired", "the account is not active yet; finish its sign-up, then run again"),
-    (
-        "AccessDenied|UnauthorizedOperation|not authorized|^403",
-        "access denied; the caller needs policies/emr/caller.json, and for emr-setup policies/emr/setup.json, for its "
-        "--own-key policies/emr/key.json too",
-    ),
     ("Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|Rate exceeded", "AWS asks to slow down; run again"),
     (
-        "EndpointConnection|ConnectTimeout|ReadTimeout|ConnectionClosed|ProxyConnection|SSLError|InvalidRegion",
+        "CERTIFICATE_VERIFY_FAILED",
+        "the certificate of what answers for AWS is not trusted, as where a company's proxy looks into TLS; set "
+        "AWS_CA_BUNDLE to a file with its authority's",
+    ),
+    ("ProxyConnection", "the proxy that HTTPS_PROXY names does not answer; correct it or unset it"),
+    (
+        "EndpointConnection|ConnectTimeout|ReadTimeout|ConnectionClosed|SSLError|InvalidRegion",
         "no answer from AWS; check the network and REGION",
     ),
 )

@@ -12,6 +12,8 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    ProxyConnectionError,
+    SSLError,
     SSOTokenLoadError,
 )
 
@@ -102,6 +104,14 @@ ROLE_WORDS = "a role of the cluster is missing; run python -m launch emr-setup"
             "the account is on AWS's Free plan",
         ),
         ("emr", "run_job_flow", "InsufficientInstanceCapacity", "We do not have it", "AWS has no such machines"),
+        ("ec2", "describe_subnets", "RequestLimitExceeded", "Request limit exceeded.", "AWS asks to slow down"),
+        (
+            "iam",
+            "get_instance_profile",
+            "AccessDenied",
+            "User is not authorized to perform: iam:GetInstanceProfile on resource: instance profile emrlab-node",
+            "access denied",
+        ),
         ("ec2", "describe_subnets", "UnauthorizedOperation", "You are not authorized", "access denied"),
         ("ec2", "describe_subnets", "OptInRequired", "You are not subscribed", "finish its sign-up"),
         ("emr", "run_job_flow", "SomethingNew", "Whatever this is", "AWS refuses (RunJobFlow: SomethingNew, Whatever"),
@@ -115,6 +125,7 @@ def test_every_code_has_words(stubs, service, operation, code, message, words):
         "create_bucket": {"Bucket": "b"},
         "run_job_flow": {"Name": "x", "Instances": {}},
         "describe_cluster": {"ClusterId": "j-0"},
+        "get_instance_profile": {"InstanceProfileName": "emrlab-node"},
     }
     with pytest.raises(aws.AWS_ERRORS) as failed:
         getattr(stubs.client(service), operation)(**arguments.get(operation, {}))
@@ -134,6 +145,11 @@ def test_every_code_has_words(stubs, service, operation, code, message, words):
         (EndpointConnectionError(endpoint_url="https://x"), "no answer from AWS; check the network and REGION"),
         (ConnectTimeoutError(endpoint_url="https://x"), "no answer from AWS; check the network and REGION"),
         (InvalidRegionError(region_name="eu west"), "check the network and REGION"),
+        (ProxyConnectionError(proxy_url="http://proxy:3128"), "the proxy that HTTPS_PROXY names does not answer"),
+        (
+            SSLError(endpoint_url="https://x", error="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+            "set AWS_CA_BUNDLE to a file with its authority's",
+        ),
     ],
 )
 def test_what_never_reaches_aws_has_words(error, words):
