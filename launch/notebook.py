@@ -87,7 +87,7 @@ def environment(version: str) -> Path:
 
     Raises:
         UsageError: this machine has no such Python.
-        EmrlabError: the packages cannot be installed.
+        EmrlabError: the folder cannot be made, or the packages not be installed.
     """
     uv, folder = Path(sys.executable).with_name("uv"), CACHE / "notebook" / version
     python, stamp = folder / "bin" / "python", folder / "requirements.sha256"
@@ -97,21 +97,27 @@ def environment(version: str) -> Path:
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     source = sys.executable if version == here else version
     made: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", source, folder]
-    if subprocess.run(made, capture_output=True, check=False).returncode:
+    done = subprocess.run(made, capture_output=True, text=True, check=False)
+    if done.returncode and "No interpreter found" in done.stderr:
         raise UsageError(
             f"the nodes run Python {version} and this machine has none: functions of another Python cannot run there; "
             f"install it: apt-get install python{version}, or on macOS: brew install python@{version}"
         )
+    if done.returncode:
+        raise EmrlabError(f"the notebook's Python cannot be made in {folder}: {_last_line(done.stderr)}")
     sys.stdout.write("installing JupyterLab and Spark's client (once, a minute)\n")
     sys.stdout.flush()
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode"]
     install += ["--require-hashes", "--requirements", LOCK]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["uv says nothing"])[-1]
-        raise EmrlabError(f"the notebook's packages cannot be installed: {last}; run it again")
+        raise EmrlabError(f"the notebook's packages cannot be installed: {_last_line(done.stderr)}; run it again")
     stamp.write_text(wanted)
     return python
+
+
+def _last_line(said: str) -> str:
+    return (said.strip().splitlines() or ["uv says nothing"])[-1].strip()
 
 
 def _folder(asked: Path) -> Path:

@@ -3,12 +3,13 @@
 import ast
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from base.errors import UsageError
+from base.errors import EmrlabError, UsageError
 from base.paths import ROOT
 from launch import __main__ as cli
 from launch import notebook
@@ -88,6 +89,14 @@ def test_a_python_that_this_machine_lacks_is_said_before_anything_is_sent(tmp_pa
     monkeypatch.setattr(notebook, "CACHE", tmp_path)
     with pytest.raises(UsageError, match=r"the nodes run Python 3\.99 and this machine has none: .*python3\.99"):
         notebook.environment("3.99")
+
+
+def test_a_cache_that_cannot_be_written_is_not_taken_for_a_python_that_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setattr(notebook, "CACHE", tmp_path / "cache")
+    with pytest.raises(EmrlabError, match=r"the notebook's Python cannot be made in .*cache.notebook.*: ") as caught:
+        notebook.environment(f"{sys.version_info.major}.{sys.version_info.minor}")
+    assert "\n" not in str(caught.value)
 
 
 def test_photographs_that_are_not_there_are_said(tmp_path, capsys):
