@@ -61,7 +61,7 @@ class SessionSpec(ClusterSpec):
     """One session on EMR.
 
     Attributes:
-        lifetime_s: for how long it may be there, on a cluster that is started for it.
+        lifetime_s: for how long it may be there.
     """
 
     lifetime_s: int

@@ -25,8 +25,9 @@ def agreed(parsed: argparse.Namespace, job: Job | None = None) -> SessionSpec:
         if parsed.target == command.LAB:
             aws.use_lab()
         spec = _checked(command.cluster_spec(parsed, job), job)
+        limit_s = _limit_s(spec)
         work = workload.find(_with_job(spec, job)) if job else session_price.NOTHING_TO_READ
-    price = session_price.find(spec, work)
+    price = session_price.find(spec, work, limit_s=limit_s)
     sys.stdout.write(session_price.words(price, in_emr_lab=spec.in_emr_lab))
     if not (parsed.yes or spec.in_emr_lab or command.agrees("open it?")):
         raise UsageError("the price is not agreed to: nothing was started")
@@ -48,13 +49,26 @@ def _checked(spec: ClusterSpec, job: Job | None) -> ClusterSpec:
     else:
         run_spec.check_bucket(spec.cluster.bucket)
         request.executors(spec.cluster, spec.conf_overrides)
-    spec = preflight.preflight(spec)
+    return preflight.preflight(spec)
+
+
+def _limit_s(spec: ClusterSpec) -> int | None:
+    """After how many seconds YARN ends a session on the cluster that runs already; None: one is to be started.
+
+    Raises:
+        UsageError: it has no sessions, or no such limit.
+        ClientError, BotoCoreError: AWS refuses.
+    """
     if spec.cluster_id is None:
-        return spec
+        return None
     cluster = aws.client("emr", spec.cluster.region).describe_cluster(ClusterId=spec.cluster_id)["Cluster"]
     if not cluster.get("SessionEnabled"):
         raise UsageError(f"CLUSTER={spec.cluster_id} has no sessions; name one of make session, or leave CLUSTER out")
-    return spec
+    settings = [each.get("Properties", {}) for each in cluster.get("Configurations", ())]
+    limit = next((each[request.LIFETIME] for each in settings if request.LIFETIME in each), "")
+    if not limit.isdecimal():
+        raise UsageError(f"CLUSTER={spec.cluster_id} has no limit to the time of its sessions; leave CLUSTER out")
+    return int(limit)
 
 
 def _check_release(label: str) -> None:

@@ -24,24 +24,30 @@ class Price:
 
     Attributes:
         least: what a session of LEAST_MINUTES takes and costs.
-        max_usd: what all of it may cost.
+        most_usd: what all of it costs at most.
         lifetime_s: for how long the session may be there, so that it does not cost more.
         running: the cluster is there already.
     """
 
     least: Estimate
-    max_usd: float
+    most_usd: float
     lifetime_s: int
     running: bool
 
 
-def find(spec: ClusterSpec, work: Workload = NOTHING_TO_READ) -> Price:
+def find(spec: ClusterSpec, work: Workload = NOTHING_TO_READ, *, limit_s: int | None = None) -> Price:
     """The price of a session, in which the photographs of `work` are sent and read once.
 
+    Args:
+        spec: what is wanted.
+        work: of the photographs.
+        limit_s: for how long the cluster lets it be there, where it runs already.
+
     Raises:
-        CostError: the region or the instance type has no prices, or `max_usd` pays for no session.
+        CostError: the region or the instance type has no prices, `max_usd` pays for no session, or for less than one
+            that lasts for `limit_s`.
     """
-    running = spec.cluster_id is not None
+    running = limit_s is not None
     least = cost.estimate_minutes(
         spec.cluster,
         LEAST_MINUTES,
@@ -52,29 +58,43 @@ def find(spec: ClusterSpec, work: Workload = NOTHING_TO_READ) -> Price:
     )
     # When the session has ended and nobody is there to end the cluster, it ends after ten idle minutes.
     around_s = IDLE_S + (0 if running else START_S + END_S)
-    lifetime_s = math.floor(cost.paid_s(least, max_usd=spec.max_usd) - around_s)
-    if lifetime_s < LEAST_MINUTES * 60:
-        usd = least.requests_usd + (around_s + LEAST_MINUTES * 60) / 3600 * least.hour_usd
+
+    def usd(lifetime_s: float) -> float:
+        return least.requests_usd + (around_s + lifetime_s) / 3600 * least.hour_usd
+
+    paid_s = math.floor(cost.paid_s(least, max_usd=spec.max_usd) - around_s)
+    if limit_s is not None and paid_s < limit_s:
         raise CostError(
-            f"a session of {LEAST_MINUTES} minutes may cost ${usd:.2f}, with its cluster's start and ten idle minutes, "
-            f"over MAX_USD={spec.max_usd:g}; raise it if that is meant"
+            f"a session on CLUSTER={spec.cluster_id} may last {_hours(limit_s)}, as its cluster was started, and cost "
+            f"${usd(limit_s):.2f}, over MAX_USD={spec.max_usd:g}; raise it if that is meant, or leave CLUSTER out"
         )
-    return Price(least=least, max_usd=spec.max_usd, lifetime_s=lifetime_s, running=running)
+    if limit_s is None and paid_s < LEAST_MINUTES * 60:
+        raise CostError(
+            f"a session of {LEAST_MINUTES} minutes may cost ${usd(LEAST_MINUTES * 60):.2f}, with its cluster's start "
+            f"and ten idle minutes, over MAX_USD={spec.max_usd:g}; raise it if that is meant"
+        )
+    if limit_s is None:
+        return Price(least=least, most_usd=spec.max_usd, lifetime_s=paid_s, running=False)
+    return Price(least=least, most_usd=usd(limit_s), lifetime_s=limit_s, running=True)
 
 
 def words(price: Price, *, in_emr_lab: bool) -> str:
     """The price as a user reads it before a session is opened."""
     least = price.least
     free = f"{cost.FREE}; on AWS " * in_emr_lab
-    hours, minutes = divmod(price.lifetime_s // 60, 60)
     start = f"; of it {START_S // 60} minutes until the session is there, assumed"
-    limit = f"${price.max_usd:.2f}, MAX_USD: after {hours} h {minutes:02} min YARN ends the session, whoever looks on"
+    most = f"${price.most_usd:.2f}, MAX_USD"
     if price.running:
-        start, limit = "; it runs already", "what the cluster was started with"
+        start, most = "; it runs already", f"${price.most_usd:.2f}, as the cluster was started"
     lines = [
         f"price       {free}${least.hour_usd:.2f} an hour of {least.nodes}{start}",
-        f"at most     {limit}",
+        f"at most     {most}: after {_hours(price.lifetime_s)} YARN ends the session, whoever looks on",
         f"            EMR ends it after {IDLE_MINUTES} idle minutes, and its cluster after ten more",
     ]
     basis = least.basis[-1:]  # the prices: of work a session has as much as its user wants
     return "\n".join(lines) + "\n" + cost.details(replace(least, basis=basis), in_emr_lab=in_emr_lab)
+
+
+def _hours(seconds: int) -> str:
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours} h {minutes:02} min"

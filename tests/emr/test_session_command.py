@@ -136,7 +136,18 @@ def test_a_cluster_that_is_named_is_not_ended(sessions_of_emr, launch, ctrl_c):
     (cluster,) = clusters(sessions_of_emr)
     code, out, error = launch(*SESSION, "--yes", "--cluster", cluster)
     assert code == 0, error
-    assert "an hour of 3 x m5.xlarge; it runs already\nat most     what the cluster was started with\n" in out
+    said = re.search(
+        r"an hour of 3 x m5\.xlarge; it runs already\n"
+        r"at most     \$4\.\d\d, as the cluster was started: after (\d+ h \d\d min) YARN ends the session",
+        out,
+    )
+    assert said, out
+    code, _, error_of_less = launch(*SESSION, "--yes", "--cluster", cluster, "--max-usd", "2")
+    assert code == 2
+    assert (
+        f"a session on CLUSTER={cluster} may last {said[1]}, as its cluster was started, and cost $4." in error_of_less
+    )
+    assert "over MAX_USD=2; raise it" in error_of_less
     assert f"cluster {cluster} ends after ten idle minutes" in error
     assert "cost" not in error
     assert clusters(sessions_of_emr) == {cluster: "WAITING"}
