@@ -127,7 +127,9 @@ def _once(
     except KeyboardInterrupt:
         show(f"stopped while {call} was on its way; looking for what it has started")
         started, _ = _look_for(find, clients, wait_s=STOPPED_LOOK_S)
-        if started is not None:
+        if started is None:
+            show(f"no {kind} is to be seen; python -m launch emr-status shows one that comes late, emr-down ends it")
+        else:
             end(started)
             show(f"{kind} {started} is ended")
         raise

@@ -225,6 +225,24 @@ def test_what_ctrl_c_left_on_its_way_is_ended(ready, network, keys):
     assert shown[-1].endswith("is ended")
 
 
+def test_what_ctrl_c_left_on_its_way_and_is_not_there_yet_is_told():
+    class Emr:
+        def get_paginator(self, _):
+            return self
+
+        def paginate(self, **_):
+            return [{"Clusters": []}]
+
+        def run_job_flow(self, **_):
+            raise KeyboardInterrupt
+
+    now, shown = [0.0], list[str]()
+    clients = Clients(emr=Emr(), s3=None, clock=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
+    with pytest.raises(KeyboardInterrupt):
+        once.run_job_flow(clients, Emr(), {"Tags": []}, show=shown.append)
+    assert shown[-1].startswith("no cluster is to be seen; python -m launch emr-status shows one that comes late")
+
+
 def test_a_cluster_that_lists_no_step_is_ended_with_one_line(ready, network, launch, run_args, monkeypatch):
     monkeypatch.setattr(steps, "LISTED_S", 0.2)
     monkeypatch.setattr(steps, "LISTED_PAUSE_S", 0.05)
