@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from launch.job import Job
 
 URL, TOKEN, PYTHON = "SPARK_REMOTE", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "EMRLAB_PYTHON"
+CLUSTER = "EMRLAB_CLUSTER"  # of sessions on EMR alone
 WATCH_S = 1.0
 WATCH_EMR_S = 15.0  # EMR throttles who asks every second
 
@@ -151,9 +152,11 @@ def ended(stopped: KeyboardInterrupt) -> int:
 
 def _words(session: Session, file: Path) -> str:
     shown = shlex.quote(os.path.relpath(file))
+    hour = "the token is good for an hour; docs/sessions.md shows how a program renews it\n"
+    lasts = hour if CLUSTER in session.environment else ""
     return (
         f"a session on {session.where}, until Ctrl-C; its nodes run Python {session.python}\n"
-        f"its address and token are in {file}, for your eyes only\n\n"
+        f"its address and token are in {file}, for your eyes only\n{lasts}\n"
         f"  in another terminal:   set -a; . {shown}; set +a\n"
         "  then, in Python:       SparkSession.builder.getOrCreate()\n"
         f'  in an IDE:             that file as "envFile"; docs/sessions.md shows where\n'

@@ -93,6 +93,7 @@ def test_from_the_price_to_no_cluster(sessions_of_emr, launch, ctrl_c, cache):
     assert ctrl_c["SPARK_REMOTE"].startswith("sc://127.0.0.1:5443/;use_ssl=true;")
     assert "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" not in ctrl_c, "Amazon's certificate is trusted as every other"
     assert ctrl_c["EMRLAB_CLUSTER"] == cluster
+    assert "the token is good for an hour; docs/sessions.md shows how a program renews it\n" in out
     assert token not in out + error
     assert list(cache.iterdir()) == []
     *_, ended, cost = error.splitlines()
