@@ -66,7 +66,7 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
     _refuse(doctor.ports(services))
     fresh = not credentials.SHORTEST.keys() <= env_files.read_dotenv().keys()
     credentials.ensure(paths.ENV_FILE)
-    _build(services, environment, daemon=daemon)
+    _build(services, every, environment, daemon=daemon)
     if not s3_only:
         _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
     running = _start(services, environment, fresh=fresh)
@@ -120,9 +120,12 @@ def _refuse(findings: Iterable[doctor.Finding]) -> None:
             raise StartError(finding.line)
 
 
-def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon) -> None:
+def _build(
+    services: Mapping[str, Any], every: Mapping[str, Any], environment: Mapping[str, str], *, daemon: doctor.Daemon
+) -> None:
     """Bring the images up to date: in view where one is missing, else without a word, for there is little to do."""
-    missing = [image for image in sorted({service["image"] for service in services.values()}) if not _is_there(image)]
+    images = {service["image"] for service in services.values()}
+    missing = [image for image in sorted(images) if not _is_there(image)]
     if missing:
         _refuse(doctor.building(daemon))
         sys.stdout.write(f"building {', '.join(missing)} (the first time some minutes)\n")
@@ -130,7 +133,8 @@ def _build(services: Mapping[str, Any], environment: Mapping[str, str], *, daemo
     # In a new checkout as well: the layers that are there were built with this machine's certificates.
     if missing or not (paths.LAB / CERTIFICATES).exists():
         compose.run(["sh", "docker/base"], timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
-    built = sorted(name for name, service in services.items() if service.get("build"))
+    # Whoever builds it: the master's image is the history server's too, also where no master is started.
+    built = sorted(name for name, service in every.items() if service.get("build") and service["image"] in images)
     compose.call("build", *built, environment=environment, timeout_s=BUILD_TIMEOUT_S, shown=bool(missing))
 
 

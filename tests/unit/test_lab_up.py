@@ -1,5 +1,6 @@
 """`python -m lab`: what it makes, asks of Docker and says, with a `docker` of the test's own on PATH."""
 
+import json
 import re
 import socket
 from datetime import date
@@ -66,6 +67,25 @@ def test_a_warm_start_says_nothing_of_the_build_and_a_missing_image_is_built_in_
     calls = [call.split(" RELEASE")[0] for call in machine.calls()]
     assert calls.count("the base") == 2, "where an image is missing, and in a new checkout"
     assert calls.index("the base") < len(calls) - 1 - calls[::-1].index("compose build")
+
+
+@pytest.mark.parametrize(
+    ("command", "built"), [("up", "master minio"), ("emr-up", "master minio primary"), ("up --s3-only", "minio")]
+)
+def test_every_image_is_built_whichever_service_builds_it(machine, capsys, command, built):
+    """The history server's image is built by the master, which the EMR lab has not got."""
+    builders = {"minio", "master", "primary"}
+    services = {
+        name: each | ({"build": {"context": "."}} if name in builders else {}) for name, each in SERVICES.items()
+    }
+    machine.write(
+        {
+            "compose config --format json": json.dumps({"name": "lab-of-a-test", "services": services}),
+            "compose ps": rows(history=row("history"), primary=row("primary")),
+        }
+    )
+    assert cli.main(command.split()) == 0
+    assert f"compose build {built}" in [call.split(" RELEASE")[0] for call in machine.calls()]
 
 
 def test_a_build_that_fails_is_one_line(machine, capsys):
