@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,10 @@ def finishing(services: Mapping[str, Any]) -> set[str]:
     return {name for name, how in waited if how.get("condition") == "service_completed_successfully"}
 
 
-def wait(ending: set[str], *, timeout_s: float) -> list[Service]:
-    """The services, as soon as each is healthy, and those that are `ending` are done.
+def wait(names: Set[str], ending: set[str], *, timeout_s: float) -> list[Service]:
+    """All services that there are, as soon as each of these `names` is healthy, and those that are `ending` are done.
+
+    Of what else has been started in this project, and may have ended since, nobody waits for anything.
 
     Raises:
         DockerError: one has failed, or is not ready in time: which, and what its log says.
@@ -60,11 +62,12 @@ def wait(ending: set[str], *, timeout_s: float) -> list[Service]:
     waiting = list[Service]()
     for _ in attempts(timeout_s=timeout_s, interval_s=POLL_S):
         services = compose.services()
-        for service in services:
+        started = [service for service in services if service.name in names]
+        for service in started:
             if failed(service, ending):
                 raise DockerError(cause(service))
-        waiting = [service for service in services if not ready(service, ending)]
-        if services and not waiting:
+        waiting = [service for service in started if not ready(service, ending)]
+        if started and not waiting:
             return services
     late = cause(waiting[0]) if waiting else "no container was started"
     raise DockerError(f"not ready after {timeout_s:.0f} s: {late}")

@@ -186,16 +186,16 @@ def _start(services: Mapping[str, Any], environment: Mapping[str, str], *, fresh
     try:
         compose.call(*arguments, environment=environment, timeout_s=START_TIMEOUT_S)
     except DockerError as error:
-        raise StartError(_why(error.output, ending)) from error
-    return docker.wait(ending, timeout_s=START_TIMEOUT_S)
+        raise StartError(_why(error.output, services.keys(), ending)) from error
+    return docker.wait(services.keys(), ending, timeout_s=START_TIMEOUT_S)
 
 
-def _why(output: str, ending: set[str]) -> str:
+def _why(output: str, names: Set[str], ending: set[str]) -> str:
     """The cause of a start that failed: a port, the service on which others wait, or Docker's own `output`."""
     for port in docker.ports():
         if re.search(rf":{port.setting}\b.*(already allocated|address already in use)", output):
             return doctor.taken(port).line
-    begun = [service for service in compose.services() if service.state != "created"]
+    begun = [service for service in compose.services() if service.name in names and service.state != "created"]
     culprits = [service for service in begun if docker.failed(service, ending)]
     culprits += [service for service in begun if not docker.ready(service, ending)]
     return docker.cause(culprits[0]) if culprits else compose.telling_line(output)

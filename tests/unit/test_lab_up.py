@@ -103,6 +103,17 @@ def test_s3_alone_is_started_and_nothing_is_stopped_for_it(machine, capsys):
     assert not [call for call in calls if call.startswith("compose rm")]
 
 
+def test_s3_alone_starts_whatever_has_become_of_the_others(machine, capsys):
+    """As after a restart of the machine, which nothing of the EMR lab survives."""
+    lost = row("primary", state="exited", health="", code=137)
+    machine.write(
+        {"compose ps": rows(master=row("master", health="unhealthy"), primary=lost), "compose logs": "killed"}
+    )
+    assert cli.main(["up", "--s3-only"]) == 0
+    machine.write({"compose up": OSError("no such network")})
+    assert failed(capsys, "up", "--s3-only") == (1, "error: no such network\n")
+
+
 def test_env_has_what_a_client_needs(machine, capsys):
     machine.write({"compose ps": rows(emr=row("emr", ports=[(5000, 15050)]))})
     keys = credentials.ensure(paths.ENV_FILE)
