@@ -64,6 +64,7 @@ def _settle() -> int:
             folder.bring_up_to_date()
             if not compose.setting("COMPOSE_PROJECT_NAME"):
                 os.environ["COMPOSE_PROJECT_NAME"] = PROJECT_NAME
+            os.environ.pop("COMPOSE_FILE", None)  # of a project of the user's own: its volumes would go with the lab's
     except OSError as error:
         return command_line.fail(error)
     return 0

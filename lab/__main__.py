@@ -98,6 +98,7 @@ def _up(parsed: argparse.Namespace) -> int:
 
 def _down(_: argparse.Namespace) -> int:
     _need_daemon()
+    docker.containers(docker.written()["name"])
     compose.call("--profile", "*", "down", "--remove-orphans", timeout_s=120)
     sys.stdout.write(command_line.typed("stopped; the data stay in Docker's volumes (make clean removes them)\n"))
     return 0
@@ -124,7 +125,7 @@ def _clean(parsed: argparse.Namespace) -> int:
     project = docker.written()["name"]
     mine = ["--filter", f"label=com.docker.compose.project={project}"]
     gone = {
-        "containers": compose.run(["docker", "ps", "--all", "--format", "{{.Names}}", *mine]).split(),
+        "containers": docker.containers(project),
         "volumes": compose.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
     }
     images = ["--rmi", "all"] if parsed.images else []

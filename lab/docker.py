@@ -10,9 +10,11 @@ from typing import Any
 
 from base import compose, paths
 from base.compose import DockerError, Service
+from base.errors import UsageError
 from base.waiting import attempts
 
 POLL_S = 0.5
+IMAGES = "emrlab/"  # what the names of the lab's images begin with, all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,26 @@ def written(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """
     filled_in: dict[str, Any] = json.loads(compose.call("config", "--format", "json", environment=environment))
     return filled_in
+
+
+def containers(project: str) -> list[str]:
+    """The names of all containers of a Compose project, ended ones too.
+
+    Raises:
+        UsageError: one of them is not the lab's: Compose would take it for one of a former compose.yaml, and remove it.
+        DockerError: see `compose.run`.
+    """
+    mine = f"label=com.docker.compose.project={project}"
+    names = compose.run(["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", mine]).split()
+    inspect = ["docker", "container", "inspect", "--format", "{{.Config.Image}}"]
+    images = compose.run([*inspect, *names]).splitlines() if names else []
+    for name, image in zip(names, images, strict=True):
+        if not image.startswith(IMAGES):
+            raise UsageError(
+                f"the Compose project {project} has the container {name} of another program; unset "
+                "COMPOSE_PROJECT_NAME, or give a name that is the lab's alone"
+            )
+    return names
 
 
 def finishing(services: Mapping[str, Any]) -> set[str]:

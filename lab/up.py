@@ -48,6 +48,7 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
+        UsageError: the Compose project has containers of another program.
         StartError, DockerError: something is missing on this machine, cannot be built, or does not become healthy.
     """
     chosen = releases.find(release or compose.setting("RELEASE"))
@@ -61,9 +62,11 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
     given = sizing.worker(asked, daemon.host)
     # Every profile: which services are started is said by their names.
     environment = variables(chosen, asked=asked, given=given, host=daemon.host) | {"COMPOSE_PROFILES": "*"}
-    every = _every(environment)
+    compose_file = _written(environment)
+    every = compose_file["services"]
     services = _needed(every, _wanted(every, emr_lab=emr_lab, s3_only=s3_only))
     _refuse(doctor.ports(services))
+    docker.containers(compose_file["name"])
     fresh = not credentials.SHORTEST.keys() <= env_files.read_dotenv().keys()
     credentials.ensure(paths.ENV_FILE)
     _build(services, every, environment, daemon=daemon)
@@ -146,11 +149,9 @@ def _is_there(image: str) -> bool:
     return True
 
 
-def _every(environment: Mapping[str, str]) -> dict[str, Any]:
-    """All services of compose.yaml, whatever the ports are set to: what is wrong with one is the doctor's to say."""
-    free = {port.variable: "0" for port in docker.ports()}
-    services: dict[str, Any] = docker.written({**environment, **free})["services"]
-    return services
+def _written(environment: Mapping[str, str]) -> dict[str, Any]:
+    """compose.yaml, whatever the ports are set to: what is wrong with one is the doctor's to say."""
+    return docker.written({**environment, **{port.variable: "0" for port in docker.ports()}})
 
 
 def _wanted(every: Mapping[str, Any], *, emr_lab: bool, s3_only: bool) -> set[str]:

@@ -69,6 +69,8 @@ class FakeDocker:
             "info --format": f"8|{64 * 1024**3}|{folder}",
             "buildx version": "github.com/docker/buildx v0.13.1 0.13.1",
             "image inspect": "sha256:1",
+            "ps --all": "",
+            "container inspect": "emrlab/minio",
             "compose version --short": "2.26.1",
             "compose config --format json": json.dumps({"name": "lab-of-a-test", "services": SERVICES}),
             "compose ps": rows(),

@@ -8,6 +8,7 @@ import yaml
 
 from base import defaults, spark_conf
 from base.paths import ROOT
+from lab import docker
 from launch import targets
 
 ENDPOINT = "http://minio:9000"
@@ -36,6 +37,11 @@ def test_the_nodes_python_is_the_jobs():
 def test_the_lab_has_tables_below_one_folder():
     setting = targets.tables("a-run")
     assert setting.value == f"{values('docker/node/lab.conf')[setting.key]}/a-run"
+
+
+def test_the_labs_containers_are_known_by_their_images():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert all(service["image"].startswith(docker.IMAGES) for service in services.values())
 
 
 def test_compose_has_the_same_region_server_and_instance_type():

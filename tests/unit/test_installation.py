@@ -111,6 +111,15 @@ def test_what_compose_works_on_is_readable_for_containers_and_follows_the_instal
     assert (folder / "policies" / "job.json").read_bytes() == (ROOT / "policies" / "job.json").read_bytes()
 
 
+def test_a_compose_file_of_the_users_own_is_none_of_the_labs(emrlab_in, tmp_path):
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\necho "$COMPOSE_PROJECT_NAME, file: $COMPOSE_FILE" >>{tmp_path}/calls\nexit 1\n')
+    docker.chmod(0o755)
+    emrlab_in("clean", COMPOSE_FILE="/shop/compose.yaml", PATH=str(docker.parent))
+    assert (tmp_path / "calls").read_text() == "emrlab-user, file: \n"
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(emrlab_in, tmp_path):
     (tmp_path / "file").touch()
     ran = emrlab_in("doctor", XDG_STATE_HOME=str(tmp_path / "file"))

@@ -1,5 +1,7 @@
 """`python -m lab down` and `clean`: what they remove, and whose it is."""
 
+import pytest
+
 from base import paths
 from lab import __main__ as cli
 from lab import credentials
@@ -22,6 +24,7 @@ CLEAN = {"compose --profile * down": "", "ps --all": "", "volume ls --quiet": ""
 
 def test_clean_says_what_it_removes(machine, capsys):
     machine.write(CLEAN | {"ps --all": "lab-minio-1\nlab-master-1", "volume ls --quiet": "lab_s3-data"})
+    machine.write({"container inspect": "emrlab/minio\nemrlab/spark:x"})
     credentials.ensure(paths.ENV_FILE)
     paths.ENV_FILE.write_text("S3_PORT=0\n" + paths.ENV_FILE.read_text())
     assert cli.main(["clean"]) == 0
@@ -61,3 +64,17 @@ def test_clean_that_fails_keeps_the_keys_to_what_is_left(machine, capsys):
     machine.write(CLEAN | {"compose --profile * down": OSError("volume is in use")})
     assert failed(capsys, "clean") == (1, "error: volume is in use\n")
     assert credentials.ensure(paths.ENV_FILE) == keys
+
+
+@pytest.mark.parametrize("command", ["up", "emr-up", "down", "clean"])
+def test_a_project_with_containers_of_another_program_is_left_alone(machine, capsys, command):
+    """As where COMPOSE_PROJECT_NAME is set for a project of the user's own: Compose would take them for ours."""
+    machine.write({"ps --all": "lab-minio-1\nshop-db-1", "container inspect": "emrlab/minio\npostgres:17"})
+    assert failed(capsys, command) == (
+        2,
+        "error: the Compose project lab-of-a-test has the container shop-db-1 of another program; unset "
+        "COMPOSE_PROJECT_NAME, or give a name that is the lab's alone\n",
+    )
+    words = ("compose up", "compose rm", "compose --profile")
+    assert not [call for call in machine.calls() if call.startswith(words)]
+    assert not paths.ENV_FILE.exists()
