@@ -34,21 +34,22 @@ def s3a_jars(cache: Path) -> list[Path]:
     Raises:
         JarsError: they cannot be fetched.
         JavaError: there is no Java to fetch them with.
+        OSError: the cache cannot be written.
     """
     versions = _versions(releases.find())
     key = WANTED.read_bytes() + jar_hashes.LOCK.read_bytes() + " ".join(versions).encode()
     folder = cache / "jars" / sha256(key).hexdigest()[:12]
     if not folder.is_dir():
-        half = folder.with_suffix(".half")
-        shutil.rmtree(half, ignore_errors=True)
-        _fetch(half, WANTED, versions=versions, cache=cache)
-        try:
-            jar_hashes.check(sorted(half.glob("*.jar")), jar_hashes.LOCK)
-        except jar_hashes.HashError as error:
-            shutil.rmtree(half)
-            shutil.rmtree(cache / "ivy", ignore_errors=True)  # what it was fetched into
-            raise JarsError(f"the jars for s3:// are refused: {error}") from error
-        half.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="half-") as half:
+            fetched = Path(half, "jars")
+            _fetch(fetched, WANTED, versions=versions, cache=cache)
+            try:
+                jar_hashes.check(sorted(fetched.glob("*.jar")), jar_hashes.LOCK)
+            except jar_hashes.HashError as error:
+                shutil.rmtree(cache / "ivy", ignore_errors=True)  # what it was fetched into
+                raise JarsError(f"the jars for s3:// are refused: {error}") from error
+            _put(fetched, folder)
     return sorted(folder.glob("*.jar"))
 
 
@@ -72,6 +73,14 @@ def lock() -> None:
 def _versions(release: Release) -> list[str]:
     """Java's flags for the versions that the modules' files leave open."""
     return [f"-Dhadoop={release.hadoop}", f"-Dspark={release.spark_hadoop_cloud}", f"-Dscala={release.scala}"]
+
+
+def _put(fetched: Path, folder: Path) -> None:
+    try:
+        fetched.replace(folder)
+    except OSError:
+        if not folder.is_dir():  # else another run has made the same meanwhile
+            raise
 
 
 def _fetch(folder: Path, ivy_file: Path, *, versions: list[str], cache: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from base.errors import EmrlabError
@@ -26,7 +28,7 @@ class IvyError(EmrlabError):
 
 
 def retrieve(modules: Path, folder: Path, *, cache: Path, flags: Sequence[str] = (), name: str = JAR) -> None:
-    """Fetch the jars of `modules`, an ivy.xml, with all that they need, into `folder`.
+    """Fetch the jars of `modules`, an ivy.xml, with all that they need, into `folder`; one process at a time does.
 
     Args:
         modules: the file.
@@ -38,19 +40,21 @@ def retrieve(modules: Path, folder: Path, *, cache: Path, flags: Sequence[str] =
     Raises:
         IvyError: it cannot be had within TIMEOUT_S.
         JavaError: there is no Java, or no Spark.
+        OSError: the cache cannot be written.
     """
     (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
     home = (cache / "ivy").resolve()  # what lies in the user's own is no part of what everyone gets
     command = [str(java.find()), *flags, f"-Divy.default.ivy.user.dir={home}", "-cp", str(ivy)]
     command += ["org.apache.ivy.Main", "-ivy", str(modules), "-warn", "-cache", str(home)]
     try:
-        ran = subprocess.run(
-            [*command, "-retrieve", f"{folder}/{name}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-        )
+        with _alone(cache):
+            ran = subprocess.run(
+                [*command, "-retrieve", f"{folder}/{name}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT_S,
+            )
     except subprocess.TimeoutExpired as error:
         raise IvyError(f"no end in {TIMEOUT_S} s") from error
     if ran.returncode:
@@ -62,3 +66,12 @@ def retrieve(modules: Path, folder: Path, *, cache: Path, flags: Sequence[str] =
             next(iter(offline or telling), "Ivy says nothing"),
             missing=() if offline else [line.replace("#", ":").replace(";", ":") for line in absent],
         )
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Wait for other processes that use the `cache`, which Ivy by itself does not."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "ivy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

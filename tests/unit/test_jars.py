@@ -3,6 +3,8 @@
 import hashlib
 import re
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
 
@@ -58,6 +60,27 @@ def test_the_jars_are_fetched_once_in_the_releases_versions(ivy, tmp_path):
     assert len(asked) == 1
     release = releases.find()
     assert {f"-Dhadoop={release.hadoop}", f"-Dspark={release.spark}", f"-Dscala={release.scala}"} <= set(asked[0])
+
+
+def test_runs_that_want_them_at_the_same_time_all_get_them_whole(ivy, tmp_path, monkeypatch):
+    """As workers of pytest-xdist do, each of which has a SparkSession."""
+    ivy(["hadoop-aws-3.4.2.jar", "s3-2.29.52.jar"])
+    bring, another, overlaps = subprocess.run, threading.Event(), list[bool]()
+
+    def run(command, **more):
+        if overlaps:
+            another.set()
+        overlaps.append(another.wait(0.5))
+        return bring(command, **more)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(jars.s3a_jars, [tmp_path] * 2)
+    assert [jar.name for jar in first] == ["hadoop-aws-3.4.2.jar", "s3-2.29.52.jar"]
+    assert first == second
+    assert all(jar.exists() for jar in first)
+    assert overlaps[0] is False, "one process at a time uses Ivy's cache"
+    assert [path.name for path in (tmp_path / "jars").iterdir()] == [first[0].parent.name]
 
 
 def test_no_network_is_one_line_and_the_next_run_tries_again(ivy, tmp_path):
