@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -77,7 +78,8 @@ def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:
     """The lock of a requirements file: lines `name==version` with hashes; empty where Spark's own is all there is.
 
     It is worked out once and kept, so that every run gets the same; a change of the file, or of one that it includes,
-    makes it anew. Hashes in the file hold: a lock of uv, pip-tools or Poetry gives what it names and nothing else.
+    makes it anew, and so does a wheel of the user's that was built again under the same name. Hashes in the file hold:
+    a lock of uv, pip-tools or Poetry gives what it names and nothing else.
 
     Args:
         requirements: in pip's format; `-r`, `-c` and the options of indexes may stand in it.
@@ -94,12 +96,14 @@ def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:
     # The same text beside another folder of wheels is another thing.
     recipe = "\0".join([repr(target), system, index_options(requirements), *texts.values()])
     kept = cache / "locks" / f"{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.txt"
-    if not kept.exists():
+    record = kept.with_suffix(".json")  # of the user's wheels
+    if not kept.exists() or _is_built_again(record):
         lock = _held(_compile(requirements, target), texts, requirements)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        half = kept.with_suffix(f".{os.getpid()}")
-        half.write_text(lock)
-        half.replace(kept)
+        for path, text in ((record, json.dumps(_own_wheels(lock, texts))), (kept, lock)):
+            half = path.with_name(f"{path.name}.{os.getpid()}")
+            half.write_text(text)
+            half.replace(path)
     return kept.read_text()
 
 
@@ -114,10 +118,9 @@ def index_options(requirements: Path) -> str:
     lines = []
     for path, text in _texts(requirements).items():
         for line in _lines(text):
-            found = _INDEX.match(line)
-            if found and found[1] in {"-f", "--find-links"} and (place := path.parent / found[2]).exists():
-                lines.append(f"--find-links {place.resolve()}")
-            elif found:
+            if place := _links(line, path):
+                lines.append(f"--find-links {place.as_uri()}")  # which may have a space in it
+            elif _INDEX.match(line):
                 lines.append(line)
     return "".join(f"{line}\n" for line in lines)
 
@@ -253,6 +256,40 @@ def _lines(text: str) -> Iterator[str]:
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
         if plain := re.sub(r"(^|\s)#.*", "", line).strip():
             yield plain
+
+
+def _links(line: str, path: Path) -> Path | None:
+    """The place on this machine that a line of `path` has for --find-links; None where it says something else."""
+    found = _INDEX.match(line)
+    if not found or found[1] not in {"-f", "--find-links"}:
+        return None
+    place = path.parent / found[2]
+    return place.resolve() if place.exists() else None
+
+
+def _own_wheels(lock: str, texts: Mapping[Path, str]) -> dict[str, str]:
+    """SHA-256 of the lock's wheels in folders of the user's, by their paths."""
+    pinned = {f"{name}=={version}" for name, version in pins(lock).items()}
+    folders = {place for path, text in texts.items() for line in _lines(text) if (place := _links(line, path))}
+    wheels = [wheel for folder in folders for wheel in folder.glob("*.whl")]
+    return {str(wheel): _digest(wheel) for wheel in wheels if _pin(wheel) in pinned}
+
+
+def _pin(wheel: Path) -> str:
+    """`name==version` of a wheel called name-version-….whl."""
+    name, _, rest = wheel.name.partition("-")
+    return f"{_name(name)}=={rest.partition('-')[0]}"
+
+
+def _is_built_again(record: Path) -> bool:
+    """Whether one of the user's wheels is another now."""
+    known = json.loads(record.read_text()) if record.exists() else {}
+    return any(Path(wheel).is_file() and _digest(Path(wheel)) != digest for wheel, digest in known.items())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _name(line: str) -> str:

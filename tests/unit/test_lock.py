@@ -160,3 +160,25 @@ def test_the_same_text_beside_other_wheels_is_worked_out_anew(folder, requiremen
     (other / "requirements.txt").write_text((folder / "requirements.txt").read_text())
     second = lock.resolve(other / "requirements.txt", NODE, cache=folder / "cache")
     assert (lock.pins(first), lock.pins(second)) == ({"tiny": "1.0"}, {"tiny": "2.0"})
+
+
+def test_a_wheel_that_was_built_again_under_its_name_is_the_one_that_runs(tmp_path):
+    folder, target = tmp_path / "a job", lock.here()
+    (folder / "wheels").mkdir(parents=True)
+    make(folder, "1.0", needs=["other"])
+    make(folder, "1.0", name="other")
+    path = folder / "requirements.txt"
+    path.write_text(f"{HERE}tiny\n")
+
+    def unpacked():
+        options = {"cache": folder / "cache", "index_options": lock.index_options(path)}
+        return wheels.unpack(resolve(path, target), target, **options)
+
+    first = unpacked()
+    make(folder, "2.0", name="other")
+    assert unpacked() == first, "a new version is no other wheel"
+    built = wheel.make(folder / "wheels", "1.0", needs=["other"], says="VERSION = 'mended'\n")
+    assert (unpacked() / "tiny.py").read_text() == "VERSION = 'mended'\n"
+    again = resolve(path, NODE)
+    assert hashlib.sha256(built.read_bytes()).hexdigest() in again
+    assert wheels.build(again, NODE, cache=folder / "cache", index_options=lock.index_options(path)).path.exists()
