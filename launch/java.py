@@ -50,6 +50,10 @@ FLAGS = (
 )
 # Java's own remarks, mostly on an archive that it passes over; what ends the JVM is printed all the same.
 _QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
+# What a user's shell may say of another Spark, and of clients of one.
+_OF_ANOTHER_SPARK = frozenset(
+    {"SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_DRIVER_PYTHON", "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"}
+)
 _VERBOSE = ("-Demrlab.log=info", "-Demrlab.task.log=info")
 
 
@@ -153,9 +157,10 @@ def environment(conf: Iterable[Setting] = ()) -> dict[str, str]:
     """What SparkSubmit and the Python processes below it run with; of a driver's settings `conf` the path of libraries.
 
     Without SPARK_HOME they import pyspark as it is installed, compiled, and not from Spark's pyspark.zip, whose sources
-    every process compiles anew; and nobody's conf/spark-defaults.conf is read.
+    every process compiles anew; and nobody's conf/spark-defaults.conf is read. Nor is the driver started by the Jupyter
+    of one's shell, or work sent to the session that a shell knows: see docs/sessions.md.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_SPARK}
     own = {
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it: workers must agree on a string's hash

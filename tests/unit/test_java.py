@@ -100,10 +100,17 @@ def test_verbose_brings_the_messages_back():
 
 
 def test_another_spark_of_the_user_is_kept_out(monkeypatch):
-    monkeypatch.setenv("SPARK_HOME", "/opt/spark")
-    monkeypatch.setenv("SPARK_CONF_DIR", "/opt/spark/conf")
+    theirs = {
+        "SPARK_HOME": "/opt/spark",
+        "SPARK_CONF_DIR": "/opt/spark/conf",
+        "PYSPARK_DRIVER_PYTHON": "jupyter",
+        "SPARK_REMOTE": "sc://localhost:15002",
+        "SPARK_CONNECT_MODE_ENABLED": "1",
+    }
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
     environment = java.environment()
-    assert not {"SPARK_HOME", "SPARK_CONF_DIR"} & set(environment)
+    assert not theirs.keys() & environment.keys()
     assert environment["PYSPARK_PYTHON"] == sys.executable
 
 

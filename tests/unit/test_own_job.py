@@ -26,7 +26,8 @@ def start(job, *args, **environment):
 
 def test_what_is_declared_is_there_and_the_exit_code_is_kept(tmp_path):
     job = own_job.write(tmp_path / "own", secrets=True)
-    ran = start(job, "7", API_KEY="hunter2")
+    of_a_shell = {"PYSPARK_DRIVER_PYTHON": "jupyter", "SPARK_REMOTE": "sc://localhost:15002"}  # with other work in it
+    ran = start(job, "7", API_KEY="hunter2", **of_a_shell)
     out, error = ran.communicate(timeout=600)
     assert ran.returncode == 7, out + error
     assert f"{own_job.SAID} 7\n" in out
