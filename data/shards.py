@@ -139,8 +139,8 @@ def write(made: Plan, target: str, access: Access | None, *, live: bool) -> int:
         ShardsError: an archive there is not one of these: it is left alone, and nothing is written.
         StorageError, OSError: something cannot be read or written; the archives that were written stay.
     """
-    strange = sorted(name for name in _archives(target, access) if name not in made.archives)
-    if strange:
+    there = set(_archives(target, access))
+    if strange := sorted(there - made.archives.keys()):
         raise ShardsError(f"{target} holds {strange[0]}, which is not of this input; give another OUTPUT or remove it")
     meter, done = Meter(words="packed", total_b=made.total_b, live=live), dict[str, bool]()
     put = _put_here if access is None else _put_to_s3(access)
@@ -155,12 +155,14 @@ def write(made: Plan, target: str, access: Access | None, *, live: bool) -> int:
         Path(target).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
-            running = {pool.submit(work, name) for name in made.archives}
-            while running:
-                ended, running = wait(running, timeout=TERMINAL_S, return_when=FIRST_EXCEPTION)
-                for each in ended:
-                    each.result()
-                meter.show(sum(photo.packed_b for name in list(done) for photo in made.archives[name]))
+            # First those that are there: beside one of another input nothing is written, they would be read together.
+            for names in (made.archives.keys() & there, made.archives.keys() - there):
+                running = {pool.submit(work, name) for name in sorted(names)}
+                while running:
+                    ended, running = wait(running, timeout=TERMINAL_S, return_when=FIRST_EXCEPTION)
+                    for each in ended:
+                        each.result()
+                    meter.show(sum(photo.packed_b for name in list(done) for photo in made.archives[name]))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             meter.end()

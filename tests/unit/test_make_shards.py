@@ -116,6 +116,18 @@ def test_nothing_of_others_is_overwritten(make, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["old.tar"]
 
 
+def test_beside_an_archive_of_another_input_nothing_is_written(make, photos, tmp_path, monkeypatch, capsys):
+    """As where photographs have come since: who reads the folder would have the old ones twice."""
+    monkeypatch.setattr(command, "SHARD_B", 2**30)
+    assert make() == 0
+    before = state(tmp_path / "packed")
+    assert list(before) == ["images-000000.tar"]
+    monkeypatch.setattr(command, "SHARD_B", 8192)
+    assert make() == 1
+    assert "images-000000.tar holds something else" in capsys.readouterr().err
+    assert state(tmp_path / "packed") == before
+
+
 def test_a_disk_without_hard_links_has_the_same_and_nothing_of_others_is_overwritten_there(
     make, tmp_path, monkeypatch, capsys
 ):
