@@ -8,13 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
 from pathlib import Path
 from threading import Thread
-from typing import IO, cast
+from typing import IO, TextIO
 
 from base import command_line, compose, paths
 from base.spark_conf import Setting
@@ -209,15 +208,15 @@ def _run(
         bufsize=0,
         start_new_session=True,  # the terminal's Ctrl-C would end Docker's client alone, and here the job at once
     ) as job:
-        copies = [Thread(target=_copy_errors, args=(job.stderr, tail), daemon=True)] if job.stderr else []
+        copies = [_Copy(job.stderr, sys.stderr, tail, dropped=REMARK)] if job.stderr else []
         if job.stdout:
-            copies.append(Thread(target=_copy, args=(job.stdout, tail), daemon=True))
+            copies.append(_Copy(job.stdout, sys.stdout, tail))
         for copy in copies:
             copy.start()
         try:
             code = job.wait()
             for copy in copies:
-                copy.join(STOP_S)  # what it wrote last; a process that it left behind may hold the pipe
+                copy.finish()
         except KeyboardInterrupt as stopped:
             try:
                 _send(job, signal.SIGINT)
@@ -231,25 +230,66 @@ def _run(
             return code
 
 
-def _copy(source: IO[bytes], tail: Tail | None) -> None:
-    """Hand on what a job writes, as it comes; where nobody takes it any more, the job goes on all the same."""
-    decoder, is_taken = codecs.getincrementaldecoder("utf-8")("replace"), True
-    while block := os.read(source.fileno(), BLOCK_BYTES):
-        if tail:
-            tail.add(block)
-        if is_taken:
-            is_taken = command_line.write(decoder.decode(block), sys.stdout)
+class _Copy(Thread):
+    """Hands on what a job writes, as it comes; where nobody takes it any more, the job goes on all the same.
+
+    Args:
+        source: the job's end of a pipe.
+        sink: who takes it.
+        tail: keeps what was written last.
+        dropped: beginning of a line that is not handed on.
+    """
+
+    def __init__(self, source: IO[bytes], sink: TextIO, tail: Tail | None, *, dropped: bytes = b"") -> None:
+        super().__init__(daemon=True)
+        self._source, self._sink, self._tail, self._dropped = source, sink, tail, dropped
+        self._is_idle = False
+
+    def run(self) -> None:
+        """To the end of the pipe."""
+        decoder, is_taken = codecs.getincrementaldecoder("utf-8")("replace"), True
+        blocks = self._blocks()
+        for block in _without(self._dropped, blocks) if self._dropped else blocks:
+            if self._tail:
+                self._tail.add(block)
+            if is_taken:
+                is_taken = command_line.write(decoder.decode(block), self._sink)
+
+    def finish(self) -> None:
+        """When the job has ended, wait until all is taken, by a pager perhaps, in which somebody reads; but not for a
+        process that the job left behind, which holds the pipe and says nothing.
+        """
+        while self.is_alive():
+            self.join(STOP_S)
+            if self._is_idle:
+                return
+
+    def _blocks(self) -> Iterator[bytes]:
+        block = b"."
+        while block:
+            self._is_idle = True
+            block = os.read(self._source.fileno(), BLOCK_BYTES)
+            self._is_idle = False
+            if block:
+                yield block
 
 
-def _copy_errors(source: IO[bytes], tail: Tail | None) -> None:
-    is_taken = True
-    for line in BufferedReader(cast(RawIOBase, source)):
-        if line.startswith(REMARK):
-            continue
-        if tail:
-            tail.add(line)
-        if is_taken:
-            is_taken = command_line.write(line.decode(errors="replace"), sys.stderr)
+def _without(beginning: bytes, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks without lines of this beginning. Else nothing waits for a line's end: progress has none."""
+    held, is_new = b"", True
+    for block in blocks:
+        kept, lines, held = list[bytes](), (held + block).splitlines(keepends=True), b""
+        for line in lines:
+            is_whole = line.endswith((b"\n", b"\r"))
+            if is_new and not is_whole and (beginning.startswith(line) or line.startswith(beginning)):
+                held = line
+            elif not (is_new and line.startswith(beginning)):
+                kept.append(line)
+                is_new = is_whole
+        if kept:
+            yield b"".join(kept)
+    if held and not held.startswith(beginning):
+        yield held
 
 
 def _send(job: subprocess.Popen[bytes], number: signal.Signals) -> None:
