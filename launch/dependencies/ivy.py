@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from base.errors import EmrlabError
 from launch import java
@@ -44,7 +46,7 @@ def retrieve(modules: Path, folder: Path, *, cache: Path, flags: Sequence[str] =
     """
     (ivy,) = (java.spark_home() / "jars").glob("ivy-*.jar")
     home = (cache / "ivy").resolve()  # what lies in the user's own is no part of what everyone gets
-    command = [str(java.find()), *flags, f"-Divy.default.ivy.user.dir={home}", "-cp", str(ivy)]
+    command = [str(java.find()), *_proxy(), *flags, f"-Divy.default.ivy.user.dir={home}", "-cp", str(ivy)]
     command += ["org.apache.ivy.Main", "-ivy", str(modules), "-warn", "-cache", str(home)]
     try:
         with _alone(cache):
@@ -66,6 +68,20 @@ def retrieve(modules: Path, folder: Path, *, cache: Path, flags: Sequence[str] =
             next(iter(offline or telling), "Ivy says nothing"),
             missing=() if offline else [line.replace("#", ":").replace(";", ":") for line in absent],
         )
+
+
+def _proxy() -> list[str]:
+    """Java's flags for the environment's proxy, which it does not heed by itself: as in docker/node/assemble_spark.py.
+
+    Raises:
+        IvyError: its port is none.
+    """
+    address = urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
+    try:
+        host, port = address.hostname, address.port or 80
+    except ValueError as error:
+        raise IvyError("https_proxy has a port that is no number") from error
+    return [f"-Dhttps.proxyHost={host}", f"-Dhttps.proxyPort={port}"] if host else []
 
 
 @contextmanager

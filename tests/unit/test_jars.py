@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import runpy
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,6 +83,31 @@ def test_runs_that_want_them_at_the_same_time_all_get_them_whole(ivy, tmp_path, 
     assert all(jar.exists() for jar in first)
     assert overlaps[0] is False, "one process at a time uses Ivy's cache"
     assert [path.name for path in (tmp_path / "jars").iterdir()] == [first[0].parent.name]
+
+
+@pytest.mark.parametrize(
+    ("address", "flags"),
+    [
+        ("", []),
+        ("http://someone:hunter2@proxy.example:3128", ["proxyHost=proxy.example", "proxyPort=3128"]),
+        ("http://proxy.example", ["proxyHost=proxy.example", "proxyPort=80"]),
+    ],
+)
+def test_the_environments_proxy_is_asked_here_as_in_builds(ivy, tmp_path, monkeypatch, address, flags):
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, address)
+    asked = ivy(["hadoop-aws-3.4.2.jar"])
+    jars.s3a_jars(tmp_path)
+    wanted = [f"-Dhttps.{flag}" for flag in flags]
+    assert [word for word in asked[0] if "proxy" in word] == wanted
+    monkeypatch.setitem(sys.modules, "jar_hashes", jar_hashes)  # as it lies beside it in a build
+    assert runpy.run_path(str(ROOT / "docker" / "node" / "assemble_spark.py"))["proxy"]() == wanted
+
+
+def test_a_proxy_that_is_none_is_one_line(ivy, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.example:here")
+    with pytest.raises(jars.JarsError, match="Maven Central: https_proxy has a port that is no number; check the net"):
+        jars.s3a_jars(tmp_path)
 
 
 def test_no_network_is_one_line_and_the_next_run_tries_again(ivy, tmp_path):
