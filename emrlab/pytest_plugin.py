@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LAB = pytest.StashKey[Lab]()
 BUCKET = "emrlab"  # the lab's own, in which the nodes' key may read and write; tests hold it to base/defaults.py
+CLUSTERS_END_S, POLL_S = 120.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +168,27 @@ def emrlab_emr(pytestconfig: pytest.Config) -> Iterator[EmrlabEmr]:
         **{name: f"s3://{BUCKET}/{prefix}/{own}" for name, prefix in prefixes.items()},
     )
     if lab.kept:  # else it goes as a whole
-        if ids := [cluster for cluster in started if cluster]:
-            emr.terminate_job_flows(JobFlowIds=ids)
+        end_clusters(emr, [cluster for cluster in started if cluster])
         root = _client("s3", lab.variables(root=True))
         for prefix in prefixes.values():
             _empty(root, BUCKET, f"{prefix}/{own}")
+
+
+def end_clusters(emr: Any, ids: Sequence[str]) -> None:
+    """Let these clusters end, protected ones too, and wait for their ends: until then they write logs."""
+    for cluster in ids:
+        about = emr.describe_cluster(ClusterId=cluster)["Cluster"]
+        if about.get("TerminationProtected") and not _has_ended(about):
+            emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
+        emr.terminate_job_flows(JobFlowIds=[cluster])
+    until = time.monotonic() + CLUSTERS_END_S
+    for cluster in ids:
+        while not _has_ended(emr.describe_cluster(ClusterId=cluster)["Cluster"]) and time.monotonic() < until:
+            time.sleep(POLL_S)
+
+
+def _has_ended(about: dict[str, Any]) -> bool:
+    return str(about["Status"]["State"]).startswith("TERMINATED")
 
 
 def _started(config: pytest.Config, *command: str) -> Lab:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import boto3
@@ -105,6 +106,40 @@ def test_a_lab_that_is_kept_is_left_without_what_the_session_made(pytest_in_a_pr
     kept = tmp_path / "state" / "emrlab" / "pytest"
     assert (kept / "emrlab" / "lab" / ".env").stat().st_mode & 0o777 == 0o600
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == before
+
+
+CLUSTER = """\
+def test_a_cluster_that_waits(emrlab_emr):
+    emr, instances = emrlab_emr.client, {"KeepJobFlowAliveWhenNoSteps": True, "TerminationProtected": True}
+    emr.run_job_flow(Name="protected", Instances=instances)
+"""
+
+
+def test_clusters_of_a_kept_lab_end_with_their_session(pytest_in_a_project, docker, server, tmp_path):
+    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "eu-west-3"}
+    s3, emr = (boto3.client(name, endpoint_url=server, **keys) for name in ("s3", "emr"))
+    s3.create_bucket(Bucket=defaults.BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    port = urlsplit(server).port
+    lab = rows(minio=row("minio", ports=[(9000, port)]), emr=row("emr", ports=[(5000, port)]), history=row("history"))
+    docker.write({"compose ps": lab})
+    (tmp_path / "project" / "test_emr.py").write_text(CLUSTER)
+    try:
+        ran = pytest_in_a_project("--emrlab", "--emrlab-keep", "test_emr.py")
+    finally:
+        s3.delete_bucket(Bucket=defaults.BUCKET)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    states = {each["Name"]: each["Status"]["State"] for each in emr.list_clusters()["Clusters"]}
+    assert states["protected"] == "TERMINATED"
+
+
+def test_what_a_cluster_writes_at_its_end_is_waited_for(monkeypatch):
+    monkeypatch.setattr(pytest_plugin, "POLL_S", 0)
+    states = iter(["RUNNING", "TERMINATING", "TERMINATING", "TERMINATED_WITH_ERRORS"])
+    emr = Mock(describe_cluster=lambda ClusterId: {"Cluster": {"Status": {"State": next(states)}}})  # noqa: N803
+    pytest_plugin.end_clusters(emr, ["j-1"])
+    assert not list(states)
+    emr.terminate_job_flows.assert_called_once_with(JobFlowIds=["j-1"])
+    emr.set_termination_protection.assert_not_called()
 
 
 def test_a_lab_that_does_not_start_fails_the_test_in_one_line_and_leaves_nothing(pytest_in_a_project, docker, tmp_path):
