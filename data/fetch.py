@@ -99,7 +99,7 @@ def fetch(
         source.download(live=live, out=out)
         digest = _digest(folder / HALF)
         if expected and digest != expected:
-            discard(folder)
+            source.forget()  # what was fetched before, and is none of what is asked for, stays
             raise FetchError(f"{shown(url)} has the SHA-256 {digest}, not {expected}; look where both come from")
         whole = Fetched(path=folder / ARCHIVE, size=(folder / HALF).stat().st_size, sha256=digest)
         # The record first: whoever is ended between the two finds half of nothing, but the whole under its other name.
@@ -180,7 +180,7 @@ class _Source:
             response = urlopen(Request(self.url, headers=headers), timeout=ANSWER_S)  # noqa: S310 - see _check
         except HTTPError as error:
             if error.code == 416:  # what is here is more than there: of another version
-                self._forget()
+                self.forget()
                 raise OSError("the file there is another now") from error
             raise
         with response:
@@ -209,9 +209,9 @@ class _Source:
             continues = version and first.startswith(f"bytes {have_b}-") and total in {"*", str(version.total_b)}
             if version and continues and validator in {"", version.validator}:
                 return
-            self._forget()
+            self.forget()
             raise OSError("the file there is another now")
-        self._forget()
+        self.forget()
         length = headers.get("Content-Length", "")
         fresh = _Version(validator=validator, total_b=int(length) if _LENGTH.fullmatch(length) else None)
         if fresh.total_b is not None and _free(self.half.parent) < fresh.total_b + RESERVE_BYTES:
@@ -258,7 +258,8 @@ class _Source:
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Remove what has arrived."""
         self.half_record.unlink(missing_ok=True)
         self.half.unlink(missing_ok=True)
 

@@ -291,6 +291,9 @@ def test_the_hash_that_is_asked_for_holds(world, get, tmp_path):
     assert get(expected=DIGEST).sha256 == DIGEST
     with pytest.raises(FetchError, match="has the SHA-256"):
         get(expected="0" * 64)
+    asked = len(world.asked)
+    assert get().path.read_bytes() == BODY
+    assert len(world.asked) == asked, "a hash that was mistyped costs no other download"
 
 
 def test_what_was_changed_here_is_fetched_again(world, get):
