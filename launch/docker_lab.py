@@ -74,13 +74,12 @@ def find() -> Lab:
     memory_mb = min(int(worker["memory"]) for worker in workers)
     vcpu = min(int(worker["cores"]) for worker in workers)
     node = Node(name=_instance_type(), vcpu=vcpu, memory_mb=memory_mb, yarn_mb=memory_mb)
-    label = services[MASTER].image.rpartition(":")[2].removeprefix("default")
     return Lab(
         s3=f"http://127.0.0.1:{ports['minio'][9000]}",
         master=master,
         pages=pages,
         nodes=Nodes(len(workers), node),
-        release=releases.find(label),
+        release=_release(services[MASTER].image),
     )
 
 
@@ -220,6 +219,13 @@ def _down(name: str, services: Mapping[str, Service]) -> str:
     container = services.get(name)
     state = f"{container.state}, exit code {container.exit_code}" if container else "not there"
     return f"the lab's {name} is {state}; run: make up (make logs shows what happened)"
+
+
+def _release(image: str) -> Release:
+    """The release of emrlab/spark:LABEL; of an image whose name another has taken since Docker tells the hash alone."""
+    if image.startswith("sha256:"):
+        raise LabError("the lab's image was built anew since the lab was started; run: make up")
+    return releases.find(image.rpartition(":")[2].removeprefix("default"))
 
 
 def _ask(master: str) -> dict[str, Any]:

@@ -126,6 +126,12 @@ def test_a_master_that_does_not_answer(running, docker):
     assert message().startswith("no answer from the Spark master at http://127.0.0.1:9: ")
 
 
+def test_a_lab_whose_image_was_built_anew_meanwhile(running, docker):
+    """By another checkout, say: Docker no longer has a name for the one that runs."""
+    docker(*[row | {"Image": f"sha256:{'ab' * 32}"} if row["Service"] == "master" else row for row in running])
+    assert message() == "the lab's image was built anew since the lab was started; run: make up"
+
+
 def test_no_worker_alive(running, page):
     page["workers"] = [WORKER | {"state": "DEAD"}]
     assert message() == "no worker of the lab is alive; run: make up (make logs shows what happened)"
