@@ -9,8 +9,9 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Of the nodes, whatever machine this is: Python 3.11 on Linux with glibc 2.34, the same set for both processors.
 JOB_LOCK := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--constraint requirements.lock --group job --python-platform
-# The lab itself needs Docker and the standard library of any Python from 3.11 on.
-LAB := $(or $(PYTHON),python3) -m lab
+# The lab itself needs Docker and the standard library of any Python from 3.11 on, whose name may not be python3.
+LAB = $(or $(PYTHON),$(shell for each in python3 python3.13 python3.12 python3.11; do \
+	"$$each" -c 'import tomllib' 2>/dev/null && echo "$$each" && break; done),python3) -m lab
 TARGET ?= lab
 INPUT ?= data/sample
 MODEL ?= lite0

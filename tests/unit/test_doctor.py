@@ -1,11 +1,16 @@
 """What doctor says of this machine, with a `docker` of the test's own on PATH."""
 
+import os
+import runpy
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from base import paths
+from base.paths import ROOT
 from lab import __main__ as cli
 from lab import doctor
 from tests.unit.fake_docker import COMPOSE, FakeDocker, row, rows
@@ -193,3 +198,23 @@ def test_the_table_has_every_trouble_without_a_name_in_braces():
     fix = "choose another, or 0 for any free one: make up …=0, or the same with make emr-up"
     assert ("port … is taken by another program", fix) in rows_
     assert not any("{" in cell or "\n" in cell for pair in rows_ for cell in pair)
+
+
+def test_make_finds_a_python_that_the_lab_runs_on(tmp_path):
+    for name, code in {"python3": 1, "python3.13": 1, "python3.12": 0}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    own = {name: value for name, value in os.environ.items() if name != "PYTHON" and not name.startswith("MAKE")}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    command = ["make", "--dry-run", "doctor"]
+    made = subprocess.run(command, cwd=ROOT, env=own | {"PATH": path}, capture_output=True, text=True, check=True)
+    assert made.stdout == "python3.12 -m lab doctor\n"
+
+
+def test_an_older_python_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 6, "final", 0))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "lab" / "__init__.py"))
+    assert ended.value.code == 2
+    line = "error: Python 3.9; the lab needs 3.11 or later; install one, or name it: make up PYTHON=/path/to/python\n"
+    assert capsys.readouterr().err == line
