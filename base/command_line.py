@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 from base.errors import EmrlabError, UsageError
@@ -38,6 +40,10 @@ def write(text: str, sink: TextIO) -> bool:
     try:
         sink.write(encodable(text, sink))
         sink.flush()
+    except BrokenPipeError:  # `| head` has seen enough: Python itself would fail at its end, where it writes the rest
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sink.fileno())
+        return False
     except OSError:
         return False
     return True

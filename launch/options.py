@@ -25,7 +25,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     if is_split:
         place = words.index("--")
         words, behind = words[:place], words[place + 1 :]
-    parsed = parser.parse_args(words)
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown and getattr(parsed, "job", None):
+        raise UsageError(f"{unknown[0]} is none of this command's; the arguments of JOB {parsed.job} follow behind --")
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "job" in parsed and parsed.job is None and not given_of_images(parsed) and Path(DECLARATION).is_file():
         parsed.job = "."
     if is_split and getattr(parsed, "job", None) is None:

@@ -55,6 +55,11 @@ def test_explain_prints_every_setting_with_its_reason(capsys):
         ([*GIVEN, "--model", "resnet"], "resnet"),
         ([*GIVEN, "--model", "gone.keras"], "--model gone.keras: no such file"),
         ([*GIVEN, "--output", "in/out"], "lies inside --input"),
+        (
+            ["run", "job.py", "--rows", "100"],
+            "--rows is no flag of this command; the arguments of JOB job.py follow behi",
+        ),
+        ([*GIVEN, "--rows", "100"], "unrecognized arguments: --rows 100; --help lists the options"),
         (["fly"], "fly"),
         ([], "COMMAND"),
     ],

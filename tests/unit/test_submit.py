@@ -3,11 +3,13 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
+from base.paths import ROOT
 from launch import submit
 from launch.submit import Command, Tail
 
@@ -78,3 +80,16 @@ def test_javas_remark_is_left_out_in_whatever_pieces_it_comes(run):
         f"sys.stderr.write({piece!r}); sys.stderr.flush(); time.sleep(0.05)\n" for piece in pieces
     )
     assert run(program) == (0, "", "a\nb WARNING: Using incubator modules\nWARN")
+
+
+def test_where_nobody_reads_any_more_the_exit_code_is_the_jobs():
+    """As with `| head`: Python would end with 120 and an error of its own."""
+    program = (
+        "import sys; from base import command_line\n"
+        "taken = command_line.write('x', sys.stdout); sys.stdout.write('y'); sys.exit(1 if taken else 7)\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (7, b"")
