@@ -197,8 +197,8 @@ def secrets_there(job: Job) -> None:
 
 def _check_inputs(job: Job) -> None:
     for name, source in job.inputs.items():
-        if not is_remote(source) and not Path(source).is_dir():
-            raise UsageError(f"{job.words('inputs', name)} {source}: no such folder; correct the path")
+        if not is_remote(source):
+            transfer.check_folder(source, words=job.words("inputs", name))
 
 
 def _show(came: Mapping[str, Path], pages: Mapping[str, str] | None = None) -> None:

@@ -50,8 +50,7 @@ def check(job: Job) -> None:
     for name, source in job.inputs.items():
         words = job.words("inputs", name)
         if not is_remote(source):
-            if not Path(source).is_dir():
-                raise UsageError(f"{words} {source}: no such folder; correct the path")
+            check_folder(source, words=words)
             if not any(storage.files(Path(source))):
                 raise UsageError(f"{words} {source} holds no file; correct the path")
         _check_named(words, source)
@@ -61,6 +60,18 @@ def check(job: Job) -> None:
             outputs.check(Path(output.location), words=words)
         _check_named(words, output.location)
     job.check()
+
+
+def check_folder(source: str, *, words: str) -> None:
+    """See that there is such a folder.
+
+    Raises:
+        UsageError: there is none, or it is a file.
+    """
+    if Path(source).is_file():
+        raise UsageError(f"{words} {source} is a file; name the folder that it lies in")
+    if not Path(source).is_dir():
+        raise UsageError(f"{words} {source}: no such folder; correct the path")
 
 
 def _check_named(words: str, location: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from base.paths import ROOT
+from launch import __main__ as cli
 from launch import causes, outputs
 from tests import own_job
 
@@ -55,6 +56,14 @@ def test_an_output_that_holds_what_no_run_left_is_refused_before_anything_starts
     assert (ran.returncode, out) == (2, "")
     assert "holds thesis.txt, which no run left there" in error
     assert (job / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_an_input_that_is_a_file_is_not_said_to_be_missing(tmp_path, capsys):
+    job = own_job.write(tmp_path / "own")
+    declaration = (job / "emrlab.toml").read_text()
+    (job / "emrlab.toml").write_text(declaration.replace('data = "data"', 'data = "data/a.txt"'))
+    assert cli.main(["run", str(job)]) == 2
+    assert capsys.readouterr().err.endswith("data/a.txt is a file; name the folder that it lies in\n")
 
 
 def test_a_job_that_does_not_end_is_killed(tmp_path):
