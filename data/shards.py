@@ -205,7 +205,7 @@ def _place(path: Path, place: Path) -> None:
     try:
         place.hardlink_to(path)
     except OSError as error:
-        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}:
             raise
         place.touch(exist_ok=False)  # exFAT, say, has no hard links: a name that was taken here is free to be replaced
         path.replace(place)

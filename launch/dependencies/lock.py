@@ -70,8 +70,13 @@ def here() -> Platform:
 
 
 def machine_here() -> str:
-    """The processor of this machine, on which Docker's containers run: x86_64 or aarch64, as Linux calls it."""
-    return {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    """The processor that Docker's containers see here: x86_64 or aarch64, as Linux calls it.
+
+    This machine's own, but for where DOCKER_DEFAULT_PLATFORM says linux/amd64, say on an Apple: Docker imitates it.
+    """
+    named = os.environ.get("DOCKER_DEFAULT_PLATFORM", "").split("/")
+    machine = named[1] if len(named) > 1 else platform.machine()
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(machine.lower(), machine)
 
 
 def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:

@@ -1,6 +1,7 @@
 """Requirements become a lock for the nodes, without an index: every wheel lies in a folder beside them."""
 
 import hashlib
+import platform
 import re
 
 import pytest
@@ -47,6 +48,21 @@ def test_a_lock_is_for_the_nodes_and_not_for_this_machine(folder, requirements):
     path = requirements("fast", "here; sys_platform == 'darwin'")
     assert lock.pins(resolve(path)) == {"fast": "1.0"}
     assert f"--hash=sha256:{right}" in resolve(path)
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "machine"),
+    [
+        ("arm64", "", "aarch64"),
+        ("x86_64", "", "x86_64"),
+        ("arm64", "linux/amd64", "x86_64"),
+        ("x86_64", "linux/arm64/v8", "aarch64"),
+    ],
+)
+def test_packages_are_for_the_processor_that_docker_shows_its_containers(monkeypatch, own, named, machine):
+    monkeypatch.setattr(platform, "machine", lambda: own)
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", named)
+    assert lock.machine_here() == machine
 
 
 def test_what_the_releases_spark_brings_is_left_out_and_what_its_extras_ask_for_is_not(folder, requirements):
