@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from base import command_line
+from base import command_line, proxies
 from base.errors import EmrlabError
 from pipeline import settings, signals
 
@@ -17,6 +17,7 @@ def run(command: Callable[[], int], *, stopped: str) -> int:
         command: the program.
         stopped: what a user who ends it reads.
     """
+    proxies.spare_this_machine()
     try:
         return command()
     except settings.UsageError as error:

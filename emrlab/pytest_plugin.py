@@ -203,8 +203,9 @@ def _started(config: pytest.Config, *command: str) -> Lab:
 
 
 def _client(service: str, variables: dict[str, str]) -> Any:
-    """boto3's, of the lab, whatever this machine's own settings for AWS are."""
+    """boto3's, of the lab, whatever this machine's own settings for AWS and proxies are."""
     import boto3  # noqa: PLC0415 - half a second; most tests ask for no client
+    from botocore.config import Config  # noqa: PLC0415
 
     return boto3.client(
         service,
@@ -212,6 +213,7 @@ def _client(service: str, variables: dict[str, str]) -> Any:
         region_name=variables["AWS_DEFAULT_REGION"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        config=Config(proxies={}),  # it is on this machine
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from base import command_line
+from base import command_line, proxies
 from base.errors import EmrlabError
 from base.paths import CACHE, SAMPLE
 from launch import java, options
@@ -32,6 +32,7 @@ def main(argv: Sequence[str], *, prog: str = "python -m launch") -> int:
     for SIGTERM and SIGHUP.
     """
     first_contact()
+    proxies.spare_this_machine()
     if argv[:1] == ["demo"]:
         argv = ["run", *DEMO, *argv[1:]]
     try:

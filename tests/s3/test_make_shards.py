@@ -40,6 +40,14 @@ def test_the_same_archives_as_in_a_folder_and_what_is_there_stays(make, bucket, 
     assert objects(bucket) == there
 
 
+def test_a_proxy_of_the_network_is_not_asked_for_this_machine(make, bucket, proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.com")
+    assert make() == 0
+    assert proxy.requests
+
+
 def test_what_was_cut_off_goes_on_and_what_others_have_is_left(make, bucket, proxy, capsys):
     proxy.hit(Fault.DENIED, "^PUT .*images-000001", last=99)
     assert make() == 1
