@@ -37,7 +37,7 @@ def lines(job: Job, built: Package, needed: Packages | None = None) -> list[str]
         said.append(f"Python packages: {', '.join(needed.names())}")
     for name, source in job.inputs.items():
         if not is_remote(source):
-            sizes = [file.size for file in storage.files(Path(source))]
+            sizes = [file.size for file in storage.files(Path(source), hidden_folders=False)]
             said.append(
                 _line(
                     f"{len(sizes):,} {'file' if len(sizes) == 1 else 'files'} of {escape(source)}, its input {name}",

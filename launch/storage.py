@@ -76,7 +76,14 @@ class _Object:
 
 
 def mirror(
-    folder: Path, uri: str, access: Access, *, live: bool, prune: bool = True, out: TextIO = sys.stderr
+    folder: Path,
+    uri: str,
+    access: Access,
+    *,
+    live: bool,
+    prune: bool = True,
+    hidden_folders: bool = True,
+    out: TextIO = sys.stderr,
 ) -> Mirrored:
     """Make the objects below `uri` those of `folder`, byte for byte; what is there with the same content stays.
 
@@ -91,6 +98,7 @@ def mirror(
         live: redraw one line of progress, for a terminal, instead of a line every ten seconds.
         prune: remove the objects below `uri` that the folder does not have; those that it has and that cannot be read
             now stay.
+        hidden_folders: as of `files`.
         out: where progress is shown.
 
     Raises:
@@ -104,7 +112,7 @@ def mirror(
     except (BaseError, OSError) as error:
         raise StorageError(f"{uri} cannot be listed: {explain(error)}") from error
     left = dict[str, str]()
-    here = {file.name: file for file in files(folder, left)}
+    here = {file.name: file for file in files(folder, left, hidden_folders=hidden_folders)}
     for name in [name for name in here if len(f"{prefix}/{name}".encode()) > KEY_BYTES]:
         left[name] = f"its name is longer than the {KEY_BYTES:,} bytes that S3 takes; shorten it"
         del here[name]
@@ -243,12 +251,13 @@ def _list(opened: S3Store) -> dict[str, _Object]:
     }
 
 
-def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
+def files(folder: Path, left: dict[str, str] | None = None, *, hidden_folders: bool = True) -> Iterator[File]:
     """Every file that is not hidden, links followed; a link to a folder that it lies in is passed over: it has no end.
 
     Args:
         folder: to walk.
         left: gets what is no file or cannot be read, and why, by name.
+        hidden_folders: with the files of hidden folders, as the image pipeline reads them; without, as Spark does.
 
     Raises:
         StorageError: the folder itself cannot be read.
@@ -258,6 +267,8 @@ def files(folder: Path, left: dict[str, str] | None = None) -> Iterator[File]:
         for entry in walk(str(folder)):
             name = entry.path.rstrip("/")
             if entry.error == "LinkLoop" or name.rpartition("/")[2].startswith("."):
+                continue
+            if not hidden_folders and any(part.startswith(".") for part in name.split("/")):
                 continue
             path = Path(file(str(folder), name))
             if entry.message:

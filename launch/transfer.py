@@ -51,7 +51,7 @@ def check(job: Job) -> None:
         words = job.words("inputs", name)
         if not is_remote(source):
             check_folder(source, words=words)
-            if not any(storage.files(Path(source))):
+            if not any(storage.files(Path(source), hidden_folders=not job.is_own)):
                 raise UsageError(f"{words} {source} holds no file; correct the path")
         _check_named(words, source)
     for name, output in job.outputs.items():
@@ -204,7 +204,7 @@ def send(
             storage.put(path, uri, access)
     for name, source in job.inputs.items():
         if not is_remote(source):
-            _mirror(source, artifacts.places[name], access, live=job.live, prune=prune)
+            _mirror(job, source, artifacts.places[name], access, prune=prune)
     return artifacts
 
 
@@ -235,8 +235,8 @@ def bring_back(job: Job, artifacts: JobArtifacts, *, default: Path, access: Acce
     return came
 
 
-def _mirror(source: str, uri: str, access: Access, *, live: bool, prune: bool) -> None:
-    mirrored = storage.mirror(Path(source), uri, access, live=live, prune=prune)
+def _mirror(job: Job, source: str, uri: str, access: Access, *, prune: bool) -> None:
+    mirrored = storage.mirror(Path(source), uri, access, live=job.live, prune=prune, hidden_folders=not job.is_own)
     removed = f", {mirrored.removed:,} removed" * bool(mirrored.removed)
     if mirrored.left:
         first, why = min(mirrored.left.items())

@@ -113,7 +113,7 @@ def of(spec: RunSpec, stored: Mapping[str, Mapping[str, int]]) -> Workload:
                 raise UsageError(f"{spec.job.words('inputs', name)} {source} holds nothing; correct the place")
             here |= {f"{name}/{file}": size for file, size in stored.get(name, {}).items()}
             continue
-        for file in storage.files(Path(source)):
+        for file in storage.files(Path(source), hidden_folders=False):
             here[f"{name}/{file.name}"] = file.size
             if stored.get(name, {}).get(file.name) != file.size:
                 missing[f"{name}/{file.name}"] = file.size

@@ -64,6 +64,15 @@ def test_a_folder_becomes_the_objects_of_the_prefix(mirror, folder, bucket):
     assert all(body(bucket, name) == name.encode() for name in names)
 
 
+def test_what_lies_in_hidden_folders_stays_behind_where_spark_reads(mirror, folder, bucket):
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("https://token@example.com")
+    files = mirror(folder).files
+    assert ".git/config" in there(bucket), "the image pipeline reads it here, too"
+    assert mirror(folder, hidden_folders=False) == Mirrored(files - 1, 0, 1)
+    assert ".git/config" not in there(bucket)
+
+
 def test_only_what_is_new_or_changed_is_sent_and_what_is_gone_is_removed(mirror, folder, bucket):
     first = mirror(folder)
     bucket.client.put_object(Bucket=bucket.name, Key="images/set-2/Kiwi/0.jpg", Body=b"a neighbour")

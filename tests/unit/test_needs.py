@@ -1,12 +1,14 @@
 """What a job needs besides itself: the same declaration on every target, as far as it goes without Docker."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from base import releases
-from launch import listing, needs, package, submit, targets
+from base.errors import UsageError
+from launch import listing, needs, package, submit, targets, transfer
 from launch.dependencies import layer, lock, maven
 from launch.job import Job
 from tests import wheel
@@ -32,6 +34,19 @@ def test_packages_are_listed_before_they_go(job, tmp_path):
     needed = needs.packages(job, needs.of_nodes(RELEASE, "x86_64"))
     built = package.build(job.entry, (), cache=tmp_path / "cache")
     assert "Python packages: tiny 1.0" in listing.lines(job, built, needed)
+
+
+def test_what_is_hidden_in_an_input_does_not_go(job, tmp_path):
+    """A repository of data has the key to where it comes from in .git/config."""
+    for name in ("a.csv", ".b.csv", ".git/config", "below/.dvc/tmp/lock"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text("x")
+    job = replace(job, requirements=None, inputs={"data": str(tmp_path / "data")})
+    built = package.build(job.entry, (), cache=tmp_path / "cache")
+    assert f"1 file of {tmp_path}/data, its input data: 1 bytes" in listing.lines(job, built)
+    (tmp_path / "data" / "a.csv").unlink()
+    with pytest.raises(UsageError, match="holds no file; correct the path"):
+        transfer.check(job)
 
 
 def test_the_labs_nodes_get_what_the_job_asks_for(job, monkeypatch):
