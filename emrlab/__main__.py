@@ -98,6 +98,11 @@ def run() -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the half second that loading takes: no traceback
     from pipeline import signals  # noqa: PLC0415
 
+    try:
+        Path.cwd()
+    except OSError:
+        sys.stderr.write("error: the current folder is gone; change into another one, and run again\n")
+        return 1
     program = _load(sys.argv[1:])
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

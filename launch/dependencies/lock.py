@@ -33,6 +33,7 @@ _INCLUDE = re.compile(r"(?:-r|--requirement|-c|--constraint)[\s=]*(\S.*)")
 _INDEX = re.compile(r"(-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--no-index)\b[\s=]*(.*)")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`|Wheels are available for `([^`]+)`|wheels for `([^`]+)`")
+_DISK = re.compile(r"No space left on device|Read-only file system|Permission denied|Disk quota exceeded")
 _OFFLINE = re.compile(r"Failed to fetch|error sending request|Connection refused|network was disabled|timed out")
 
 
@@ -41,7 +42,7 @@ class RequirementsError(UsageError):
 
 
 class FetchError(EmrlabError):
-    """An index does not give what is wanted: one line with the cause and what to do."""
+    """An index does not give what is wanted, or the disk does not take it: one line with the cause and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def resolve(requirements: Path, target: Platform, *, cache: Path) -> str:
 
     Raises:
         RequirementsError: it cannot be read, or not be met; a package has no wheel for `target`.
-        FetchError: no index answers.
+        FetchError: no index answers, or uv's cache cannot be written.
         OSError: the cache cannot be written.
     """
     texts = _texts(requirements)
@@ -312,5 +313,7 @@ def _cause(errors: str, what: str) -> RequirementsError | FetchError:
             f"{what}: {name} has no wheel, and nodes build nothing; choose a version that has one, or build one "
             "and give its folder by a line --find-links"
         )
+    if _DISK.search(text):
+        return FetchError(f"{what}: {text.removeprefix('error: ')[:300]}; mend that on this machine's disk, run again")
     text = re.sub(r"^error: (No solution found when resolving dependencies )?|cause: ", "", text).rstrip(".")
     return RequirementsError(f"{what}: {text[:300]}; correct the requirements")

@@ -111,6 +111,20 @@ def test_what_compose_works_on_is_readable_for_containers_and_follows_the_instal
     assert (folder / "policies" / "job.json").read_bytes() == (ROOT / "policies" / "job.json").read_bytes()
 
 
+def test_a_folder_that_is_gone_is_one_line(installed, tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = f"cd {tmp_path}/gone && rmdir ../gone && exec {sys.executable} -m emrlab doctor"
+    ran = subprocess.run(
+        ["sh", "-c", script],
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = "error: the current folder is gone; change into another one, and run again\n"
+    assert (ran.returncode, ran.stderr) == (1, line)
+
+
 def test_a_compose_file_of_the_users_own_is_none_of_the_labs(emrlab_in, tmp_path):
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()

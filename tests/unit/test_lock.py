@@ -153,6 +153,19 @@ def test_an_index_password_is_in_no_error_and_no_lock(folder, requirements, monk
     assert "hunter2" not in resolve(path)
 
 
+def test_a_full_disk_is_no_mistake_in_the_requirements(folder, requirements, monkeypatch):
+    uv = folder / "uv"
+    uv.write_text(
+        "#!/bin/sh\necho 'error: Failed to write to the cache: No space left on device (os error 28)' >&2; exit 2\n"
+    )
+    uv.chmod(0o755)
+    monkeypatch.setattr(lock.uv, "find_uv_bin", lambda: str(uv))
+    with pytest.raises(
+        FetchError, match=r"cache: No space left on device \(os error 28\); mend that on this machine's"
+    ):
+        resolve(requirements("tiny"))
+
+
 def test_the_wheelhouse_and_the_folder_hold_what_the_lock_says(folder, requirements):
     target = lock.here()
     make(folder, "1.0", needs=["other"])
