@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from base.errors import UsageError
@@ -246,4 +246,5 @@ def _mirror(job: Job, source: str, uri: str, access: Access, *, prune: bool) -> 
 
 def _key(path: Path) -> str:
     """Below artifacts/: 0123456789ab/lite0-224.tflite."""
-    return f"{sha256(path.read_bytes()).hexdigest()[:12]}/{path.name}"
+    with path.open("rb") as file:
+        return f"{file_digest(file, 'sha256').hexdigest()[:12]}/{path.name}"

@@ -1,8 +1,10 @@
 """What a job needs besides itself: the same declaration on every target, as far as it goes without Docker."""
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -47,6 +49,14 @@ def test_what_is_hidden_in_an_input_does_not_go(job, tmp_path):
     (tmp_path / "data" / "a.csv").unlink()
     with pytest.raises(UsageError, match="holds no file; correct the path"):
         transfer.check(job)
+
+
+def test_a_file_larger_than_the_memory_has_its_place(job, tmp_path, monkeypatch):
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    built = package.build(job.entry, (), cache=tmp_path / "cache")
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=MemoryError))
+    located = transfer.locate(replace(job, files=(tmp_path / "weights.bin",)), built, bucket="b")
+    assert located.files == (f"s3://b/artifacts/files/{hashlib.sha256(b'x').hexdigest()[:12]}/weights.bin",)
 
 
 def test_the_labs_nodes_get_what_the_job_asks_for(job, monkeypatch):
