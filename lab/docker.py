@@ -14,7 +14,7 @@ from base.errors import UsageError
 from base.waiting import attempts
 
 POLL_S = 0.5
-IMAGES = "emrlab/"  # what the names of the lab's images begin with, all of them
+IMAGES = "emrlab/"  # what the names of all the lab's images begin with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def containers(project: str) -> list[str]:
     inspect = ["docker", "container", "inspect", "--format", "{{.Config.Image}}"]
     images = compose.run([*inspect, *names]).splitlines() if names else []
     for name, image in zip(names, images, strict=True):
-        if not image.startswith(IMAGES):
+        if f"/{IMAGES}" not in f"/{image}":  # an engine may have put its registry's name before it
             raise UsageError(
                 f"the Compose project {project} has the container {name} of another program; unset "
                 "COMPOSE_PROJECT_NAME, or give a name that is the lab's alone"
