@@ -9,6 +9,8 @@ from base.errors import UsageError
 # Which service answers for which of Amazon's, at which port of its container.
 ANSWERING = {"S3": ("minio", 9000), "EMR": ("emr", 5000)}
 KEY, SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+# One that a shell has from a session with Amazon goes with no key of the lab's, which the server would refuse for it.
+NO_TOKEN = {"AWS_SESSION_TOKEN": ""}
 
 
 def variables(*, root: bool = False) -> dict[str, str]:
@@ -31,4 +33,4 @@ def variables(*, root: bool = False) -> dict[str, str]:
     if missing := [name for name in names if name not in keys]:
         raise UsageError(f"{paths.ENV_FILE} has no {missing[0]}; make up makes it")
     region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-    return addresses | region | {KEY: keys[names[0]], SECRET: keys[names[1]]}
+    return addresses | region | {KEY: keys[names[0]], SECRET: keys[names[1]]} | NO_TOKEN

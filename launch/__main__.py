@@ -8,6 +8,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the half second that the rest takes: no traceback
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def main(argv: Sequence[str], *, prog: str = "python -m launch") -> int:
     """
     first_contact()
     proxies.spare_this_machine()
+    if not os.environ.get("AWS_SESSION_TOKEN"):  # `make env` leaves it empty, and S3 would be sent an empty one
+        os.environ.pop("AWS_SESSION_TOKEN", None)
     if argv[:1] == ["demo"]:
         argv = ["run", *DEMO, *argv[1:]]
     try:

@@ -26,6 +26,7 @@ def test_writes(emrlab_s3):
     emrlab_s3.client.put_object(Bucket=emrlab_s3.bucket, Key="a/b", Body=b"x")
     assert emrlab_s3.uri("a/b") == f"s3://{emrlab_s3.bucket}/a/b"
     assert emrlab_s3.environment["AWS_ENDPOINT_URL_S3"].startswith("http://127.0.0.1:")
+    assert emrlab_s3.environment["AWS_SESSION_TOKEN"] == "", "a developer's own is none of the lab's"
 
 @pytest.mark.parametrize("number", range(4))
 def test_of_another_worker(emrlab_s3, number):

@@ -46,6 +46,13 @@ def test_explain_prints_every_setting_with_its_reason(capsys):
     assert "fs.s3a.committer.name = magic" in capsys.readouterr().out
 
 
+def test_an_empty_token_is_none(monkeypatch):
+    """`make env` leaves AWS_SESSION_TOKEN empty, and some clients would send that."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "")
+    assert cli.main([*GIVEN, "--explain"]) == 0
+    assert "AWS_SESSION_TOKEN" not in os.environ
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

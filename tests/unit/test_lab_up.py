@@ -125,6 +125,7 @@ def test_env_has_what_a_client_needs(machine, capsys):
         "AWS_DEFAULT_REGION=eu-west-3",
         f"AWS_ACCESS_KEY_ID={keys['DATA_ACCESS_KEY_ID']}",
         f"AWS_SECRET_ACCESS_KEY={keys['DATA_SECRET_ACCESS_KEY']}",
+        "AWS_SESSION_TOKEN=",
     ]
     assert cli.main(["env", "--root"]) == 0
     assert keys["MINIO_ROOT_PASSWORD"] in capsys.readouterr().out
