@@ -152,14 +152,27 @@ def test_a_lab_that_does_not_start_fails_the_test_in_one_line_and_leaves_nothing
     assert not list(tmp_path.glob("emrlab-*"))
 
 
-def test_the_example_of_its_page_holds(pytest_in_a_project, docker, tmp_path):
+TASKS = """\
+import sys
+
+def test_tasks_run_on_the_python_of_the_tests(emrlab_spark):
+    found = emrlab_spark.sparkContext.parallelize([0], 1).map(lambda _: sys.executable)
+    assert found.collect() == [sys.executable]
+"""
+
+
+def test_the_example_of_its_page_holds(pytest_in_a_project, docker, tmp_path, monkeypatch):
+    for name, value in {"SPARK_HOME": "/opt/spark", "SPARK_REMOTE": "sc://localhost:15002"}.items():
+        monkeypatch.setenv(name, value)  # of a Spark that is none of the tests'
     page = (ROOT / "docs" / "fixture.md").read_text()
     examples = dict(re.findall(r"```python\n# (test_\w+\.py)\n(.*?)```", page, re.DOTALL))
     name = "test_sales.py"  # the other one wants YARN: tests/installed runs both
     (tmp_path / "project" / name).write_text(examples[name])
-    ran = pytest_in_a_project("--emrlab", name)
+    (tmp_path / "project" / "test_tasks.py").write_text(TASKS)
+    docker.program("python3", "#!/bin/sh\nexit 1\n")  # on PATH, as where the environment of the tests is not activated
+    ran = pytest_in_a_project("--emrlab", name, "test_tasks.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "3 passed" in ran.stdout
+    assert "4 passed" in ran.stdout
     keys = docker.folder.parent / "state"
     assert not list(keys.rglob(".env")), "none is left where nothing is kept"
 
