@@ -128,10 +128,11 @@ def test_a_folder_that_is_gone_is_one_line(installed, tmp_path):
 def test_a_compose_file_of_the_users_own_is_none_of_the_labs(emrlab_in, tmp_path):
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
-    docker.write_text(f'#!/bin/sh\necho "$COMPOSE_PROJECT_NAME, file: $COMPOSE_FILE" >>{tmp_path}/calls\nexit 1\n')
+    words = "$COMPOSE_PROJECT_NAME: $COMPOSE_FILE$COMPOSE_ENV_FILES"
+    docker.write_text(f'#!/bin/sh\necho "{words}" >>{tmp_path}/calls\nexit 1\n')
     docker.chmod(0o755)
-    emrlab_in("clean", COMPOSE_FILE="/shop/compose.yaml", PATH=str(docker.parent))
-    assert (tmp_path / "calls").read_text() == "emrlab-user, file: \n"
+    emrlab_in("clean", COMPOSE_FILE="/shop/compose.yaml", COMPOSE_ENV_FILES="/shop/.env", PATH=str(docker.parent))
+    assert (tmp_path / "calls").read_text() == "emrlab-user: \n"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(emrlab_in, tmp_path):
