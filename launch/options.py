@@ -26,7 +26,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         place = words.index("--")
         words, behind = words[:place], words[place + 1 :]
     parsed, unknown = parser.parse_known_args(words)
-    if unknown and getattr(parsed, "job", None):
+    if unknown and getattr(parsed, "job", None) and not given_of_images(parsed):
         raise UsageError(f"{unknown[0]} is none of this command's; the arguments of JOB {parsed.job} follow behind --")
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -64,9 +64,9 @@ def test_an_empty_token_is_none(monkeypatch):
         ([*GIVEN, "--output", "in/out"], "lies inside --input"),
         (
             ["run", "job.py", "--rows", "100"],
-            "--rows is no flag of this command; the arguments of JOB job.py follow behi",
+            "--rows is none of this command's; the arguments of JOB job.py follow behind --",
         ),
-        ([*GIVEN, "--rows", "100"], "unrecognized arguments: --rows 100; --help lists the options"),
+        ([*GIVEN, "--rows", "100"], "unrecognized arguments: --rows; --help lists the options"),
         (["fly"], "fly"),
         ([], "COMMAND"),
     ],
