@@ -138,17 +138,16 @@ def emrlab_spark(emrlab_s3: EmrlabS3, tmp_path_factory: pytest.TempPathFactory) 
         settings = json.loads(lab_of_tests.settings_of_spark(emrlab_s3.environment))
     except LabError as error:
         pytest.fail(str(error), pytrace=False)
-    builder = SparkSession.builder.appName("pytest")
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark")))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in emrlab_s3.environment.items():
             patch.setenv(name, value)  # for Java, where S3A reads the key; no setting has it
         patch.setenv("PYSPARK_PYTHON", sys.executable)  # of tasks; the setting of this name is spark-submit's
         for name in ("SPARK_HOME", "SPARK_CONF_DIR", "SPARK_REMOTE"):  # of another Spark
             patch.delenv(name, raising=False)
-        session = builder.getOrCreate()
+        builder = SparkSession.builder.appName("pytest")
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+        session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark"))).getOrCreate()
     yield session
     session.stop()
 
