@@ -159,7 +159,7 @@ def test_a_full_disk_is_no_mistake_in_the_requirements(folder, requirements, mon
         "#!/bin/sh\necho 'error: Failed to write to the cache: No space left on device (os error 28)' >&2; exit 2\n"
     )
     uv.chmod(0o755)
-    monkeypatch.setattr(lock.uv, "find_uv_bin", lambda: str(uv))
+    monkeypatch.setattr("uv.find_uv_bin", lambda: str(uv))
     with pytest.raises(
         FetchError, match=r"cache: No space left on device \(os error 28\); mend that on this machine's"
     ):
