@@ -22,7 +22,7 @@ from pipeline import results, store
 from pipeline.names import MEMBER_PATTERN
 from pipeline.worker import tune_worker
 
-# Rows of listing and features together, some 200 bytes each, that one process compares.
+# Rows of listing and features together, some 200 bytes each, that one process compares, about.
 MOST_ROWS = 1_000_000
 KEY_COLUMNS = ("path", "label", "label_index", "etag")
 FILE = "file"  # the column that says, by its number, which file of features a row is of
@@ -105,7 +105,10 @@ def _in_driver(files: Sequence[str], labels: Sequence[str], *, listing: Sequence
 def _in_workers(
     files: Sequence[str], labels: Sequence[str], *, listing: Sequence[str], unknown: str, rows: int
 ) -> Comparison:
-    """In buckets of which each has all rows of an etag: every file is read once, and a worker holds one bucket."""
+    """In buckets of which each has all rows of a path: every file is read once, and a worker holds one bucket.
+
+    Not by etag, though that is shorter: copies of one file have the same on S3, and would all be in one bucket.
+    """
     spark = SparkSession.builder.getOrCreate()
     buckets = -(-rows // MOST_ROWS)
     listed = spark.sparkContext.parallelize(listing, min(buckets, len(listing)))
@@ -145,7 +148,7 @@ def _split(
     if not tables:
         return
     table = pa.concat_tables(tables)
-    hashes = (crc32(etag.encode()) % buckets for etag in table["etag"].to_pylist())
+    hashes = (crc32(path.encode()) % buckets for path in table["path"].to_pylist())
     for bucket, packed in _pack_by(table, np.fromiter(hashes, np.int64, len(table))):
         yield bucket, (first + part, packed)
 

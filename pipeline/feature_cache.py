@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 
 from pipeline import comparison, results, store
 from pipeline.comparison import KeptImages
+
+log = logging.getLogger("pipeline")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,15 @@ def look_up(
     # In the order of their names: a worker that outlived its killed driver may have left an image twice, and the first
     # file has it.
     places = {name: folder for name, folder in sorted(places.items()) if name.startswith(key)}
+    rows_by = results.rows_of_whole([f"{folder}/{name}" for name, folder in places.items()])
+    for name, folder in list(places.items()):
+        if (uri := f"{folder}/{name}") not in rows_by:
+            log.warning("%s is damaged: its images are extracted anew", uri)
+            del places[name]
     if not places:
         return CachedFeatures(0, [], [], _files(listing), [])
 
-    names, files = list(places), [f"{folder}/{name}" for name, folder in places.items()]
-    rows_of, listed = results.rows_of(files), _files(listing)
+    names, files, rows_of, listed = list(places), list(rows_by), list(rows_by.values()), _files(listing)
     rows = results.count_rows(listed) + sum(rows_of)
     compared = comparison.compare(files, labels, listing=listed, unknown=unknown, rows=rows)
     as_is = {file for file, kept in compared.kept.items() if kept.is_current and kept.rows == rows_of[file]}

@@ -18,6 +18,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
 from pipeline import imports, store
+from pipeline.settings import RunError
 
 imports.keep_pandas_from_pyarrow()
 
@@ -176,15 +177,41 @@ def count_rows(files: Sequence[str]) -> int:
 
 
 def rows_of(files: Sequence[str]) -> list[int]:
-    """Rows in each of the parquet objects `files` (URIs), read from their footers."""
+    """Rows in each of the parquet objects `files` (URIs), read from their footers.
 
-    def rows(file: str) -> int:
-        folder, _, name = file.rpartition("/")
-        end = store.fetch(folder, name, last_bytes=FOOTER_BYTES).content
-        return int(pq.read_metadata(pa.BufferReader(end)).num_rows)
+    Raises:
+        RunError: one is damaged.
+        STORE_ERRORS: one is not there or cannot be read.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(_rows, files))
+
+
+def rows_of_whole(files: Sequence[str]) -> dict[str, int]:
+    """Rows in those of `files` (URIs) that are whole; a machine that loses its power may leave others, or empty ones.
+
+    Raises:
+        STORE_ERRORS: one is not there or cannot be read.
+    """
+
+    def rows(file: str) -> int | None:
+        try:
+            return _rows(file)
+        except RunError:
+            return None
 
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(rows, files))
+        counted = zip(files, pool.map(rows, files), strict=True)
+        return {file: count for file, count in counted if count is not None}
+
+
+def _rows(file: str) -> int:
+    folder, _, name = file.rpartition("/")
+    end = store.fetch(folder, name, last_bytes=FOOTER_BYTES).content
+    try:
+        return int(pq.read_metadata(pa.BufferReader(end)).num_rows)
+    except (pa.ArrowInvalid, OSError) as error:  # the footer is none, or says what makes no sense
+        raise RunError(f"{file} is damaged: no whole parquet file; run again") from error
 
 
 def spark_schema(schema: pa.Schema) -> StructType:

@@ -111,6 +111,33 @@ def test_a_file_of_features_that_is_gone_is_an_error(look_up):
         look_up([("Kiwi/0.jpg", "a", None)], published={f"{KEY}-gone.parquet"})
 
 
+def test_what_a_power_cut_left_damaged_is_extracted_anew(look_up, tmp_path):
+    place, prepared = tmp_path / "features", tmp_path / "_incomplete" / "features"
+    whole = write(place, "whole", [("Kiwi/0.jpg", "a", "Kiwi")])
+    cut = write(place, "cut", [("Kiwi/1.jpg", "b", "Kiwi")])
+    (place / cut).write_bytes((place / cut).read_bytes()[:-9])
+    for number, damaged in enumerate([b"", b"PAR1" + bytes(99) + b"PAR1"], start=2):
+        (prepared / write(prepared, f"damaged-{number}", [(f"Kiwi/{number}.jpg", "c", "Kiwi")])).write_bytes(damaged)
+    cached = look_up([(f"Kiwi/{number}.jpg", etag, None) for number, etag in enumerate("abcc")], published={whole, cut})
+    assert (cached.count, todo(cached)) == (1, ["Kiwi/1.jpg", "Kiwi/2.jpg", "Kiwi/3.jpg"])
+    assert (cached.published, cached.prepared) == ([whole], [])
+
+
+@pytest.mark.parametrize("contents", [1, 24])
+def test_images_of_few_contents_are_spread_over_all_buckets(spark, tmp_path, monkeypatch, contents):
+    monkeypatch.setattr(comparison, "MOST_ROWS", 100)
+    images = [(f"Kiwi/{number}.jpg", f"of {number % contents}", "Kiwi") for number in range(600)]
+    name, unknown = write(tmp_path / "features", "half", images[:300]), f"{tmp_path}/unknown"
+    rows = [{"path": path, "size": 1, "etag": etag, "label": label} for path, etag, label in images]
+    listing = f"{tmp_path}/listing/00000.parquet"
+    results.write_table(listing, pa.Table.from_pylist(rows, schema=results.LISTING_SCHEMA))
+    compared = comparison.compare([f"{tmp_path}/features/{name}"], LABELS, listing=[listing], unknown=unknown, rows=900)
+    assert compared.kept == {0: comparison.Kept(300, is_current=True)}
+    buckets = results.rows_of([f"{unknown}-unsorted/{name}" for name in results.parquet_files(f"{unknown}-unsorted")])
+    assert (len(buckets), sum(buckets)) == (9, 300)
+    assert max(buckets) < 2 * 300 / 9
+
+
 def test_what_is_new_comes_in_the_order_of_its_names_and_places(spark, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "MOST_ROWS", 3)
     name = write(tmp_path / "features", "known", [("Kiwi/1.jpg", "a", "Kiwi")])
