@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -30,11 +31,12 @@ class Range:
 class Splitter:
     """Gives every image its side, the same for the same set and seed, whatever the order of listing.
 
-    The data set's own split is used when it has Training and Test folders. Otherwise every fruit draws a number in
-    [0, 1) from its name and the seed, and the lowest fifth tests: new images never move old ones across. Views of one
-    fruit (`<fruit>_<view>.jpg`) draw together, so that no fruit is tested on that was trained on; where that would
-    leave a class a single fruit, its images draw one by one. The lowest draw of a class always tests and its highest
-    always trains, so that small classes have both. Images in archives are on the side that they would be on unpacked.
+    The data set's own split is used when it has Training and Test folders, above those of the classes or above archives
+    that name the classes themselves. Otherwise every fruit draws a number in [0, 1) from its name and the seed, and the
+    lowest fifth tests: new images never move old ones across. Views of one fruit (`<fruit>_<view>.jpg`) draw together,
+    so that no fruit is tested on that was trained on; where that would leave a class a single fruit, its images draw
+    one by one. The lowest draw of a class always tests and its highest always trains, so that small classes have both.
+    Images in archives are on the side that they would be on unpacked.
 
     Attributes:
         seed: of the draws.
@@ -52,7 +54,7 @@ class Splitter:
 
     def learn(self, path: str, label: str) -> None:
         """Take one listed image into account. Call it for all before the first `side`."""
-        if named := _named(path):
+        if named := _named(path, label):
             self.folders.add(named)
         draw = self._draw(_fruit(path))
         self.fruits.setdefault(label, Range()).widen(draw)
@@ -62,7 +64,7 @@ class Splitter:
 
     def side(self, path: str, label: str) -> str:
         """`train` or `test`."""
-        if self.folders == {"train", "test"} and (named := _named(path)):
+        if self.folders == {"train", "test"} and (named := _named(path, label)):
             return named
         draws = self._draws(label)
         draw = self._draw(self._name(path, label))
@@ -112,9 +114,12 @@ class Splitter:
         return int.from_bytes(digest, "big") / 2**64
 
 
-def _named(path: str) -> str | None:
-    """The side that a folder above the class folder names."""
-    return next((_FOLDERS[folder] for folder in unpacked(path).lower().split("/")[:-2] if folder in _FOLDERS), None)
+def _named(path: str, label: str) -> str | None:
+    """The side that a folder above the class folder names. The label of a member may be none of its folders'."""
+    *folders, _ = unpacked(path).split("/")
+    if folders and label in (folders[-1], unicodedata.normalize("NFC", folders[-1])):
+        folders.pop()
+    return next((_FOLDERS[folder] for folder in map(str.lower, folders) if folder in _FOLDERS), None)
 
 
 def _fruit(path: str) -> str:

@@ -53,6 +53,16 @@ def test_a_sets_own_folders_are_its_split():
     assert list(split(paths).values()) == ["train", "test", "train", "test"]
 
 
+def test_they_are_so_for_archives_that_name_the_classes_themselves():
+    splitter, sides = Splitter(42), {"Training": "train", "Test": "test"}
+    images = [(f"{side}/{number % 3}.tar!{number:04}.jpg", "Kiwi") for side in sides for number in range(50)]
+    images += [(f"all.tar!{side}/{number}.jpg", "Lemon") for side in sides for number in range(50)]
+    for image in images:
+        splitter.learn(*image)
+    for path, label in images:
+        assert splitter.side(path, label) == next(side for name, side in sides.items() if name in path)
+
+
 def test_one_such_folder_alone_or_a_class_of_that_name_is_none():
     assert set(split([f"train/Kiwi/{number}a.jpg" for number in range(50)]).values()) == {"train", "test"}
     classes = [f"{label}/{number}a.jpg" for label in ("Test", "Train") for number in range(25)]
