@@ -41,7 +41,7 @@ class Sample:
     Attributes:
         rows: (m, k).
         classes: (m,) the class of each.
-        groups: (m,) its fruit: any number that images share which are to be left out together.
+        groups: (m,) its fruit: any number that images of a class share which are to be left out together.
     """
 
     rows: NDArray[np.float64]
@@ -138,7 +138,9 @@ def _diagonal(counts: NDArray[np.int64], means: NDArray[np.float64], scatter: ND
 
 def _usable(sample: Sample, counts: NDArray[np.int64]) -> Sample:
     """Only images whose class is still there without their group; where there are none, every image on its own."""
-    groups = sample.groups
+    # By class: archives that all number their images from 0 have fruits of one name in several.
+    fruits = np.unique(sample.groups, return_inverse=True)[1]
+    groups = (fruits * len(counts) + sample.classes).astype(np.float64)
     _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     left = counts[sample.classes] > sizes[place]
     if not left.any():

@@ -103,6 +103,13 @@ def test_where_every_class_is_one_fruit_its_images_are_left_out_one_by_one():
     np.testing.assert_array_equal(one.coefficients, each.coefficients)
 
 
+def test_fruits_of_one_name_in_several_classes_are_several():
+    rows, labels, _ = drawn(images=240, apart=0.6)
+    numbers = np.array([np.sum(labels[:place] == label) // VIEWS for place, label in enumerate(labels)])
+    alike, apart = (fitted(rows, labels, names, 4) for names in (numbers, numbers + 1000 * labels))
+    assert (alike.shrinkage, alike.temperature) == (apart.shrinkage, pytest.approx(apart.temperature))
+
+
 def test_equal_images_of_a_class_and_a_component_that_is_constant():
     rows, labels = np.repeat(np.eye(3), 4, axis=0), np.repeat(np.arange(3), 4)
     found = fitted(rows, labels, np.arange(12), 3)
