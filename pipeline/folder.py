@@ -89,10 +89,14 @@ def etag(about: os.stat_result) -> str:
     return f"{about.st_ino:x}-{about.st_ctime_ns:x}-{about.st_size:x}"
 
 
+def words(error: OSError) -> str:
+    """What the system says, without the path, which stands beside it."""
+    return (error.strerror or "it cannot be read").lower()
+
+
 def _broken(path: str) -> Entry:
     return Entry(path, error="BrokenLink", message="a link that leads nowhere")
 
 
 def _fault(path: str, error: OSError) -> Entry:
-    """What the system says, without the path, which stands beside it."""
-    return Entry(path, error=type(error).__name__, message=(error.strerror or "it cannot be read").lower())
+    return Entry(path, error=type(error).__name__, message=words(error))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from obstore.exceptions import NotFoundError
 
 from pipeline.decoding import UndecodableError, decode
-from pipeline.folder import Entry, file
+from pipeline.folder import Entry, file, words
 from pipeline.images import ImageRef
 from pipeline.limits import TooLargeError
 from pipeline.names import shard_of
@@ -168,6 +168,8 @@ def _load(image: ImageRef, uri: str, *, size: int, span: _Span | None) -> Decode
         data, etag = span.cut(image) if span else fetch_image(image, uri)
     except (ReplacedError, MemoryError, NotFoundError, *MissingOrDenied) as error:
         return Rejected(image, "fetch", *_cause(image, error))
+    except OSError as error:  # a bad sector, a folder in its place; a server's errors are others
+        return Rejected(image, "fetch", type(error).__name__, words(error))
     return _decode(image, data, size=size, etag=etag)
 
 

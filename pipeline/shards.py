@@ -117,6 +117,8 @@ def members(uri: str, shard: Entry, end: Future[bytes], pool: ThreadPoolExecutor
         yield _whole(shard, "NotFound", "it was listed and is gone")
     except store.MissingOrDenied as error:
         yield _whole(shard, "AccessDenied", store.explain(error))
+    except OSError as error:  # of this machine: a bad sector, a folder in its place
+        yield _whole(shard, type(error).__name__, folder.words(error))
 
 
 def index(placed: Iterable[Member]) -> bytes:

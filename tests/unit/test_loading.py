@@ -23,6 +23,13 @@ def test_a_key_that_vanished_is_rejected_with_its_stage(tmp_path):
     assert (outcome.stage, outcome.error) == ("fetch", "NotFound")
 
 
+def test_what_this_machine_cannot_read_is_rejected_with_its_words(tmp_path):
+    (tmp_path / "Kiwi" / "0.jpg").mkdir(parents=True)  # since it was listed; a bad sector is another OSError
+    (outcome,) = loading.load([ImageRef("Kiwi/0.jpg", 10, "etag", "Kiwi")], str(tmp_path), size=16)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.stage, outcome.error, outcome.message) == ("fetch", "IsADirectoryError", "is a directory")
+
+
 def test_a_file_too_large_to_be_a_photograph_is_not_fetched(tmp_path):
     (outcome,) = loading.load([ImageRef("big.jpg", loading.MAX_BYTES + 1, "etag", "x")], str(tmp_path), size=16)
     assert isinstance(outcome, Rejected)

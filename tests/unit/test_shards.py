@@ -153,3 +153,6 @@ def test_what_cannot_be_read_is_one_member_with_the_cause(tmp_path):
         (tmp_path / "b.tar").unlink()
         (packed,) = shards.members(str(tmp_path), shard, pool.submit(shards.tail, str(tmp_path), shard), pool)
         assert packed.member.error == "NotFound"
+        (tmp_path / "b.tar").mkdir()  # as for a bad sector, the system's words
+        (packed,) = shards.members(str(tmp_path), shard, pool.submit(shards.tail, str(tmp_path), shard), pool)
+        assert (packed.member.error, packed.member.message) == ("IsADirectoryError", "is a directory")
