@@ -12,6 +12,7 @@ from pyspark.errors import PySparkException
 
 from pipeline import interrupt, results, signals, stages, store, summary
 from pipeline.features import ModelError
+from pipeline.names import escape
 from pipeline.settings import RunError, UsageError, from_args
 
 log = logging.getLogger("pipeline")
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as stopped:
         return _stop(stopped)
     report = f"{record['settings']['output']}/{results.REPORT}"
-    sys.stdout.write(f"{summary.format_summary(record)}report      {report}\n")
+    sys.stdout.write(f"{summary.format_summary(record)}report      {escape(report)}\n")
     return 0
 
 

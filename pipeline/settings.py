@@ -167,9 +167,12 @@ def location(text: str, *, flag: str) -> str:
     """`s3://bucket/prefix`, or the absolute path of a plain path or a file: URI; no slash at the end.
 
     Raises:
-        UsageError: the scheme is another one, or the bucket is missing.
+        UsageError: the scheme is another one, the bucket is missing, or there is no such place.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:  # brackets, as around what a page leaves to be filled in
+        raise UsageError(f"{flag} {text} is no address ({error}); write s3://bucket/prefix or a folder") from error
     if parts.scheme == "s3":
         if not parts.netloc:
             raise UsageError(f"{flag} {text}: no bucket; write s3://bucket/prefix")
@@ -184,7 +187,15 @@ def location(text: str, *, flag: str) -> str:
         raise UsageError(f"{flag} {text}: {parts.scheme}:// is not served; write s3://bucket/prefix or a folder")
     if not text:
         raise UsageError(f"{flag} is empty; write s3://bucket/prefix or a folder")
-    return str(Path(text).expanduser().resolve())
+    try:
+        return str(Path(text).expanduser().resolve())
+    except RuntimeError as error:
+        words = (
+            f"no user of that name has a home here; write ./{text} for a folder that is called so"
+            if text.startswith("~")
+            else "a link that leads to itself; correct it"
+        )
+        raise UsageError(f"{flag} {text}: {words}") from error
 
 
 def check_components(components: int | None, *, images: int, features: int) -> None:

@@ -187,8 +187,9 @@ def write_json(uri: str, document: Any) -> None:
 
 
 def as_json(document: Any) -> bytes:
-    """Indented UTF-8 JSON."""
-    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
+    r"""Indented UTF-8 JSON; a byte of a name that is no UTF-8 is `\udcHH`, as Python holds it and reads it back."""
+    text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+    return text.encode(errors="backslashreplace")  # which for these is how JSON writes them
 
 
 def write(uri: str, content: bytes | memoryview | IO[bytes]) -> None:

@@ -342,6 +342,15 @@ def test_a_sets_own_split_is_used(run, photos, tmp_path):
     )
 
 
+def test_folders_whose_own_names_are_no_utf8(run, photos, tmp_path, capsys):
+    photos.rename(tmp_path / "Fr\udcfcchte")
+    for extracted in (36, 0):
+        assert run(photos="Fr\udcfcchte", name="S\udce4fte") == 0
+        said = capsys.readouterr().out
+        assert f"36: {extracted} extracted" in said
+        assert said.endswith(r"S\xe4fte/report.html" + "\n")
+
+
 def lay(path):
     path.parent.mkdir(parents=True)
     path.write_text("precious")
@@ -353,6 +362,7 @@ def lay(path):
         (lambda folder: shutil.rmtree(folder / "photos"), "no such folder"),
         (lambda folder: [path.unlink() for path in (folder / "photos").rglob("*.jpg")], "holds no image but nothing"),
         (lambda folder: (folder / "out").write_text("a file"), "--output"),
+        (lambda folder: (folder / "out").symlink_to("out"), "--output"),
         (lambda folder: lay(folder / "out" / "model" / "weights.bin"), "out holds model/weights.bin, which no run"),
         (lambda folder: lay(folder / "out" / "run.json"), "out holds run.json, damaged, or no run's record"),
         (lambda folder: (folder / "out").mkdir() or (folder / "out" / "model").symlink_to(folder), "a symbolic link"),
