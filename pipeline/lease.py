@@ -87,9 +87,12 @@ def is_claimed(output: str) -> bool:
     Raises:
         STORE_ERRORS: the output cannot be read.
     """
+    place = f"{staging(output)}/{OWNER}"
+    if not output.startswith("s3://") and not Path(place).is_file():  # to open a folder's store makes the folder
+        return False
     try:
-        return _owner(store.read(f"{staging(output)}/{OWNER}")).run != NOBODY
-    except (FileNotFoundError, NotADirectoryError):
+        return _owner(store.read(place)).run != NOBODY
+    except FileNotFoundError:
         return False
 
 

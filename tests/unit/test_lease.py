@@ -30,6 +30,13 @@ def test_a_second_run_is_refused_and_the_owner_named(tmp_path):
         confirm()
 
 
+def test_to_ask_for_the_owner_changes_nothing(tmp_path):
+    (tmp_path / "theirs" / "model").mkdir(parents=True)
+    for name in ("theirs", "new"):
+        assert not lease.is_claimed(str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "theirs"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_it_is_given_back_after_a_failure_and_what_was_prepared_stays(tmp_path, error):
     prepared = tmp_path / "out" / "_incomplete" / "features" / "a"
