@@ -7,12 +7,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from base.errors import EmrlabError, UsageError
 from base.paths import ROOT
 from launch import __main__ as cli
 from launch import notebook
+from pipeline import results, sums
+from pipeline.split import Splitter
 
 NOTEBOOK = json.loads((notebook.NOTEBOOKS / notebook.NAME).read_text())
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
@@ -42,6 +45,23 @@ def test_it_calls_the_pipelines_functions_by_names_that_are_public():
     for module, name in used:
         assert not name.startswith("_")
         assert re.search(rf"^(def |class )?{name}\b", (ROOT / "pipeline" / f"{module}.py").read_text(), re.MULTILINE)
+
+
+def test_a_task_sends_its_sums_once_however_many_batches_it_has():
+    (cell,) = (text for text in CODE if "def add_up" in text)
+    (function,) = (node for node in ast.parse(cell).body if isinstance(node, ast.FunctionDef))
+    names = {"pa": pa, "sums": sums, "splitter": Splitter(42), "share": 1.0}
+    exec(ast.unparse(function), names)  # noqa: S102 - the notebook's own
+    rows = [
+        {"path": f"Kiwi/{number}.jpg", "label": "Kiwi", "label_index": 0, "etag": "a", "features": [float(number)] * 4}
+        for number in range(9)
+    ]
+    for row in rows:
+        names["splitter"].learn(row["path"], row["label"])
+    batches = pa.Table.from_pylist(rows, schema=results.FEATURES_SCHEMA).to_batches(max_chunksize=2)
+    (sent,) = names["add_up"](iter(batches))
+    assert sums.unpack(sent["sums"][0].as_py())[0].all.count == 9
+    assert list(names["add_up"](iter([]))) == []
 
 
 def test_its_client_is_the_default_releases():
