@@ -7,15 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from base import paths
+from base.errors import UsageError
 
 
 def read(path: Path) -> dict[str, str]:
     """All variables of `path` as Docker Compose reads the simple ones.
 
     Raises:
+        UsageError: it is no text in UTF-8.
         OSError: it is not there or cannot be read.
     """
-    lines = path.read_text().splitlines()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as such"
+        ) from error
     pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
     return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
 

@@ -3,11 +3,20 @@
 import pytest
 
 from base import env_files, paths
+from base.errors import UsageError
 
 
 def test_a_file_is_read_as_compose_reads_it(tmp_path):
     (tmp_path / "x").write_text("# A=1\n\nB = b=c \nexport C='d e'\nD=\"\"\n  E=e\nno variable\n9=9\n")
     assert env_files.read(tmp_path / "x") == {"B": "b=c", "C": "d e", "D": "", "E": "e"}
+
+
+def test_a_file_of_other_editors(tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfA=1\r\nB=2\r\n")
+    assert env_files.read(tmp_path / "x") == {"A": "1", "B": "2"}
+    (tmp_path / "x").write_bytes("# für mich\nA=1\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"x is no text in UTF-8 .* at byte 3.; save it as such"):
+        env_files.read(tmp_path / "x")
 
 
 def test_what_is_written_is_read_back(tmp_path):
