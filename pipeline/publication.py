@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import obstore
 from obstore.exceptions import AlreadyExistsError
 
 from pipeline import store
@@ -27,9 +26,11 @@ from pipeline.settings import RunError, UsageError
 OWNER = "owner.json"
 PLAN = "publish.json"
 TRIES = 5  # to put run.json where S3 is still busy with it
-# What a run leaves in `_incomplete/`: features by key, run and task, a workspace by the run's name, and two documents.
+# What a run leaves in `_incomplete/`: features by key, run and task, a workspace by the run's name, and two documents,
+# of which a run that was killed as it wrote the plan leaves another with a number.
 _WORKSPACE = "[0-9a-f]{8}"
-_PREPARED = re.compile(rf"{FEATURES}/[0-9a-f]{{16}}-{_WORKSPACE}-[^/]+|{_WORKSPACE}/.+|{OWNER}|{PLAN}", re.DOTALL)
+_PLANS = rf"{PLAN}(#\d+)?"
+_PREPARED = re.compile(rf"{FEATURES}/[0-9a-f]{{16}}-{_WORKSPACE}-[^/]+|{_WORKSPACE}/.+|{OWNER}|{_PLANS}", re.DOTALL)
 _NAMES = (*CONTRACT, INCOMPLETE)
 
 Record = dict[str, Any]
@@ -181,7 +182,7 @@ def publish(output: str, run: Record, *, features: Mapping[str, int], confirm: C
 
 def discard(output: str) -> None:
     """Remove all that runs prepared. Who owns the output still does."""
-    store.clear(staging(output), rf"{_WORKSPACE}|{FEATURES}|{PLAN}")
+    store.clear(staging(output), rf"{_WORKSPACE}|{FEATURES}|{_PLANS}")
 
 
 def _carry_out(output: str, plan: Plan, there: Mapping[str, int], *, confirm: Callable[[], None]) -> None:
@@ -207,7 +208,7 @@ def _complete(output: str, run: Record) -> None:
     """Put run.json where none is: one that has come meanwhile is of the run that took this one's place."""
     for _ in range(TRIES):
         try:
-            store.patiently(output, lambda opened: obstore.put(opened, RUN, store.as_json(run), mode="create"))
+            store.create(f"{output}/{RUN}", store.as_json(run))
         except AlreadyExistsError:
             there = _as_record(_document(output, RUN, {RUN}))
             if there is None:  # 409: two conditional writes at once, one perhaps a try of ours whose answer was lost

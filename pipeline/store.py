@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from pipeline import patience
@@ -208,6 +208,23 @@ def write(uri: str, content: bytes | memoryview | IO[bytes]) -> None:
             obstore.put(opened, name, content)
 
     patiently(folder, put)
+
+
+def create(uri: str, content: bytes) -> None:
+    """Put one object where none is, whole or not at all.
+
+    Raises:
+        AlreadyExistsError: there is one.
+        STORE_ERRORS: it cannot be written.
+    """
+    folder, _, name = uri.rpartition("/")
+    try:
+        patiently(folder, lambda opened: obstore.put(opened, name, content, mode="create"))
+    except GenericError:
+        # A file comes by a hard link, which FAT, exFAT and the folders that a virtual machine shares do not know.
+        if uri.startswith("s3://") or os.path.lexists(uri):
+            raise
+        write(uri, content)
 
 
 def entries(uri: str, *, after: str | None = None) -> Iterator[ObjectMeta]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from pipeline import publication, results, store
 from pipeline.settings import RunError, UsageError
@@ -207,6 +208,35 @@ def test_a_publication_cut_off_anywhere_is_never_a_mixture_and_is_finished_by_th
     assert final.run["run"] == (TWO if planned or not died else (standing.run or {}).get("run"))
     assert final.is_intact()
     assert died == (allowed < 15), "a publication is cut off at each of its calls"
+
+
+def test_a_run_killed_as_it_wrote_its_plan_is_no_stranger(output):
+    half = Path(output, "_incomplete", "publish.json#1")  # as the store calls a file until it is whole
+    half.parent.mkdir()
+    half.write_bytes(b'{"run": {')
+    begin(output)
+    prepare(output, run=TWO, parts=SECOND, features="c")
+    publish(output, run=TWO)
+    assert content(output) == of(TWO, SECOND, "c")
+    assert not half.exists()
+
+
+def test_a_folder_without_hard_links_gets_its_results(output, monkeypatch):
+    real = obstore.put
+
+    def put(*args, mode="overwrite", **kwargs):
+        if mode == "create":  # what link(2) says on exFAT
+            raise GenericError(
+                "Generic LocalFileSystem error: Unable to rename file: Operation not permitted (os error 1)"
+            )
+        return real(*args, mode=mode, **kwargs)
+
+    monkeypatch.setattr(obstore, "put", put)
+    begin(output)
+    prepare(output, run=TWO, parts=SECOND, features="c")
+    publish(output, run=TWO)
+    assert content(output) == of(TWO, SECOND, "c")
+    assert begin(output).is_intact()
 
 
 def cut_off(output, monkeypatch, allowed):
