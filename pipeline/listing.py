@@ -32,7 +32,11 @@ def begin(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
     Raises:
         UsageError: the location cannot be listed, or holds no image.
     """
-    if not images.exists(source):
+    try:
+        exists = images.exists(source)
+    except OSError as error:  # a folder above it is closed
+        raise UsageError(f"--input {source}: {store.explain(error)}") from error
+    if not exists:
         raise UsageError(f"--input {source}: no such folder; correct the path")
     listing = _list(source, summary)
     first = next(listing, None)

@@ -1,8 +1,11 @@
 """The listing in files, and in the slices of them that tasks read."""
 
+import pytest
+
 from pipeline import images, listing, results
 from pipeline.images import ImageRef, ListingSummary
 from pipeline.listing import ListingSlice
+from pipeline.settings import UsageError
 from pipeline.split import Splitter
 from tests import pictures
 
@@ -18,6 +21,18 @@ def test_every_image_is_in_one_slice(tmp_path, monkeypatch):
     parts = listing.cut(files, most=3, fewest=1, slots=1)
     assert [part.rows for part in parts] == [3, 3, 1, 3, 3, 1, 3, 3, 1, 2, 1, 1]
     assert [image for part in parts for image in listing.read(part)] == listed
+
+
+def test_an_input_in_a_closed_folder_is_said(tmp_path, unprivileged):
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(0)
+    with (
+        unprivileged(closed),
+        pytest.raises(UsageError, match=r"--input .*/closed/in: permission denied; this user has no right to it"),
+    ):
+        listing.begin(f"{closed}/in", ListingSummary())
+    closed.chmod(0o755)
 
 
 def test_the_last_slices_are_the_smallest(tmp_path):
