@@ -182,6 +182,8 @@ def location(text: str, *, flag: str) -> str:
             )
         return text.rstrip("/")
     if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(f"{flag} {text} is on another machine, {parts.netloc}; write file:///folder or a folder")
         text = unquote(parts.path)
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise UsageError(f"{flag} {text}: {parts.scheme}:// is not served; write s3://bucket/prefix or a folder")

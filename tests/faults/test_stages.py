@@ -15,7 +15,7 @@ import pytest
 
 from base.paths import CACHE
 from launch import image_job, jars, java, package, submit, targets
-from pipeline import results, store
+from pipeline import comparison, results, store
 from pipeline.settings import Settings
 from tests import contract, pictures
 from tests.s3 import proxy as faulty
@@ -65,9 +65,9 @@ class Driver:
             )
             self.line = listener.accept()
 
-    def begin(self, name: str) -> None:
-        """Begin a run to `name`."""
-        self.line.send([*self.settings.to_args(), "--output", where(name)])
+    def begin(self, name: str, *args: str, most_rows: int = comparison.MOST_ROWS) -> None:
+        """Begin a run to `name`, whose driver compares so many rows itself."""
+        self.line.send(([*self.settings.to_args(), "--output", where(name), *args], most_rows))
 
     def end(self) -> Ended:
         """Wait for its end."""
@@ -226,6 +226,21 @@ def test_a_driver_killed_as_a_stage_begins(start, driver, undisturbed, proxy, st
     # does without Spark: the next one that starts it removes them.
     there = dict(store.sizes(where(name)))
     assert {path: size for path, size in there.items() if size and path.startswith(results.INCOMPLETE)} == {}
+
+
+def test_workers_tell_what_is_known_over_s3(driver, undisturbed):
+    """In buckets of few rows; what is new, Spark sorts and writes to S3."""
+    source, target = (f"s3://{BUCKET}/{name}" for name in ("in", "more"))
+    names = sorted(name for name, _ in store.sizes(source))
+    for known, batch in ((0, names[:-2]), (IMAGES - 2, names[-2:])):
+        for name in batch:
+            store.write(f"{target}/{name}", store.read(f"{source}/{name}"))
+        driver.begin("more", "--input", target, most_rows=5)
+        ended = driver.end()
+        assert ended.code == 0, ended.said
+        counts = contract.check(where("more"), listed=known + len(batch)).run["counts"]
+        assert (counts["known"], counts["extracted"]) == (known, len(batch))
+    contract.assert_same(contract.read(where("more")), undisturbed)
 
 
 @pytest.mark.parametrize("stage", ["extract", "reduce", "classify"])

@@ -46,6 +46,7 @@ def test_locations_are_made_absolute(tmp_path, monkeypatch):
         (["--input", "s3a://bucket/x"], "--input", "s3a://bucket/x", "s3://"),
         (["--input", "s3:///x"], "--input", "s3:///x", "s3://bucket"),
         (["--input", ""], "--input", "empty", "folder"),
+        (["--output", "file://out/x"], "--output", "another machine, out", "file:///folder"),
         (["--input", "s3://[bucket]/x"], "--input", "s3://[bucket]/x", "s3://bucket/prefix"),
         (["--input", "~nobody here/x"], "--input", "~nobody here/x", "./~nobody here/x"),
         (["--colour", "red"], "--colour", "red", "--help"),
