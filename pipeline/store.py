@@ -45,6 +45,10 @@ CAUSES = (
     ),
     ("169.254.169.254|security credentials", "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (
+        "InvalidCertificate",
+        "the server's certificate is not trusted here; SSL_CERT_FILE=file.pem names who signed it, if it is expected",
+    ),
+    (
         "error sending request|Connection refused|dns error|body error",
         "no answer from the server; check its address and port in the AWS_* variables",
     ),

@@ -145,6 +145,7 @@ def test_an_output_bucket_that_is_missing_is_said(run, bucket, photos):
         ("<Code>ExpiredToken</Code>", "AWS_SESSION_TOKEN"),
         ("301 Moved Permanently", "AWS_REGION"),
         ("No space left on device (os error 28)", "no space left"),
+        ("error sending request\n\nDebug source:\n… InvalidCertificate(UnknownIssuer)", "certificate is not trusted"),
     ],
 )
 def test_what_a_store_says_is_put_into_words(text, words):
