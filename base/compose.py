@@ -78,6 +78,7 @@ def run(
             stdout=pipe,
             stderr=pipe,
             text=True,
+            errors="replace",  # a service may log any bytes
             start_new_session=True,
         )
     except FileNotFoundError as error:

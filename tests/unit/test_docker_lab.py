@@ -203,3 +203,9 @@ def test_explain_needs_no_lab(docker, capsys, monkeypatch):
 
 def test_what_runs_in_a_container_gets_no_terminal_and_keeps_its_streams_apart():
     assert compose.exec_command("master", ["x", "y z"]) == ["docker", "compose", "exec", "-T", "master", "x", "y z"]
+
+
+def test_what_a_service_logs_need_be_no_utf8():
+    assert compose.run(["printf", r"caf\351"]) == "caf\N{REPLACEMENT CHARACTER}"
+    with pytest.raises(compose.DockerError, match="error: caf"):
+        compose.run(["sh", "-c", r"printf 'error: caf\351' >&2; exit 1"])
