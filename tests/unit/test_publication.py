@@ -212,7 +212,7 @@ def test_a_publication_cut_off_anywhere_is_never_a_mixture_and_is_finished_by_th
 
 def test_a_run_killed_as_it_wrote_its_plan_is_no_stranger(output):
     half = Path(output, "_incomplete", "publish.json#1")  # as the store calls a file until it is whole
-    half.parent.mkdir()
+    half.parent.mkdir(exist_ok=True)
     half.write_bytes(b'{"run": {')
     begin(output)
     prepare(output, run=TWO, parts=SECOND, features="c")
