@@ -36,6 +36,7 @@ def test_configuration_is_emrs_for_an_m5_xlarge(client, node):
     spark = spark_defaults(node)
     assert (spark["spark.master"], spark["spark.executor.cores"]) == ("yarn", "4")
     assert (spark["spark.executor.memory"], spark["spark.driver.memory"]) == ("9486M", "2048M")
+    assert spark["spark.sql.warehouse.dir"] == "hdfs:///user/spark/warehouse", "which all nodes reach"
     # A node's key comes from the metadata service: S3A's list of places is its own.
     assert not any("credentials" in key for key in [*spark, *core])
 
