@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import comparison, results, store
 from pipeline.comparison import KeptImages
+from pipeline.names import escape
 
 log = logging.getLogger("pipeline")
 
@@ -72,7 +73,7 @@ def look_up(
     rows_by = results.rows_of_whole([f"{folder}/{name}" for name, folder in places.items()])
     for name, folder in list(places.items()):
         if (uri := f"{folder}/{name}") not in rows_by:
-            log.warning("%s is damaged: its images are extracted anew", uri)
+            log.warning("%s is damaged: its images are extracted anew", escape(uri))
             del places[name]
     if not places:
         return CachedFeatures(0, [], [], _files(listing), [])

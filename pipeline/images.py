@@ -216,7 +216,7 @@ def _objects(uri: str) -> Iterator[Entry]:
                 else:
                     marks.add(entry["path"])
         except InvalidPathError:
-            log.info("%s: some keys are no paths; looking at them one by one", uri)
+            log.info("%s: some keys are no paths; looking at them one by one", escape(uri))
         else:
             return
         while True:

@@ -36,6 +36,7 @@ from pipeline.accounting import Rejections
 from pipeline.analysis import FeatureSet
 from pipeline.features import Model
 from pipeline.images import ListingSummary
+from pipeline.names import escape
 from pipeline.publication import Standing
 from pipeline.settings import Settings, UsageError, check_components
 from pipeline.shards import SPAN_B
@@ -197,7 +198,7 @@ def prepare(run: Run) -> Prepared | None:
     if last and run.standing.is_intact() and run_record.is_current(last, settings, key=key, listed=summary.listed):
         run.confirm()
         publication.discard(settings.output)
-        log.info("nothing new in %s: the results of run %s stand", settings.input, last["run"])
+        log.info("nothing new in %s: the results of run %s stand", escape(settings.input), last["run"])
         return None
     with run.timed("start Spark"):
         starting = starting or starter.submit(_start_spark, run.model)
