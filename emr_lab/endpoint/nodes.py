@@ -54,9 +54,17 @@ class NodeClient:
         cluster_id = self._ask("/")["cluster"]
         return None if cluster_id is None else str(cluster_id)
 
-    def reset(self, cluster: str | None, configurations: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Make the node as new, for the cluster of this id or for none, with RunJobFlow's Configurations."""
-        body = {"cluster": cluster, "configurations": list(configurations)}
+    def reset(
+        self, cluster: str | None, configurations: Sequence[Mapping[str, Any]] = (), *, alone: bool = False
+    ) -> None:
+        """Make the node as new, for the cluster of this id or for none, with RunJobFlow's Configurations.
+
+        Args:
+            cluster: its id.
+            configurations: of the request.
+            alone: it is its cluster's only node.
+        """
+        body = {"cluster": cluster, "configurations": list(configurations), "alone": alone}
         self._ask("/reset", body, timeout_s=CHANGE_TIMEOUT_S)
 
     def start_daemons(self, *, alone: bool, data: bool) -> None:

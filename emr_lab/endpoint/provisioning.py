@@ -35,7 +35,8 @@ def reset(nodes: Sequence[NodeClient], cluster: Cluster, release: Release) -> No
     configurations = cluster.request.get("Configurations", [])
     if cluster.request.get("SessionEnabled"):
         configurations = [SESSION_MASTERS, *configurations]  # the cluster's own win
-    on_each(nodes, lambda node: node.reset(cluster.id, configurations))
+    alone = len(cluster.machines()) == 1
+    on_each(nodes, lambda node: node.reset(cluster.id, configurations, alone=alone))
     for node in nodes:
         _check_versions(node, release)
 

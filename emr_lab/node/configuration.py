@@ -31,6 +31,7 @@ def write(
     *,
     on_emr: Node,
     node: Node,
+    alone: bool,
     s3a: Path,
     environment: Mapping[str, str],
     folder: Path,
@@ -41,6 +42,7 @@ def write(
         properties: the cluster's Configurations by classification.
         on_emr: a core node as EMR has it.
         node: a core node as it is on this host.
+        alone: it is its cluster's only node.
         s3a: launch/s3a.conf.
         environment: AWS_ENDPOINT_URL_S3 and AWS_REGION of the S3 server.
         folder: of the configuration.
@@ -75,7 +77,8 @@ def write(
     for name in ("hadoop-policy.xml", "log4j.properties"):
         (hadoop / name).write_bytes((TEMPLATES / name).read_bytes())
     exclude({}, folder=folder)
-    settings = defaults | _settings(TEMPLATES / "spark-defaults.conf") | executor(node) | properties["spark-defaults"]
+    emrs = _settings(TEMPLATES / "spark-defaults.conf") | executor(node, alone=alone)
+    settings = defaults | emrs | properties["spark-defaults"]
     (spark / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in properties["spark-env"].items())
     (spark / "spark-env.sh").write_text((TEMPLATES / "spark-env.sh").read_text() + exports)
@@ -100,9 +103,15 @@ def exclude(timeouts_s: Mapping[str, int], *, folder: Path) -> None:
     (folder / "hadoop" / "hdfs-exclude").write_text("".join(f"{name}\n" for name in timeouts_s))
 
 
-def executor(node: Node) -> Properties:
-    """Return what EMR sets for a node of this size: an executor that takes a node but for 1 GiB, and all its cores."""
-    container_mb = node.yarn_mb - _FREE_MB
+def executor(node: Node, *, alone: bool) -> Properties:
+    """Return what EMR sets for a node of this size: an executor that takes a node but for 1 GiB, and all its cores.
+
+    Where it is `alone`, of which EMR's documents say nothing, it leaves room for a driver of cluster mode, if that
+    takes no more than half of it: there is no other node for the executor, and the job would wait for ever.
+    """
+    driver_mb = _DRIVER_MB + _SMALLEST_OVERHEAD_MB
+    beside_mb = driver_mb if alone and 2 * driver_mb <= node.yarn_mb else _FREE_MB
+    container_mb = node.yarn_mb - beside_mb
     heap_mb = min(math.ceil(container_mb / (1 + _OVERHEAD_FACTOR)), container_mb - _SMALLEST_OVERHEAD_MB)
     return {
         "spark.executor.memory": f"{heap_mb}M",

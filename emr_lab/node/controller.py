@@ -84,8 +84,12 @@ class InstanceController:
         running = sum(process.exit_code is None for process in list(self._processes.values()))
         return {"node": self.name, "cluster": self.cluster, "processes": running}
 
-    def reset(self, cluster: str | None, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Make the node as new, for the cluster of this id; return what it can give to YARN."""
+    def reset(
+        self, cluster: str | None, configurations: Sequence[Mapping[str, Any]], *, alone: bool = False
+    ) -> dict[str, Any]:
+        """Make the node as new, for the cluster of this id, of which it may be the only one; return what it can give to
+        YARN.
+        """
         properties = classifications.properties(configurations)
         on_emr, host = sizing.instance(self.environment["INSTANCE_TYPE"]), sizing.this_host()
         size = sizing.worker(on_emr, host)
@@ -96,7 +100,13 @@ class InstanceController:
             for name in FOLDERS:
                 (self.data / name).mkdir(parents=True)
             configuration.write(
-                properties, on_emr=on_emr, node=size, s3a=self.s3a, environment=self.environment, folder=self.conf
+                properties,
+                on_emr=on_emr,
+                node=size,
+                alone=alone,
+                s3a=self.s3a,
+                environment=self.environment,
+                folder=self.conf,
             )
             self.cluster = cluster
         return {"cluster": cluster, "size": sizing.words(on_emr, size, host), "yarn_mb": size.yarn_mb}

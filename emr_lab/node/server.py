@@ -90,7 +90,7 @@ def _get(node: InstanceController, path: str, _: BaseHTTPRequestHandler) -> Any:
 def _post(node: InstanceController, path: str, request: BaseHTTPRequestHandler) -> Any:
     body = _body(request)
     if path == "/reset":
-        return node.reset(body.get("cluster"), body.get("configurations") or [])
+        return node.reset(body.get("cluster"), body.get("configurations") or [], alone=bool(body.get("alone")))
     if path == "/daemons":
         if body.get("action") == "start":
             node.start_daemons(alone=bool(body.get("alone")), data=bool(body.get("data")))

@@ -3,7 +3,8 @@
 Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
 
     GET  /                            node, cluster, how many processes run
-    POST /reset                       {cluster, configurations}: end all, wipe the node, write its configuration
+    POST /reset                       {cluster, configurations, alone}: end all, wipe the node, write its configuration;
+                                      `alone`: it is its cluster's only node
     POST /daemons                     {action: start | stop, alone, data}: YARN's and HDFS's; the answer comes when they
                                       are up; a primary that is its cluster's only node (`alone`) runs containers, too,
                                       and HDFS keeps its blocks on a node with `data`

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from base import sizing
 from launch.emr.request import Cluster, NodeArtifacts, run_job_flow
-from tests.unit.fake_nodes import CORE, LABEL, MASTER, Fake, groups, step
+from tests.unit.fake_nodes import CORE, LABEL, MASTER, Fake, FakeNode, groups, step
+
+
+def executor_mb(node: FakeNode) -> int:
+    """The heap that an executor has by default, in MB."""
+    lines = (node.conf / "spark/spark-defaults.conf").read_text().splitlines()
+    return sizing.memory_mb(dict(line.split(" ", 1) for line in lines)["spark.executor.memory"])
 
 
 def test_instance_groups(lab: Fake):
@@ -159,9 +166,11 @@ def test_a_primary_alone_does_what_core_nodes_do(lab: Fake, nodes):
     lab.wait_step(cluster, "one", "COMPLETED")
     assert [each["PrivateDnsName"] for each in lab.client.list_instances(ClusterId=cluster)["Instances"]] == ["primary"]
     assert lab.controllers["primary"].alone is True
+    beside_driver_mb = executor_mb(lab.controllers["primary"])
     assert lab.controllers["core-1"].cluster is None
     lab.client.terminate_job_flows(JobFlowIds=[cluster])
     lab.wait(cluster, "TERMINATED")
     beside_core_nodes = lab.start()
     lab.wait(beside_core_nodes, "TERMINATED")
     assert lab.controllers["primary"].alone is False
+    assert executor_mb(lab.controllers["primary"]) > beside_driver_mb

@@ -43,10 +43,17 @@ def test_configuration_is_emrs_for_an_m5_xlarge(client, node):
 
 @pytest.mark.parametrize("yarn_mb", [2304, 7488, 12288, 24576])
 def test_the_default_executor_leaves_room_for_the_application_master_of_client_mode(yarn_mb):
-    given = configuration.executor(replace(sizing.instance("m5.xlarge"), yarn_mb=yarn_mb))
+    given = configuration.executor(replace(sizing.instance("m5.xlarge"), yarn_mb=yarn_mb), alone=False)
     heap_mb = sizing.memory_mb(given["spark.executor.memory"])
     overhead_mb = max(384, int(heap_mb * 0.1875))
     assert heap_mb + overhead_mb <= yarn_mb - sizing.APPLICATION_MASTER_MB
+
+
+@pytest.mark.parametrize("yarn_mb", [4864, 7488, 12288])
+def test_on_a_node_alone_the_default_executor_leaves_room_for_the_driver_of_cluster_mode(yarn_mb):
+    given = configuration.executor(replace(sizing.instance("m5.xlarge"), yarn_mb=yarn_mb), alone=True)
+    heap_mb, driver_mb = (sizing.memory_mb(given[f"spark.{who}.memory"]) for who in ("executor", "driver"))
+    assert heap_mb + max(384, int(heap_mb * 0.1875)) + driver_mb + 384 <= yarn_mb
 
 
 def test_as_many_applications_run_at_once_on_small_nodes_as_on_emrs(client, node, monkeypatch):
