@@ -12,6 +12,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -101,7 +102,9 @@ def _archive(source: str, *, expected: str, live: bool) -> tuple[Path, str]:
         except fetch.FetchError as error:
             raise fetch.FetchError(f"{error}; fetch it by hand, then: make data DATASET=/path/to/the/file") from error
         return fetched.path, fetched.sha256
-    path = Path(source).expanduser()
+    path = Path(source)
+    with suppress(RuntimeError):  # a home of nobody's is no file
+        path = path.expanduser()
     if not path.is_file():
         raise UsageError(
             f"DATASET={escape(source)} is no file and no data set; give {', '.join(_sets())}, https://… or a file"

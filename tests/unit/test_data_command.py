@@ -109,6 +109,7 @@ def test_a_damaged_file_of_the_users_stays(data, tmp_path):
     [
         (["fruits361"], "is no file and no data set; give fruits360, https://… or a file"),
         (["/nowhere/set.zip"], "is no file and no data set"),
+        (["~nobody-here/set.zip"], "is no file and no data set"),
         (["ftp://host/set.zip"], "is no address"),
         (["fruits360", "--sha256", "abc"], "is no SHA-256; give its 64 hexadecimal digits"),
         (["fruits360", "--dest", "gs://bucket/x"], "gs:// is not served"),
