@@ -65,9 +65,9 @@ def render(document: dict[str, Any]) -> str:
         "# Speed and memory\n\n"
         f"Measured by `make bench` on {on['date']}: {machine.words(on)}. EfficientNet-Lite0 in float32, JPEG files of "
         f"{size} x {size} pixels. Rates are medians of rounds in turns with the bare model: {rounds} images; Spark's "
-        "start is the median of pairs, our scaler and PCA that of three; all else ran once. The bare model's seconds "
-        "begin with the start of its processes, those of the extraction when each worker has its model: that flatters "
-        "the extraction, the more the fewer the images. The ratio is what counts; the seconds are this machine's. "
+        "start is the median of pairs, our scaler and PCA that of three; all else ran once. Those of the "
+        "extraction, and of the bare model beside it, begin when each process has its model; all others with "
+        "the start. The ratio is what counts; the seconds are this machine's. "
         "All of it is in [results.json](results.json), too.\n\n"
         "| what | ours | peer | ratio | goal |\n|---|---|---|---|---|\n" + rows
     )
