@@ -180,6 +180,8 @@ def _variables(
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {
         "EMRLAB_LAUNCHER": sys.executable,
+        # A cell's `!command` forks the kernel, whose gRPC would break in the child before that is another program.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         "EMRLAB_PHOTOS": photographs,
         "EMRLAB_INPUT": places.input,
         "EMRLAB_OUTPUT": places.output,
