@@ -136,10 +136,10 @@ class ClusterLifecycle:
         return f"On {where}, {error}"
 
     def _start_daemons(self) -> None:
-        nodes, alone = self.nodes, len(self.nodes) == 1
+        nodes = self.nodes
         on_each(
             nodes,
-            lambda node: node.start_daemons(alone=alone, data=instances.keeps_data(nodes[node], self.cluster)),
+            lambda node: node.start_daemons(data=instances.keeps_data(nodes[node], self.cluster)),
         )
         with self.state.change():
             raise_if_terminating(self.cluster)

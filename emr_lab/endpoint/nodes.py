@@ -67,14 +67,9 @@ class NodeClient:
         body = {"cluster": cluster, "configurations": list(configurations), "alone": alone}
         self._ask("/reset", body, timeout_s=CHANGE_TIMEOUT_S)
 
-    def start_daemons(self, *, alone: bool, data: bool) -> None:
-        """Start YARN's and HDFS's daemons, and wait until they are up.
-
-        Args:
-            alone: it is its cluster's only node.
-            data: HDFS keeps blocks on it.
-        """
-        self._ask("/daemons", {"action": "start", "alone": alone, "data": data}, timeout_s=CHANGE_TIMEOUT_S)
+    def start_daemons(self, *, data: bool) -> None:
+        """Start YARN's and HDFS's daemons, and wait until they are up; HDFS keeps blocks on it with `data`."""
+        self._ask("/daemons", {"action": "start", "data": data}, timeout_s=CHANGE_TIMEOUT_S)
 
     def stop_daemons(self) -> None:
         """End YARN's and HDFS's daemons."""

@@ -220,7 +220,7 @@ class Resizer:
             }
         for node, data in back.items():
             if self.excluded is None or node in self.excluded:
-                self.state.nodes[node].start_daemons(alone=False, data=data)
+                self.state.nodes[node].start_daemons(data=data)
 
     def _see_off(self, instance: Instance) -> None:
         """End a machine that leaves, once it has nothing left to do."""
@@ -272,7 +272,7 @@ class Resizer:
             provisioning.reset([node], self.cluster, self.state.capabilities.release)
             self._set_state(instance, "BOOTSTRAPPING")
             provisioning.bootstrap(self.state, self.cluster, {node: instance}, self.bucket)
-            node.start_daemons(alone=False, data=instances.keeps_data(instance, self.cluster))
+            node.start_daemons(data=instances.keeps_data(instance, self.cluster))
         except LostError as error:
             if self.state.clock() - created_s < ARRIVAL_TIMEOUT_S:
                 raise

@@ -50,6 +50,7 @@ class InstanceController:
         environment: of the container.
         credentials: the file with the key of the job's user.
         cluster: that it belongs to since the last reset.
+        alone: it is that cluster's only node.
         interruption_s: seconds since 1970 at which it will be taken away, as EC2 takes a spot instance; mostly None.
     """
 
@@ -60,6 +61,7 @@ class InstanceController:
     environment: Mapping[str, str]
     credentials: Path
     cluster: str | None = None
+    alone: bool = False
     interruption_s: float | None = None
     _properties: dict[str, classifications.Properties] = field(default_factory=lambda: classifications.properties([]))
     _processes: dict[str, Process] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class InstanceController:
         with self._change:
             processes.end_all([*self._processes.values(), *self._daemons.values()])
             self._forget()
-            self._properties = properties
+            self._properties, self.alone = properties, alone
             for name in FOLDERS:
                 (self.data / name).mkdir(parents=True)
             configuration.write(
@@ -117,14 +119,14 @@ class InstanceController:
             processes.kill_all([*self._processes.values(), *self._daemons.values()])
             self._forget()
 
-    def start_daemons(self, *, alone: bool, data: bool) -> None:
+    def start_daemons(self, *, data: bool) -> None:
         """Start those of this node that do not run, and wait until they are up; see `daemons.of`."""
         with self._change:
             if not (self.conf / "hadoop").exists():
                 raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has no configuration; reset it first")
             exported = self._properties["hadoop-env"] | self._properties["yarn-env"]
             conf, environment = self.conf / "hadoop", self._environment(exported)
-            for daemon in daemons.of(self.name, alone=alone, data=data):
+            for daemon in daemons.of(self.name, alone=self.alone, data=data):
                 if daemon == daemons.NAMENODE and not (self.data / "namenode").exists():
                     self._run(daemons.format_namenode(conf=conf, home=HADOOP_HOME))
                 known = self._daemons.get(daemon)

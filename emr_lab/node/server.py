@@ -93,7 +93,7 @@ def _post(node: InstanceController, path: str, request: BaseHTTPRequestHandler) 
         return node.reset(body.get("cluster"), body.get("configurations") or [], alone=bool(body.get("alone")))
     if path == "/daemons":
         if body.get("action") == "start":
-            node.start_daemons(alone=bool(body.get("alone")), data=bool(body.get("data")))
+            node.start_daemons(data=bool(body.get("data")))
         elif body.get("action") == "stop":
             node.stop_daemons()
         else:

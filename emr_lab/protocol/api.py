@@ -4,10 +4,9 @@ Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
 
     GET  /                            node, cluster, how many processes run
     POST /reset                       {cluster, configurations, alone}: end all, wipe the node, write its configuration;
-                                      `alone`: it is its cluster's only node
-    POST /daemons                     {action: start | stop, alone, data}: YARN's and HDFS's; the answer comes when they
-                                      are up; a primary that is its cluster's only node (`alone`) runs containers, too,
-                                      and HDFS keeps its blocks on a node with `data`
+                                      `alone`: it is its cluster's only node, and a primary runs containers then, too
+    POST /daemons                     {action: start | stop, data}: YARN's and HDFS's; the answer comes when they are
+                                      up; HDFS keeps its blocks on a node with `data`
     POST /decommissioning             {timeouts_s}, to the primary: seconds by the names of nodes. YARN starts nothing
                                       more on these and ends what runs there after so long, HDFS copies their blocks
                                       elsewhere; every other node is taken (back) in

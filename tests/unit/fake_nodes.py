@@ -63,7 +63,6 @@ class FakeNode(InstanceController):
     said: dict[str, str]
     yarn: FakeYarn
 
-    alone: bool | None = None
     has_data: bool | None = None
     hdfs: dict[str, str]
     told: list[dict[str, int]]
@@ -72,9 +71,9 @@ class FakeNode(InstanceController):
     def datanodes(self) -> dict[str, str]:
         return self.hdfs
 
-    def start_daemons(self, *, alone: bool, data: bool) -> None:
-        self.alone, self.has_data = alone, data
-        if self.name != "primary" or alone:
+    def start_daemons(self, *, data: bool) -> None:
+        self.has_data = data
+        if self.name != "primary" or self.alone:
             self.yarn.nodes[self.name] = {"state": "RUNNING", "numContainers": 0}
         log = self.logs / "hadoop-yarn" / f"hadoop-yarn-{self.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -106,10 +106,10 @@ def test_a_notice_and_an_end_wait_for_no_node_that_goes(lab: Fake, monkeypatch):
     cluster = start(lab, core=2)
     reset, goes, go = lab.controllers["core-2"].reset, threading.Event(), threading.Event()
 
-    def slowly(*given: Any) -> Any:
+    def slowly(*args: Any, **kwargs: Any) -> Any:
         goes.set()
         go.wait(30)
-        return reset(*given)
+        return reset(*args, **kwargs)
 
     monkeypatch.setattr(lab.controllers["core-2"], "reset", slowly)
     lab.yarn.nodes["core-1"]["numContainers"] = 1

@@ -68,7 +68,7 @@ def test_a_daemon_that_does_not_come_up_is_told_at_the_deadline(node, up, monkey
         daemons, "wait", lambda started, node, wait=daemons.wait: wait(started, node=node, deadline_s=0.1)
     )
     with pytest.raises(daemons.DaemonError, match=r"nodemanager on core-1 is not up after 0 s: it has said nothing"):
-        node.start_daemons(alone=False, data=True)
+        node.start_daemons(data=True)
 
 
 def test_hdfs_is_made_once_after_a_reset(node, monkeypatch):
@@ -78,11 +78,11 @@ def test_hdfs_is_made_once_after_a_reset(node, monkeypatch):
     monkeypatch.setattr(daemons, "of", lambda _, *, alone, data: (name,))
     node.reset("j-1", [])
     for _ in range(2):
-        node.start_daemons(alone=False, data=True)
+        node.start_daemons(data=True)
         node.stop_daemons()
     assert (node.logs / "formats").read_text() == "formatted\n"
     node.reset("j-2", [])
-    node.start_daemons(alone=False, data=True)
+    node.start_daemons(data=True)
     assert (node.logs / "formats").read_text() == "formatted\n"
 
 
@@ -105,9 +105,10 @@ def test_a_primary_that_is_alone_runs_a_core_nodes_daemons_too(client, node, mon
             daemons, name, replace(getattr(daemons, name), main="Daemon", arguments=(), up=lambda _: True)
         )
     client.reset()
-    assert client.ask("/daemons", {"action": "start", "alone": False, "data": False}) == {}
+    assert client.ask("/daemons", {"action": "start", "data": False}) == {}
     wait_for(lambda: pids(node), lambda started: len(started) == 2)
-    assert client.ask("/daemons", {"action": "start", "alone": True, "data": True}) == {}
+    client.ask("/reset", {"cluster": "j-1", "configurations": [], "alone": True})
+    assert client.ask("/daemons", {"action": "start", "data": True}) == {}
     wait_for(lambda: pids(node), lambda started: len(started) == 4)
     running = pids(node)
     assert client.ask("/daemons", {"action": "stop"}) == {}
