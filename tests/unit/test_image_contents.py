@@ -27,7 +27,7 @@ def copy_stage(dockerfile, stage, image):
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)
     (instructions,) = [each for each in stages if re.match(rf"\S+ AS {stage}\n", each)] if stage else stages[-1:]
     for arguments in re.findall(r"^COPY (?!--from)(.*)$", instructions, flags=re.MULTILINE):
-        *sources, target = arguments.split()
+        _, *sources, target = arguments.split()
         assert all(is_sent(source) for source in sources), f"{arguments}: .dockerignore keeps it back"
         for source in sources:
             place = image / target.lstrip("/")
@@ -54,6 +54,14 @@ def test_a_program_finds_in_its_image_what_it_imports(dockerfile, stage, folder,
         [sys.executable, *flags, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "dockerfile", sorted((ROOT / "docker").glob("*/Dockerfile")), ids=lambda path: path.parent.name
+)
+def test_an_images_user_reads_what_a_checkout_under_umask_077_has(dockerfile):
+    copied = re.findall(r"^COPY (?!--from)(.*)$", dockerfile.read_text(), flags=re.MULTILINE)
+    assert all(arguments.startswith("--chmod=755 ") for arguments in copied), copied
 
 
 @pytest.mark.parametrize("dockerfile", ["docker/node/Dockerfile", "docker/emr/Dockerfile"])
