@@ -15,6 +15,7 @@ from base import env_files, paths
 from base.errors import EmrlabError
 
 ANSWER_TIMEOUT_S = 30
+_OF_ANOTHER_PROJECT = ("COMPOSE_FILE", "COMPOSE_ENV_FILES")
 _TELLING = re.compile(r"error|exception|fatal|refused|denied|cannot|can't|no space|not found|failed", re.IGNORECASE)
 
 
@@ -49,6 +50,16 @@ class Service:
     exit_code: int = 0
     published: Mapping[int, int] = field(default_factory=dict)
     image: str = ""
+
+
+def forget_other_projects() -> None:
+    """From now on this process, and what it starts, means the lab's own compose.yaml, whatever the shell names.
+
+    A project of the user's own would be started, and removed with its volumes, in place of the lab. What the lab's
+    `.env` names is meant for the lab.
+    """
+    for name in _OF_ANOTHER_PROJECT:
+        os.environ.pop(name, None)
 
 
 def setting(name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from base import command_line, proxies
+from base import command_line, compose, proxies
 from base.errors import EmrlabError
 from pipeline import settings, signals
 
@@ -18,6 +18,7 @@ def run(command: Callable[[], int], *, stopped: str) -> int:
         stopped: what a user who ends it reads.
     """
     proxies.spare_this_machine()
+    compose.forget_other_projects()
     try:
         return command()
     except settings.UsageError as error:

@@ -64,9 +64,6 @@ def _settle() -> int:
             folder.bring_up_to_date()
             if not compose.setting("COMPOSE_PROJECT_NAME"):
                 os.environ["COMPOSE_PROJECT_NAME"] = PROJECT_NAME
-            # A project of the user's own would be started, and removed with its volumes, in place of the lab.
-            for name in ("COMPOSE_FILE", "COMPOSE_ENV_FILES"):
-                os.environ.pop(name, None)
     except OSError as error:
         return command_line.fail(error)
     return 0

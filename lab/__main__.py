@@ -16,6 +16,7 @@ from lab.up import up
 
 def main(argv: Sequence[str], *, prog: str = "python -m lab") -> int:
     """Run one command of `prog`; exit code 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
+    compose.forget_other_projects()
     try:
         parsed = _parser(prog).parse_args(argv)
         return int(parsed.command(parsed))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from base import compose, paths
@@ -51,20 +52,38 @@ def containers(project: str) -> list[str]:
     """The names of all containers of a Compose project, ended ones too.
 
     Raises:
-        UsageError: one of them is not the lab's: Compose would take it for one of a former compose.yaml, and remove it.
+        UsageError: one of them is not the lab's: Compose would take it for one of a former compose.yaml, and remove it;
+            or it is another checkout's lab, which has other keys.
         DockerError: see `compose.run`.
     """
     mine = f"label=com.docker.compose.project={project}"
     names = compose.run(["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", mine]).split()
-    inspect = ["docker", "container", "inspect", "--format", "{{.Config.Image}}"]
-    images = compose.run([*inspect, *names]).splitlines() if names else []
-    for name, image in zip(names, images, strict=True):
+    about = '{{.Config.Image}} {{index .Config.Labels "com.docker.compose.project.working_dir"}}'
+    inspect = ["docker", "container", "inspect", "--format", about]
+    lines = compose.run([*inspect, *names]).splitlines() if names else []
+    for name, line in zip(names, lines, strict=True):
+        image, _, folder = line.partition(" ")
         if f"/{IMAGES}" not in f"/{image}":  # an engine may have put its registry's name before it
             raise UsageError(
                 f"the Compose project {project} has the container {name} of another program; unset "
                 "COMPOSE_PROJECT_NAME, or give a name that is the lab's alone"
             )
+        if folder and not _is_here(Path(folder)):
+            raise UsageError(
+                f"the Compose project {project} is the lab of {folder}; make down there, or let this one have its own: "
+                f"COMPOSE_PROJECT_NAME={project}-2 in {paths.ENV_FILE}"
+            )
     return names
+
+
+def _is_here(folder: Path) -> bool:
+    """Whether the lab that was started in `folder` is this one's: its folder is, or was one that is there no more."""
+    try:
+        return (folder / "compose.yaml").samefile(paths.LAB / "compose.yaml")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except PermissionError:  # another user's
+        return False
 
 
 def finishing(services: Mapping[str, Any]) -> set[str]:

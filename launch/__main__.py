@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from base import command_line, proxies
+from base import command_line, compose, proxies
 from base.errors import EmrlabError
 from base.paths import CACHE, SAMPLE
 from launch import java, options
@@ -34,6 +34,7 @@ def main(argv: Sequence[str], *, prog: str = "python -m launch") -> int:
     """
     first_contact()
     proxies.spare_this_machine()
+    compose.forget_other_projects()
     if not os.environ.get("AWS_SESSION_TOKEN"):  # `make env` leaves it empty, and S3 would be sent an empty one
         os.environ.pop("AWS_SESSION_TOKEN", None)
     if argv[:1] == ["demo"]:

@@ -3,8 +3,10 @@
 import pytest
 
 from base import paths
+from data import __main__ as data
 from lab import __main__ as cli
 from lab import credentials
+from launch import __main__ as launch
 from tests.unit.test_doctor import machine
 from tests.unit.test_lab_up import failed
 
@@ -78,3 +80,51 @@ def test_a_project_with_containers_of_another_program_is_left_alone(machine, cap
     words = ("compose up", "compose rm", "compose --profile")
     assert not [call for call in machine.calls() if call.startswith(words)]
     assert not paths.ENV_FILE.exists()
+
+
+@pytest.mark.parametrize("command", ["up", "emr-up", "down", "clean"])
+def test_the_lab_of_another_checkout_is_left_alone(machine, capsys, tmp_path, command):
+    """It has the same name and other keys: it would be started anew, its job ended, its data removed from here."""
+    other = tmp_path / "my other checkout"
+    other.mkdir()
+    (other / "compose.yaml").touch()
+    machine.write({"ps --all": "lab-minio-1", "container inspect": f"emrlab/minio {other}"})
+    assert failed(capsys, command) == (
+        2,
+        f"error: the Compose project lab-of-a-test is the lab of {other}; make down there, or let this one have its "
+        f"own: COMPOSE_PROJECT_NAME=lab-of-a-test-2 in {paths.ENV_FILE}\n",
+    )
+    words = ("compose up", "compose rm", "compose --profile")
+    assert not [call for call in machine.calls() if call.startswith(words)]
+    assert not paths.ENV_FILE.exists()
+
+
+def test_the_lab_of_a_checkout_that_was_moved_or_removed_is_this_ones(machine, capsys, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path / "gone", tmp_path / "compose.yaml", tmp_path / "link"):
+        machine.write(CLEAN | {"ps --all": "lab-minio-1", "container inspect": f"emrlab/minio {folder}"})
+        assert cli.main(["down"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("main", "args"),
+    [
+        (cli.main, ["clean"]),
+        (
+            launch.main,
+            ["run", "--target", "lab", "--input", "s3://emrlab/images/a", "--output", "s3://emrlab/results/a"],
+        ),
+        (data.main, ["photos.zip", "--dest", "s3://emrlab/images/a"]),
+    ],
+    ids=["lab", "launch", "data"],
+)
+def test_a_compose_file_that_the_shell_names_is_none_of_the_labs(machine, monkeypatch, tmp_path, main, args):
+    """A project of the user's own would be removed with its volumes where none of its containers is left to tell."""
+    for name in ("COMPOSE_FILE", "COMPOSE_ENV_FILES"):
+        monkeypatch.setenv(name, f"/shop/{name}")
+    said = "$COMPOSE_FILE$COMPOSE_ENV_FILES"
+    machine.program("docker", f'#!/bin/sh\necho "$1: {said}" >>{tmp_path}/said\nexit 1\n')
+    assert main(args) != 0
+    calls = (tmp_path / "said").read_text().splitlines()
+    assert calls
+    assert all(call.endswith(": ") for call in calls)
