@@ -123,7 +123,7 @@ def docker(tmp_path, monkeypatch, server):
 echo "$@" >>{noted}
 case $1 in
 image) cat {tmp_path}/image ;;
-port) echo {server} ;;
+port) [ -s {tmp_path}/pid ] && echo {server} ;;
 run) echo $$ >{tmp_path}/pid; exec sleep 300 ;;
 rm) kill $(cat {tmp_path}/pid) ;;
 esac
