@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def _check(images: ImageJob) -> None:
     """See that the folder for results can take those of a run far from here, before anything is sent.
 
     Raises:
-        UsageError: it holds the tables of a run on this machine, or files that are not a run's and would be replaced.
+        UsageError: it holds the tables of a run on this machine, or files that are not a run's, or were changed since,
+            and would be replaced.
     """
     target = images.settings.output
     if is_remote(target):
@@ -86,7 +88,9 @@ def _check(images: ImageJob) -> None:
     if Path(target, "features").exists():
         raise UsageError(f"--output {target} holds the results of a run on this machine; choose another folder")
     if theirs := _strange(Path(target)):
-        raise UsageError(f"--output {target} holds a {theirs} that no run of emrlab left; choose another folder")
+        raise UsageError(
+            f"--output {target} holds a {theirs} that no run of emrlab left so; move it away, or choose another folder"
+        )
 
 
 def _model(images: ImageJob) -> Path:
@@ -108,13 +112,15 @@ def _model(images: ImageJob) -> Path:
 
 
 def _strange(folder: Path) -> str | None:
-    """A file that a run's results would replace though no run left it there."""
-    present = [name for name in RESULTS if (folder / name).exists()]
-    if not present:
-        return None
+    """A file that a run's results would replace though no run left it there, or that has another size by now."""
+    sizes = {name: _size(folder / name) for name in RESULTS if os.path.lexists(folder / name)}
     try:
-        record = json.loads((folder / RUN).read_text())
-        ours = isinstance(record, dict) and {"run", "counts"} <= record.keys()
-    except (FileNotFoundError, ValueError):
-        ours = False
-    return None if ours else present[0]
+        known = {**json.loads((folder / RUN).read_text())["files"], RUN: sizes[RUN]} if sizes.get(RUN) else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        known = {}
+    return next((name for name, size in sizes.items() if size is None or known.get(name) != size), None)
+
+
+def _size(path: Path) -> int | None:
+    """Of a file in bytes; None of a link, which no run leaves."""
+    return None if path.is_symlink() else path.lstat().st_size

@@ -109,7 +109,8 @@ class Machinery:
         if self.ending == "COMPLETED" and self.results:
             bucket, _, prefix = settings.output.removeprefix("s3://").partition("/")
             contents = {name: f"{name} of {prefix}" for name in ("report.html", "predictions.csv", "metrics.json")}
-            contents["run.json"] = json.dumps(job_record(step.id))
+            files = {result: len(content) for result, content in contents.items()}
+            contents["run.json"] = json.dumps({**job_record(step.id), "files": files})
             for result, content in contents.items():
                 self.s3.put_object(Bucket=bucket, Key=f"{prefix}/{result}", Body=content.encode())
         step.state = self.ending

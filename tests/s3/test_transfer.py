@@ -31,8 +31,9 @@ import json, os, sys, boto3
 args = sys.argv[1:]
 client = boto3.client("s3")
 output = args[args.index("--output") + 1].removeprefix("s3://").partition("/")[2]
-for name in ("report.html", "predictions.csv", "metrics.json", "run.json"):
-    body = json.dumps({{"run": "1", "counts": {{}}}}) if name == "run.json" else name
+names = ("report.html", "predictions.csv", "metrics.json")
+for name in (*names, "run.json"):
+    body = json.dumps({{"run": "1", "files": {{each: len(each) for each in names}}}}) if name == "run.json" else name
     client.put_object(Bucket="emrlab", Key=f"{{output}}/{{name}}", Body=body.encode())
 with open({given!r}, "w") as file:
     json.dump([args, os.environ.get("OPENBLAS_NUM_THREADS")], file)
@@ -135,9 +136,9 @@ def test_a_folder_goes_there_and_the_results_come_back(lab, call, photos, tmp_pa
     assert body == built.archive.read_bytes(), "the same bytes as on this machine"
     assert settings.model.rpartition("/")[2].startswith("small-32-"), "the model keeps its name for the report"
     assert threads == "1"
-    assert {path.name: path.read_text() for path in (tmp_path / "out" / "here").iterdir()} == {
-        name: name for name in ("report.html", "predictions.csv", "metrics.json")
-    } | {"run.json": '{"run": "1", "counts": {}}'}
+    came = {path.name: path.read_text() for path in (tmp_path / "out" / "here").iterdir()}
+    assert json.loads(came.pop("run.json"))["run"] == "1"
+    assert came == {name: name for name in ("report.html", "predictions.csv", "metrics.json")}
     out, error = capfd.readouterr()
     assert out.splitlines()[0] == "the job's summary"
     assert out.splitlines()[1] == f"here        {os.path.relpath(tmp_path / 'out' / 'here' / 'report.html')}"
@@ -164,10 +165,31 @@ def test_what_no_run_left_in_the_output_is_not_replaced(lab, call, photos, tmp_p
     assert call("--input", str(photos), "--output", f"{tmp_path}/mine") == 2
     said = capfd.readouterr().err
     assert said == (
-        f"error: --output {tmp_path}/mine holds a report.html that no run of emrlab left; choose another folder\n"
+        f"error: --output {tmp_path}/mine holds a report.html that no run of emrlab left so; move it away, or choose "
+        "another folder\n"
     )
     assert (tmp_path / "mine" / "report.html").read_text() == "the user's own"
     assert not keys(client)
+
+
+@pytest.mark.parametrize("change", ["edited", "linked"])
+def test_a_result_that_the_user_changed_is_not_replaced(lab, call, photos, tmp_path, capfd, change):
+    """As in a spreadsheet, with a column of one's own beside the predictions."""
+    assert call("--input", str(photos), "--output", f"{tmp_path}/out") == 0
+    table = tmp_path / "out" / "predictions.csv"
+    if change == "edited":
+        table.write_text("predictions.csv, with my remarks")
+    else:
+        (tmp_path / "elsewhere").write_text("kept elsewhere")
+        table.unlink()
+        table.symlink_to(tmp_path / "elsewhere")
+    before, is_link = table.read_text(), table.is_symlink()
+    capfd.readouterr()
+    assert call("--input", str(photos), "--output", f"{tmp_path}/out") == 2
+    assert "/out holds a predictions.csv that no run of emrlab left so; move it away" in capfd.readouterr().err
+    assert (table.read_text(), table.is_symlink()) == (before, is_link)
+    table.rename(tmp_path / "mine.csv")
+    assert call("--input", str(photos), "--output", f"{tmp_path}/out") == 0
 
 
 def test_prefixes_in_the_lab_are_used_as_they_are(lab, call, tmp_path, client, monkeypatch):
