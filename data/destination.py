@@ -9,12 +9,14 @@ from launch import docker_lab
 from launch.emr import aws
 from launch.s3_access import Access
 
+STARTS = {"lab": "make up", "emr-lab": "make emr-up"}  # what starts a lab; either has the same S3
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`--target` and `--region`."""
     parser.add_argument(
         "--target",
-        choices=["local", "lab", "emr-lab", "emr"],
+        choices=["local", *STARTS, "emr"],
         default="lab",
         help="whose S3 an s3:// destination means: the lab's, or that of the AWS_* variables (local, emr) (lab)",
     )
@@ -28,7 +30,7 @@ def access(parsed: argparse.Namespace) -> Access:
         UsageError: there is no key to it.
         LabError: the lab does not run.
     """
-    if parsed.target in {"lab", "emr-lab"}:
-        return docker_lab.access(docker_lab.find())
+    if parsed.target in STARTS:
+        return docker_lab.access_to_s3(start=STARTS[parsed.target])
     aws.key()
     return Access(key=aws.key, region=parsed.region, address=aws.endpoint("s3"))

@@ -117,11 +117,24 @@ def paper() -> Nodes:
 
 
 def access(lab: Lab) -> Access:
-    """The laptop's own key, which `make up` put into `.env`.
+    """The lab's S3 and the laptop's own key to it, which `make up` put into `.env`.
 
     Raises:
         LabError: it is not there.
     """
+    return _access(lab.s3)
+
+
+def access_to_s3(*, start: str) -> Access:
+    """The same, also where the EMR lab has taken the place of Spark's services.
+
+    Raises:
+        LabError: no S3 runs, `start` is the command that starts it; or there is no key.
+    """
+    return _access(address("minio", 9000, start=start))
+
+
+def _access(server: str) -> Access:
     try:
         keys = env_files.read_dotenv()
         key = Key(key_id=keys["DATA_ACCESS_KEY_ID"], secret=keys["DATA_SECRET_ACCESS_KEY"])
@@ -129,7 +142,7 @@ def access(lab: Lab) -> Access:
         raise LabError(f"{paths.ENV_FILE}: {error.strerror}; run: make up") from error
     except KeyError as error:
         raise LabError(f"{paths.ENV_FILE} has no {error.args[0]}; run: make up") from error
-    return Access(key=lambda: key, region=REGION, address=lab.s3)
+    return Access(key=lambda: key, region=REGION, address=server)
 
 
 def executors(nodes: Nodes, conf_overrides: Mapping[str, str]) -> Executors:

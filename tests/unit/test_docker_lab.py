@@ -2,11 +2,13 @@
 
 import json
 import threading
+from argparse import Namespace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from base import compose, paths
+from data import destination
 from launch import __main__ as cli
 from launch import docker_lab
 from launch.docker_lab import LabError
@@ -135,6 +137,19 @@ def test_a_lab_whose_image_was_built_anew_meanwhile(running, docker):
 def test_no_worker_alive(running, page):
     page["workers"] = [WORKER | {"state": "DEAD"}]
     assert message() == "no worker of the lab is alive; run: make up (make logs shows what happened)"
+
+
+@pytest.mark.parametrize(("target", "start"), [("lab", "make up"), ("emr-lab", "make emr-up")])
+def test_photographs_go_to_the_labs_s3_whichever_lab_is_up(docker, target, start):
+    """The EMR lab has no master, and `make up` would end it."""
+    parsed = Namespace(target=target, region="eu-west-3")
+    docker(service("minio", (9000, 1), (9001, 2)), service("emr", (5000, 3)), service("primary", (8088, 4)))
+    access = destination.access(parsed)
+    assert (access.key().key_id, access.address) == ("id", "http://127.0.0.1:1")
+    docker()
+    with pytest.raises(LabError) as caught:
+        destination.access(parsed)
+    assert str(caught.value) == f"the lab's minio does not run; run: {start}"
 
 
 def test_no_key(running, tmp_path):
