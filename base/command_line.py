@@ -29,6 +29,19 @@ class Parser(argparse.ArgumentParser):
         return typed(super().format_help())
 
 
+def path(text: str) -> Path:
+    """A path as a user types it: zsh and make hand on a `~` behind a `=` as it is.
+
+    Raises:
+        ArgumentTypeError: no user of that name has a home here.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        words = f"no user of that name has a home here; write ./{text} for what is called so"
+        raise argparse.ArgumentTypeError(f"{text}: {words}") from error
+
+
 def encodable(text: str, sink: TextIO) -> str:
     """The text with a mark in place of each letter that the sink's encoding has not got."""
     encoding = sink.encoding or "utf-8"

@@ -13,7 +13,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from base import command_line, compose, proxies
 from base.errors import EmrlabError
@@ -87,7 +86,14 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
         description="Writes a small job with its test into a folder; overwrites nothing.",
         allow_abbrev=False,
     )
-    init.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="made where it is missing (this one)")
+    init.add_argument(
+        "folder",
+        nargs="?",
+        type=command_line.path,
+        default=".",
+        metavar="FOLDER",
+        help="made where it is missing (this one)",
+    )
     init.set_defaults(command=_init)
     targets, of_emr = ["local", "lab", *emr.TARGETS], "the cluster of --target emr and emr-lab"
     where = (
@@ -136,8 +142,8 @@ def _run(parsed: argparse.Namespace) -> int:
 def _init(parsed: argparse.Namespace) -> int:
     from launch import starter  # noqa: PLC0415
 
-    names = starter.write(Path(parsed.folder))
-    job = shlex.quote(parsed.folder)
+    names = starter.write(parsed.folder)
+    job = shlex.quote(str(parsed.folder))
     text = (
         f"wrote {', '.join(map(str, names))}\n"
         f"run it here:       make run TARGET=local JOB={job}\n"

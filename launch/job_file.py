@@ -78,7 +78,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UsageError(f"{escape(str(file))}: {cause}; correct the file") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -92,7 +91,7 @@ def environment(version: str) -> Path:
     uv, folder = Path(sys.executable).with_name("uv"), CACHE / "notebook" / version
     python, stamp = folder / "bin" / "python", folder / "requirements.sha256"
     wanted = sha256(LOCK.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:  # a link to a Python that may be gone
         return python
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     source = sys.executable if version == here else version
@@ -130,14 +129,30 @@ def _folder(asked: Path) -> Path:
         return NOTEBOOKS
     try:
         asked.mkdir(parents=True, exist_ok=True)
-        with (NOTEBOOKS / NAME).open("rb") as ours, (asked / NAME).open("xb") as theirs:
-            shutil.copyfileobj(ours, theirs)
+        _copy(NOTEBOOKS / NAME, asked / NAME)
     except FileExistsError:
         if not asked.is_dir():
             raise UsageError(f"NOTEBOOKS={asked} is no folder; name one") from None
     except OSError as error:
         raise UsageError(f"NOTEBOOKS={asked}: {error.strerror}; name a folder that you can write") from error
     return asked.resolve()
+
+
+def _copy(file: Path, place: Path) -> None:
+    """Have a copy at `place`, whole or not at all: what is there would be taken for the user's from then on.
+
+    Raises:
+        FileExistsError: something is there.
+        OSError: it cannot be written.
+    """
+    content = file.read_bytes()
+    with place.open("xb") as opened:
+        try:
+            opened.write(content)
+            opened.flush()
+        except BaseException:
+            place.unlink()
+            raise
 
 
 def _check(job: Job, target: str) -> None:
@@ -193,6 +208,7 @@ def _variables(
         "OPENBLAS_NUM_THREADS": "1",
         # A configuration of the user's own may have no token, or listen to others.
         "JUPYTER_CONFIG_DIR": str(CONFIG),
+        "JUPYTER_CONFIG_PATH": "",
     }
     return {**os.environ, **opened.environment, **own}
 

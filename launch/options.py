@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from base import command_line
 from base.errors import UsageError
 from launch.model import NAMES
 from pipeline import settings
@@ -71,11 +72,13 @@ def add_notebook_arguments(parser: argparse.ArgumentParser) -> None:
     add_conf_argument(parser)
     parser.add_argument(
         "--notebooks",
-        type=Path,
+        type=command_line.path,
         metavar="FOLDER",
         help="work in this folder, which gets the notebook where it has none (notebooks/)",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="run the notebook and write it as a page, no Jupyter")
+    parser.add_argument(
+        "--html", type=command_line.path, metavar="FILE", help="run the notebook and write it as a page, no Jupyter"
+    )
 
 
 def given_of_images(parsed: argparse.Namespace) -> list[str]:
@@ -94,7 +97,10 @@ def _add_image_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGro
     settings.add_arguments(parser, required=required)
     parser.add_argument("--model", default="lite0", metavar="MODEL", help=f"{', '.join(NAMES)} or FILE.keras (lite0)")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights of efficientnetb0 or vgg16, for want of internet"
+        "--weights",
+        type=command_line.path,
+        metavar="FILE",
+        help="weights of efficientnetb0 or vgg16, for want of internet",
     )
     parser.add_argument(
         "--image-size",

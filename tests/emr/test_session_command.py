@@ -250,6 +250,7 @@ def test_the_notebook_gets_the_photographs_as_a_run_does(sessions_of_emr, launch
     assert seen["EMRLAB_OUTPUT"] == f"s3://{BUCKET}/results/{results}"
     assert seen["EMRLAB_SLOTS"] == "8"
     assert seen["GRPC_ENABLE_FORK_SUPPORT"] == "0"
+    assert seen["JUPYTER_CONFIG_PATH"] == "", "as one of the user may have no token"
     ((cluster, state),) = clusters(sessions_of_emr).items()
     assert state.startswith("TERMINAT")
     assert seen["EMRLAB_CLUSTER"] == cluster

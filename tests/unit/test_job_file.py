@@ -88,6 +88,11 @@ def test_a_place_that_looks_like_a_name_is_no_name(folder):
     assert job.filled({"data": "{result}", "result": "r"}).args[1] == "{result}"
 
 
+def test_a_declaration_of_a_windows_editor_is_read(folder):
+    (folder / "emrlab.toml").write_bytes(b"\xef\xbb\xbf" + WHOLE.replace("\n", "\r\n").encode())
+    assert job_file.read(str(folder)).release == "emr-7.14.0"
+
+
 def test_pyproject_and_a_bare_script_declare_jobs_too(folder):
     (folder / "pyproject.toml").write_text('[tool.emrlab]\nentry-point = "job.py"\nargs = ["a"]\n')
     assert job_file.read(str(folder)).args == ("a",)

@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import resource
 import sys
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,6 +91,46 @@ def test_a_folder_of_the_users_gets_the_notebook_once(tmp_path):
     (folder / notebook.NAME).write_text("my own work")
     notebook._folder(folder)
     assert (folder / notebook.NAME).read_text() == "my own work"
+
+
+def test_a_notebook_that_finds_no_room_is_not_left_half_there(tmp_path):
+    """It would be taken for the user's own at the next start, and Jupyter cannot open half of one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UsageError, match="NOTEBOOKS="):
+            notebook._folder(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+    notebook._folder(tmp_path)
+    assert (tmp_path / notebook.NAME).read_bytes() == (notebook.NOTEBOOKS / notebook.NAME).read_bytes()
+
+
+def test_a_tilde_that_the_shell_hands_on_is_the_users_home(tmp_path, monkeypatch, capsys):
+    """As zsh does behind a `=`: make notebook NOTEBOOKS=~/work."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init", "~/job"]) == 0
+    assert (tmp_path / "home" / "job" / "emrlab.toml").exists()
+    flags = ["--notebooks", "~/work", "--input", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
+    assert cli.main(["notebook", *flags]) == 2
+    assert (tmp_path / "home" / "work" / notebook.NAME).exists()
+    capsys.readouterr()
+    assert cli.main(["init", "~nobody-here/job"]) == 2
+    assert "no user of that name has a home here; write ./~nobody-here/job" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("~")]
+
+
+def test_a_python_that_was_removed_since_is_found_anew(tmp_path, monkeypatch):
+    """As an upgrade of the system removes the one that the environment links to."""
+    monkeypatch.setattr(notebook, "CACHE", tmp_path)
+    folder = tmp_path / "notebook" / "3.99"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(tmp_path / "gone")
+    (folder / "requirements.sha256").write_text(sha256(notebook.LOCK.read_bytes()).hexdigest())
+    with pytest.raises(UsageError, match=r"the nodes run Python 3\.99 and this machine has none"):
+        notebook.environment("3.99")
 
 
 def test_a_link_in_the_place_of_the_notebook_is_not_followed(tmp_path):
