@@ -6,6 +6,8 @@
     <LogUri>/<cluster>/node/<instance>/{bootstrap-actions/<n>,applications/<name>}/….gz
 
 https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-web-log-files.html
+
+A log is compressed in this process's memory: of one that is larger than the lab brings, the beginning and the end come.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from __future__ import annotations
 import gzip
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emr_lab.endpoint.nodes import NodeClient, NodeError
+from emr_lab.endpoint.nodes import NodeClient, NodeError, UnknownError
 
 # Below /var/log of a node, as EMR has them there.
 STEPS, SESSIONS = "hadoop/steps/", "hadoop/sessions/"
@@ -25,6 +28,10 @@ BOOTSTRAP_ACTIONS, CONTAINERS = "bootstrap-actions/", "hadoop-yarn/containers/"
 OF_PROCESSES = (STEPS, BOOTSTRAP_ACTIONS)
 # A Python driver's traceback with Java's stack in it begins some 20 kB before its end.
 TAIL_BYTES = 100_000
+# Of the beginning of a log, in parts.
+MOST_BYTES, PART_BYTES = 128 * 1024 * 1024, 8 * 1024 * 1024
+LEVEL = 6  # zlib's own: 9, Python's, takes a cluster's thread several times as long
+CUT = b"\n[the middle of this log is left out: the EMR lab brings the beginning and the end of one so large]\n"
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,13 +58,17 @@ class LogBucket:
 
 
 class IncrementalLog:
-    """A log on its way to S3: what is new is fetched and compressed, and the whole is written again."""
+    """A log on its way to S3: what is new is fetched and compressed, and the whole is written again.
 
-    def __init__(self, bucket: LogBucket, name: str, read: Callable[[int], bytes]) -> None:
+    Attributes:
+        tail: its end, as far as it has been fetched.
+    """
+
+    def __init__(self, bucket: LogBucket, name: str, read: Callable[[int, int], bytes]) -> None:
+        """Take its place, and what reads it: from an offset on, of the end where that is below 0, so many bytes."""
         self._bucket, self._name, self._read = bucket, name, read
         self._offset = 0
-        self._compressed = b""
-        self.tail = b""
+        self._compressed = self._beginning = self._rest = self.tail = b""
 
     def push(self) -> None:
         """Bring what is new; an empty log is written once.
@@ -65,20 +76,27 @@ class IncrementalLog:
         Raises:
             NodeError: the node does not give it.
         """
-        new = self._read(self._offset)
-        if new or not self._compressed:
-            self._offset += len(new)
+        is_new = not self._compressed
+        while part := self._read(self._offset, min(PART_BYTES, MOST_BYTES - self._offset)):
+            self._offset += len(part)
             # Members of one gzip file follow each other.
-            self._compressed += gzip.compress(new, mtime=0)
-            self.tail = (self.tail + new)[-TAIL_BYTES:]
-            self._bucket.put(self._name, self._compressed)
+            self._compressed += gzip.compress(part, LEVEL, mtime=0)
+            self._beginning = (self._beginning + part)[-TAIL_BYTES:]
+            is_new = True
+        rest = self._read(MOST_BYTES, TAIL_BYTES) if self._offset == MOST_BYTES else b""
+        if len(rest) == TAIL_BYTES:  # or more
+            rest = CUT + self._read(-TAIL_BYTES, TAIL_BYTES)
+        if is_new or rest != self._rest:
+            self._compressed = self._compressed or gzip.compress(b"", mtime=0)
+            self._rest, self.tail = rest, (self._beginning + rest)[-TAIL_BYTES:]
+            self._bucket.put(self._name, self._compressed + (gzip.compress(rest, mtime=0) if rest else b""))
 
 
 def of_process(bucket: LogBucket, folder: str, node: NodeClient, process: str) -> list[IncrementalLog]:
     """Return the logs of a process on a node: its stdout and its stderr."""
 
-    def reader(stream: str) -> Callable[[int], bytes]:
-        return lambda offset: node.output(process, stream, offset=offset)
+    def reader(stream: str) -> Callable[[int, int], bytes]:
+        return lambda offset, most: node.output(process, stream, offset=offset, most=most)
 
     return [IncrementalLog(bucket, f"{folder}/{stream}", reader(stream)) for stream in ("stdout", "stderr")]
 
@@ -104,12 +122,11 @@ class NodeLogShipper:
     def _push(self, node: NodeClient, instance: str, name: str, size_bytes: int) -> None:
         if name.startswith(OF_PROCESSES) or self._sizes_bytes.get((instance, name)) == size_bytes:
             return
-        content = node.log(name)
         of_container = name.startswith(CONTAINERS)
         place = (
             f"containers/{name.removeprefix(CONTAINERS)}" if of_container else f"node/{instance}/applications/{name}"
         )
-        self._bucket.put(place, gzip.compress(content, mtime=0))
+        _bring(self._bucket, place, node, name)
         self._sizes_bytes[instance, name] = size_bytes
 
 
@@ -138,7 +155,13 @@ class SessionLogShipper:
                     component = "SPARK_DRIVER" if is_driver else "SPARK_EXECUTOR"
                     if stream in types.get(component, ()):
                         place = component if is_driver else f"{component}/{container}"
-                        self._bucket.put(f"{place}/{stream}", gzip.compress(node.log(name), mtime=0))
+                        _bring(self._bucket, f"{place}/{stream}", node, name)
                     self._sizes_bytes[name] = size_bytes
             except NodeError as error:
                 _LOG.warning("the session's logs on %s are not complete: %s", node.name, error)
+
+
+def _bring(bucket: LogBucket, place: str, node: NodeClient, name: str) -> None:
+    """Bring a log that a node keeps, as it is now; one that has been removed meanwhile keeps from coming no other."""
+    with suppress(UnknownError):
+        IncrementalLog(bucket, place, lambda offset, most: node.log(name, offset=offset, most=most)).push()

@@ -109,17 +109,19 @@ class NodeClient:
         """Send TERM to the process and its children, and KILL after ten seconds."""
         self._ask(f"/processes/{process}/kill", {})
 
-    def output(self, process: str, stream: str, *, offset: int) -> bytes:
-        """Return what a process wrote to `stdout` or `stderr`, from byte `offset` on."""
-        return self._read(f"/processes/{process}/{stream}?offset={offset}")
+    def output(self, process: str, stream: str, *, offset: int, most: int) -> bytes:
+        """Return what a process wrote to `stdout` or `stderr`: from byte `offset` on, from the end where that is below
+        0, `most` bytes at most.
+        """
+        return self._read(f"/processes/{process}/{stream}?{_span(offset, most)}")
 
     def log_sizes(self) -> dict[str, int]:
         """Return the size in bytes of each log, by its name below /var/log."""
         return {str(log["name"]): int(log["bytes"]) for log in self._ask("/logs")}
 
-    def log(self, name: str) -> bytes:
-        """Return the log of this name."""
-        return self._read(f"/logs/{name}")
+    def log(self, name: str, *, offset: int, most: int) -> bytes:
+        """Return of the log of this name what `output` returns of a process's."""
+        return self._read(f"/logs/{urllib.parse.quote(name)}?{_span(offset, most)}")
 
     def _ask(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         """GET, or POST of `body`; return the answer's JSON."""
@@ -132,7 +134,7 @@ class NodeClient:
     def _read(self, path: str, body: Any = None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
         content = None if body is None else json.dumps(body).encode()
         headers = {api.TOKEN_HEADER: self.token, "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}{urllib.parse.quote(path, safe='/?=&')}", content, headers)  # noqa: S310 - the lab's own nodes
+        request = urllib.request.Request(f"{self.url}{path}", content, headers)  # noqa: S310 - the lab's own nodes
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
                 return bytes(answer.read())
@@ -287,6 +289,11 @@ class YarnClient:
                 return json.loads(answer.read() or b"{}")
         except (OSError, HTTPException, ValueError) as error:
             raise LostError(f"the ResourceManager does not answer: {error}") from error
+
+
+def _span(offset: int, most: int) -> str:
+    """Return the query for a part of a file."""
+    return f"{f'last={-offset}' if offset < 0 else f'offset={offset}'}&bytes={most}"
 
 
 def _cause(error: urllib.error.HTTPError) -> str:

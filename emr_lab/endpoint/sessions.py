@@ -125,7 +125,8 @@ class SessionRunner:
             self._enter(session, "STARTING", "The Spark Connect server is starting.")
 
     def _submission_error(self, session: Session, code: int) -> str:
-        stderr = self.primary.output(session.process or "", "stderr", offset=0)[-logs.TAIL_BYTES :]
+        end = {"offset": -logs.TAIL_BYTES, "most": logs.TAIL_BYTES}
+        stderr = self.primary.output(session.process or "", "stderr", **end)
         return commands.error_line(stderr.decode(errors="replace")) or f"spark-submit ended with exit code {code}"
 
     def _follow(self, session: Session) -> None:

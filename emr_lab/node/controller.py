@@ -205,11 +205,12 @@ class InstanceController:
         return self._processes[process_id]
 
     def log_sizes(self) -> dict[str, int]:
-        """Return the bytes of each file below /var/log, by its name there."""
+        """Return the bytes of each file below /var/log, by its name there; a name that is no text cannot be told."""
         sizes_bytes = {}
         for path in sorted(self.logs.rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                sizes_bytes[path.relative_to(self.logs).as_posix()] = path.stat().st_size
+            name = path.relative_to(self.logs).as_posix()
+            if path.is_file() and not path.is_symlink() and name == os.fsencode(name).decode(errors="replace"):
+                sizes_bytes[name] = path.stat().st_size
         return sizes_bytes
 
     def log(self, name: str) -> Path:

@@ -76,10 +76,7 @@ def _get(node: InstanceController, path: str, _: BaseHTTPRequestHandler) -> Any:
     if match := re.fullmatch(r"/processes/([^/]+)", path):
         process = node.process(match[1])
         code = process.exit_code  # before the sizes: what it wrote last is counted
-        sizes = {
-            f"{name}_bytes": file.stat().st_size
-            for name, file in (("stdout", process.stdout), ("stderr", process.stderr))
-        }
+        sizes = {"stdout_bytes": _size(process.stdout), "stderr_bytes": _size(process.stderr)}
         return {"exit": code, "pid": process.pid, **sizes}
     if match := re.fullmatch(r"/processes/([^/]+)/(stdout|stderr)", path):
         process = node.process(match[1])
@@ -140,16 +137,29 @@ def _send(request: BaseHTTPRequestHandler, answer: Any, *, status: HTTPStatus = 
 
 
 def _send_file(request: BaseHTTPRequestHandler, path: Path) -> None:
-    """Send the file from ?offset=N on, as long as it is now: it may be growing."""
-    offset = parse_qs(urlsplit(request.path).query).get("offset", ["0"])[0]
-    if not offset.isdecimal():
-        _send(request, {"error": f"offset {offset!r} is no number of bytes"}, status=HTTPStatus.BAD_REQUEST)
+    """Send what is asked for of the file, as it is now: it may be growing, and who writes it may remove it."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+    if wrong := [f"{name} {number!r}" for name, number in asked.items() if not number.isdecimal()]:
+        _send(request, {"error": f"{wrong[0]} is no number of bytes"}, status=HTTPStatus.BAD_REQUEST)
         return
-    with path.open("rb") as file:
-        left = max(0, os.fstat(file.fileno()).st_size - int(offset))
-        file.seek(int(offset))
+    numbers = {name: int(number) for name, number in asked.items()}
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        _head(request, HTTPStatus.OK, kind="application/octet-stream", length=0)
+        return
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        start = max(0, size - numbers["last"]) if "last" in numbers else numbers.get("offset", 0)
+        left = min(max(0, size - start), numbers.get("bytes", size))
+        file.seek(start)
         _head(request, HTTPStatus.OK, kind="application/octet-stream", length=left)
         _copy(file, request.wfile, left)
+
+
+def _size(file: Path) -> int:
+    """Return the bytes of what a process has written, which it may have removed."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def _copy(source: BinaryIO, target: Any, left: int) -> None:

@@ -15,9 +15,9 @@ Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
     POST /power-off                   KILL for everything at once, and nothing is left of it on the disk
     POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
     GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
-    GET  /processes/ID/stdout, stderr the bytes from ?offset=N on
+    GET  /processes/ID/stdout, stderr the bytes from ?offset=N on, or the ?last=N; &bytes=N at most
     POST /processes/ID/kill           TERM for the process and whatever came of it, KILL after ten seconds
-    GET  /logs, /logs/NAME            the files below /var/log with their sizes; the bytes of one from ?offset=N on
+    GET  /logs, /logs/NAME            the files below /var/log with their sizes; the bytes of one, as of a process's
     GET  /versions                    spark, hadoop, scala, python, java, asked of the programs themselves
 
 An error is {"error": one line} with a status of 400 and above. The primary's ResourceManager is asked by its own REST
