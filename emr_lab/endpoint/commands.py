@@ -83,6 +83,8 @@ def session_command(session: Session) -> list[str]:
         "spark.yarn.maxAppAttempts": "1",
         "spark.connect.grpc.binding.port": str(session.port),
         "spark.app.name": str(session.request["Name"]),
+        # Whether it is busy is asked there: without it a session that was called once would never be idle again.
+        "spark.ui.enabled": "true",
     }
     confs = [text for name, value in settings.items() for text in ("--conf", f"{name}={value}")]
     submit = ["spark-submit", "--load-spark-defaults", "--master", "yarn", "--deploy-mode", "cluster", *confs]

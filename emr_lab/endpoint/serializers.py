@@ -20,6 +20,14 @@ from emr_lab.endpoint.validation import RECORDED
 # A machine's state follows its cluster's.
 _MACHINE = {"STARTING": "PROVISIONING", "BOOTSTRAPPING": "BOOTSTRAPPING"}
 _COLLECTION = {**_MACHINE, "TERMINATING": "TERMINATING"}
+# Members of RunJobFlow's Instances, and of the answer.
+SECURITY_GROUPS = (
+    "EmrManagedMasterSecurityGroup",
+    "EmrManagedSlaveSecurityGroup",
+    "ServiceAccessSecurityGroup",
+    "AdditionalMasterSecurityGroups",
+    "AdditionalSlaveSecurityGroups",
+)
 
 
 def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, Any]:
@@ -34,6 +42,7 @@ def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, A
         "RequestedEc2SubnetIds": subnets or None,
         "Ec2AvailabilityZone": requested_instances.get("Placement", {}).get("AvailabilityZone") or f"{cluster.region}a",
         "IamInstanceProfile": request["JobFlowRole"],
+        **_members(requested_instances, *SECURITY_GROUPS),
     }
     return {
         **shown,
@@ -44,6 +53,7 @@ def describe_cluster(cluster: Cluster, release: releases.Release) -> dict[str, A
         **({"LogUri": f"s3n://{request['LogUri'].partition('://')[2]}"} if request.get("LogUri") else {}),
         "AutoTerminate": not cluster.keep_alive,
         "TerminationProtected": cluster.protected,
+        **_members(requested_instances, "UnhealthyNodeReplacement"),
         "Applications": [
             {"Name": name, "Version": {"hadoop": release.hadoop, "spark": release.spark}[name.lower()]}
             for name in application_names(cluster)

@@ -105,14 +105,15 @@ class SessionRunner:
             self._fail(session, "The primary node was restarted while it submitted the session.")
             return
         application = self.state.yarn.find(commands.session_tag(session))
-        if application is None:
-            if code is not None:
-                self._fail(session, f"The server could not be submitted: {self._submission_error(session, code)}")
-            return
-        if application.ended:
+        if application is None and code is not None:
+            self._fail(session, f"The server could not be submitted: {self._submission_error(session, code)}")
+        elif application is not None and application.ended:
             self._fail(session, _end_of(application))
         elif self.state.clock() - session.created_s > START_TIMEOUT_S:
-            self._fail(session, f"Not started after {START_TIMEOUT_S:.0f} s. YARN: {application.diagnostics}")
+            found = "has not got it, spark-submit still runs" if application is None else application.diagnostics
+            self._fail(session, f"Not started after {START_TIMEOUT_S:.0f} s. YARN: {found}")
+        elif application is None:
+            return
         elif not application.host:
             self._enter(session, "SUBMITTED", f"YARN has no room yet: {application.diagnostics}")
         elif application.state == "RUNNING" and _answers(application.host, session.port):

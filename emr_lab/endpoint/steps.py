@@ -158,13 +158,13 @@ class StepRunner:
             terminate(self.cluster, "STEP_FAILURE", "Shut down as step failed", with_errors=True)
 
     def _kill(self, step: Step) -> None:
-        """End the step's process and the YARN applications that it started."""
-        with suppress(LostError):
-            for application in self.state.yarn.alive(commands.yarn_tag(step)):
-                self.state.yarn.kill(application)
+        """End the step's process, then the YARN applications that it started: from then on there come no more."""
         if step.process:
             with suppress(UnknownError):
                 self.primary.kill(step.process)
+        with suppress(LostError):
+            for application in self.state.yarn.alive(commands.yarn_tag(step)):
+                self.state.yarn.kill(application)
 
     def _start_step(self, step: Step) -> None:
         try:

@@ -327,6 +327,8 @@ def _check_step(request: Mapping[str, Any], cluster: Cluster) -> None:
         raise ValidationException(
             f"The HadoopJarStep of the step '{name[:100]}' has {characters} characters; {MOST_STEP_CHARACTERS} at most."
         )
+    if request.get("StepMonitoringConfiguration"):
+        raise NotOfferedError("StepMonitoringConfiguration is not in the lab; a step's logs come below LogUri")
     action = request.get("ActionOnFailure")
     if cluster.concurrency > 1 and action not in {None, "CONTINUE"}:
         raise ValidationException(

@@ -39,6 +39,22 @@ def test_a_lab_that_takes_any_release_says_which_one_it_is(lab: Fake, label):
     assert next(line.partition("Z")[2] for line in controller.splitlines()) == note
 
 
+@pytest.mark.parametrize(
+    ("filters", "is_listed"),
+    [
+        ({}, True),
+        ({"Prefix": "emr-spark-8"}, True),
+        ({"Prefix": "emr-7"}, False),
+        ({"Application": "Spark"}, True),
+        ({"Application": f"spark@{releases.find(LABEL).spark}-amzn-0"}, True),
+        ({"Application": "Spark@3.5.6"}, False),
+        ({"Application": "Flink"}, False),
+    ],
+)
+def test_release_labels_are_filtered(lab: Fake, filters, is_listed):
+    assert lab.client.list_release_labels(Filters=filters)["ReleaseLabels"] == [LABEL] * is_listed
+
+
 def test_the_labs_own_release_needs_no_note(lab: Fake):
     cluster = lab.start(step("runs", "exit 0"))
     lab.wait(cluster, "TERMINATED")

@@ -83,6 +83,17 @@ NOT_HERE = {
         groups(MASTER, CORE | {"Configurations": [{"Classification": "spark-defaults"}]}),
         "Configurations of single instance groups",
     ),
+    "logs of a step in their own place": (
+        {
+            "Steps": [
+                {
+                    **run("command-runner.jar", "true")[0],
+                    "StepMonitoringConfiguration": {"S3MonitoringConfiguration": {"LogUri": "s3://bucket/x"}},
+                }
+            ]
+        },
+        "a step's logs come below LogUri",
+    ),
     "action on the node": ({"BootstrapActions": [action("x", "file:///usr/x")]}, "file:///usr/x is not in S3"),
     "jar": ({"Steps": run("s3://bucket/my.jar", "x")}, "not s3://bucket/my.jar"),
     "command": ({"Steps": run("command-runner.jar", "hive-script", "x")}, "hive-script is not on the lab's nodes"),
@@ -114,9 +125,21 @@ def test_members_without_effect_are_recorded(lab: Fake):
         "OSReleaseLabel": "2023.8",
         "VisibleToAllUsers": True,
     }
-    cluster = lab.start(**recorded, Tags=[{"Key": "for", "Value": "test"}])
+    of_instances = {
+        "Ec2KeyName": "key",
+        "Ec2SubnetId": "subnet-1",
+        "EmrManagedMasterSecurityGroup": "sg-1",
+        "EmrManagedSlaveSecurityGroup": "sg-2",
+        "ServiceAccessSecurityGroup": "sg-3",
+        "AdditionalMasterSecurityGroups": ["sg-4"],
+        "AdditionalSlaveSecurityGroups": ["sg-5", "sg-6"],
+    }
+    instances = groups(MASTER)["Instances"] | {**of_instances, "UnhealthyNodeReplacement": True}
+    cluster = lab.start(**recorded, Instances=instances, Tags=[{"Key": "for", "Value": "test"}])
     found = lab.client.describe_cluster(ClusterId=cluster)["Cluster"]
     assert {name: found[name] for name in recorded} == recorded
+    assert {name: found["Ec2InstanceAttributes"][name] for name in of_instances} == of_instances
+    assert found["UnhealthyNodeReplacement"] is True
     assert found["Tags"] == [{"Key": "for", "Value": "test"}]
     assert (found["ServiceRole"], found["Ec2InstanceAttributes"]["IamInstanceProfile"]) == ("service", "node")
 
@@ -160,10 +183,16 @@ def test_pages(lab: Fake):
     assert names == [f"step {number}" for number in reversed(range(120))]
     pending = lab.client.list_steps(ClusterId=cluster, StepIds=[pages[0]["Steps"][0]["Id"]], StepStates=["PENDING"])
     assert [each["Name"] for each in pending["Steps"]] == ["step 119"]
+    waiting = lab.client.list_steps(ClusterId=cluster, StepStates=["PENDING"])
+    next_step = lab.client.describe_step(ClusterId=cluster, StepId=waiting["Marker"])["Step"]["Name"]
+    lab.client.cancel_steps(ClusterId=cluster, StepIds=[waiting["Marker"]])
+    lab.wait_step(cluster, next_step, "CANCELLED")
+    rest = lab.client.list_steps(ClusterId=cluster, StepStates=["PENDING"], Marker=waiting["Marker"])["Steps"]
+    assert [each["Name"] for each in rest[:2]] == ["step 68", "step 67"]
     with pytest.raises(ClientError, match="The Marker nonsense is not valid"):
         lab.client.list_steps(ClusterId=cluster, Marker="nonsense")
     with pytest.raises(ClientError, match="Maximum number of active steps"):
-        lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("more", "exit 0")] * 137)
+        lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("more", "exit 0")] * 138)
 
 
 def test_clusters_by_time_and_state(lab: Fake):

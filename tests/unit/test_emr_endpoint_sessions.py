@@ -136,7 +136,7 @@ def test_a_session_starts_serves_and_is_terminated(fake, cluster, port):
 
 
 def test_the_server_is_the_releases_own_with_the_sessions_settings(fake, cluster, port):
-    settings = {"spark.executor.memory": "2g", "spark.sql.shuffle.partitions": "8"}
+    settings = {"spark.executor.memory": "2g", "spark.sql.shuffle.partitions": "8", "spark.ui.enabled": "false"}
     configuration = [{"Classification": "spark-defaults", "Properties": settings}]
     session_id = submit(fake, cluster, Name="the\tname", EngineConfigurations=configuration)
     wait_for(fake, cluster, session_id, "IDLE")
@@ -150,8 +150,10 @@ def test_the_server_is_the_releases_own_with_the_sessions_settings(fake, cluster
         f"spark.yarn.tags={session_id.lower()}",
         f"spark.connect.grpc.binding.port={port}",
         "org.apache.spark.sql.connect.service.SparkConnectServer",
+        "spark.ui.enabled=true",
     ):
         assert words in stdout
+    assert "spark.ui.enabled=false" not in stdout, "its pages tell whether it is busy, and so when it is idle"
     assert session(fake, cluster, session_id)["EngineConfigurations"] == configuration
 
 
@@ -182,6 +184,15 @@ def test_a_session_waits_for_yarns_room_and_is_given_up_after_a_quarter_of_an_ho
     found = wait_for(fake, cluster, session_id, "FAILED")
     assert found["StateChangeReason"].startswith("Not started after 900 s.")
     assert application() in fake.killed
+
+
+def test_a_session_whose_spark_submit_hangs_is_given_up_as_well(fake, cluster):
+    (fake.root / "bin" / "spark-submit").write_text("#!/bin/sh\nexec sleep 600\n")
+    session_id = fake.client.start_session(ClusterId=cluster, Name="mine")["Id"]
+    fake.clock.passed_s = 901
+    found = wait_for(fake, cluster, session_id, "FAILED")
+    assert found["StateChangeReason"] == "Not started after 900 s. YARN: has not got it, spark-submit still runs"
+    wait_until(lambda: fake.controllers["primary"].state()["processes"] == 0, lambda: "it still runs")
 
 
 def test_a_server_that_dies_fails_its_session_and_the_others_go_on(fake, cluster, port):

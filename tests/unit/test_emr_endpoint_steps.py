@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emr_lab.endpoint.nodes import NodeClient
 from launch.emr import logs, request
 from tests.unit.fake_nodes import Fake, action, step, wait_until
 
@@ -159,6 +160,21 @@ def test_cancel(lab: Fake):
     assert "FailureDetails" not in lab.step(cluster, "runs")["Status"]
     again = lab.client.cancel_steps(ClusterId=cluster, StepIds=[ids["runs"]])["CancelStepsInfoList"]
     assert again == [{"StepId": ids["runs"], "Status": "FAILED", "Reason": "The step is CANCELLED already."}]
+
+
+def test_an_application_that_reaches_yarn_while_its_step_is_cancelled_is_killed(lab: Fake, monkeypatch):
+    kill = NodeClient.kill
+
+    def submit_and_kill(node, process):
+        lab.applications["application_9"] = lab.step(cluster, "submits")["Id"].lower()
+        kill(node, process)
+
+    cluster = lab.start(step("submits", "sleep 600"), step("last", "exit 0"), keep=True)
+    lab.wait_step(cluster, "submits", "RUNNING")
+    monkeypatch.setattr(NodeClient, "kill", submit_and_kill)
+    lab.client.cancel_steps(ClusterId=cluster, StepIds=[lab.step(cluster, "submits")["Id"]])
+    lab.wait_step(cluster, "last", "COMPLETED")
+    assert lab.killed == ["application_9"]
 
 
 def test_steps_at_once(lab: Fake):

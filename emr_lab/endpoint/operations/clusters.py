@@ -10,7 +10,7 @@ from moto.emr.exceptions import InvalidRequestException, ValidationException
 from emr_lab.endpoint import commands, scaling, serializers, validation
 from emr_lab.endpoint.errors import NotOfferedError
 from emr_lab.endpoint.lifecycle import start
-from emr_lab.endpoint.operations.emr import ACCOUNT, Emr, Members, page
+from emr_lab.endpoint.operations.emr import ACCOUNT, Emr, Members, is_in_state, page
 from emr_lab.endpoint.records import Cluster
 from emr_lab.endpoint.state import cancel_pending, terminate
 
@@ -69,14 +69,13 @@ def describe_cluster(emr: Emr, request: Members) -> dict[str, Any]:
 def list_clusters(emr: Emr, request: Members) -> dict[str, Any]:
     """Clusters by their states and the time of their creation, newest first."""
     after, before = request.get("CreatedAfter", float("-inf")), request.get("CreatedBefore", float("inf"))
-    states = request.get("ClusterStates")
     with emr.state.lock:
         summaries = [
             serializers.cluster_summary(each)
             for each in reversed(emr.state.store.clusters.values())
-            if each.region == emr.region and after <= each.created_s <= before and (not states or each.state in states)
+            if each.region == emr.region and after <= each.created_s <= before
         ]
-    return page("Clusters", summaries, request)
+    return page("Clusters", summaries, request, is_wanted=is_in_state(request.get("ClusterStates")))
 
 
 def modify_cluster(emr: Emr, request: Members) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,16 +62,30 @@ class Emr:
         return [each for each in self.state.store.security_configurations if each.region == self.region]
 
 
-def page(key: str, items: Sequence[dict[str, Any]], request: Members) -> dict[str, Any]:
-    """Return fifty items from the Marker on, which is the id of the first of them: what is added meanwhile moves none.
+def page(
+    key: str,
+    items: Sequence[dict[str, Any]],
+    request: Members,
+    *,
+    is_wanted: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> dict[str, Any]:
+    """Return fifty of the items that are wanted, from the Marker on, which is the id of the first of them.
+
+    What is added between two pages moves none of the others, and neither does what is not wanted any more.
 
     Raises:
-        InvalidRequestException: the Marker is none of theirs.
+        InvalidRequestException: the Marker is none of the items'.
     """
     marker = request.get("Marker")
     ids = [str(each.get("Id") or each["Name"]) for each in items]
     if marker and marker not in ids:
         raise InvalidRequestException(f"The Marker {marker} is not valid.")
-    start = ids.index(marker) if marker else 0
-    answer: dict[str, Any] = {key: list(items[start : start + PAGE])}
-    return {**answer, "Marker": ids[start + PAGE]} if start + PAGE < len(ids) else answer
+    rest = range(ids.index(marker) if marker else 0, len(items))
+    found = [number for number in rest if is_wanted(items[number])]
+    answer: dict[str, Any] = {key: [items[number] for number in found[:PAGE]]}
+    return {**answer, "Marker": ids[found[PAGE]]} if len(found) > PAGE else answer
+
+
+def is_in_state(states: Collection[str] | None) -> Callable[[dict[str, Any]], bool]:
+    """Return what tells whether a description has one of the states; any will do where none is named."""
+    return lambda each: not states or each["Status"]["State"] in states

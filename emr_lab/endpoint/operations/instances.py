@@ -11,7 +11,7 @@ from moto.emr.exceptions import InvalidRequestException, ValidationException
 from emr_lab.endpoint import instances as machines
 from emr_lab.endpoint import scaling, serializers
 from emr_lab.endpoint.errors import NotOfferedError, mutually_exclusive
-from emr_lab.endpoint.operations.emr import Emr, Members, page
+from emr_lab.endpoint.operations.emr import Emr, Members, is_in_state, page
 from emr_lab.endpoint.records import Cluster, Collection
 
 
@@ -19,7 +19,6 @@ def list_instances(emr: Emr, request: Members) -> dict[str, Any]:
     """Machines by their groups or fleets, and by their states."""
     collections = {request.get("InstanceGroupId"), request.get("InstanceFleetId")} - {None}
     roles = set(request.get("InstanceGroupTypes", [])) | {request.get("InstanceFleetType")} - {None}
-    states = set(request.get("InstanceStates", []))
     with emr.state.lock:
         cluster = emr.cluster(request["ClusterId"])
         other = "InstanceFleet" if cluster.uniform else "InstanceGroup"
@@ -35,7 +34,7 @@ def list_instances(emr: Emr, request: Members) -> dict[str, Any]:
             for each in cluster.instances
             if (not collections or each.collection in collections) and (not roles or role_of[each.collection] in roles)
         ]
-    return page("Instances", [each for each in instances if not states or each["Status"]["State"] in states], request)
+    return page("Instances", instances, request, is_wanted=is_in_state(request.get("InstanceStates")))
 
 
 def list_instance_groups(emr: Emr, request: Members) -> dict[str, Any]:

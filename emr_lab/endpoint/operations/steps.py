@@ -7,7 +7,7 @@ from typing import Any
 from moto.emr.exceptions import InvalidRequestException
 
 from emr_lab.endpoint import serializers, validation
-from emr_lab.endpoint.operations.emr import Emr, Members, page
+from emr_lab.endpoint.operations.emr import Emr, Members, is_in_state, page
 from emr_lab.endpoint.records import DONE, Cluster
 
 MOST_STEP_IDS = 10
@@ -42,16 +42,16 @@ def describe_step(emr: Emr, request: Members) -> dict[str, Any]:
 
 def list_steps(emr: Emr, request: Members) -> dict[str, Any]:
     """Steps by their ids and states, newest first."""
-    ids, states = request.get("StepIds"), request.get("StepStates")
+    ids = request.get("StepIds")
     if ids and len(ids) > MOST_STEP_IDS:
         raise InvalidRequestException(f"At most {MOST_STEP_IDS} step ids, not {len(ids)}.")
     with emr.state.lock:
         steps = [
             serializers.describe_step(each)
             for each in reversed(emr.cluster(request["ClusterId"]).steps)
-            if (not ids or each.id in ids) and (not states or each.state in states)
+            if not ids or each.id in ids
         ]
-    return page("Steps", steps, request)
+    return page("Steps", steps, request, is_wanted=is_in_state(request.get("StepStates")))
 
 
 def _cancel(emr: Emr, cluster: Cluster, step_id: str) -> dict[str, str]:
