@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, str]:
             f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as such"
         ) from error
     pairs = (line.strip().removeprefix("export ").split("=", 1) for line in lines if re.match(r"\s*[A-Za-z_]", line))
-    return {pair[0].strip(): _unquoted(pair[1]) for pair in pairs if len(pair) == 2}
+    return {pair[0].strip(): _value(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def read_dotenv() -> dict[str, str]:
@@ -41,6 +41,8 @@ def lines(variables: Mapping[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
-def _unquoted(text: str) -> str:
+def _value(text: str) -> str:
+    """What stands in quotes, or before a comment: a `#` behind a space."""
     text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    quoted = re.match(r"""(["'])(.*?)\1(?=\s*$|\s+#)""", text)
+    return quoted[2] if quoted else text.partition(" #")[0].rstrip()

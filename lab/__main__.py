@@ -123,11 +123,13 @@ def _interrupt(parsed: argparse.Namespace) -> int:
 
 def _clean(parsed: argparse.Namespace) -> int:
     _need_daemon()
-    project = docker.written()["name"]
+    written = docker.written({"COMPOSE_PROFILES": "*"})
+    project, ours = written["name"], {volume["name"] for volume in (written.get("volumes") or {}).values()}
     mine = ["--filter", f"label=com.docker.compose.project={project}"]
     gone = {
         "containers": docker.containers(project),
-        "volumes": compose.run(["docker", "volume", "ls", "--quiet", *mine]).split(),
+        # Others of this name are not of compose.yaml, and stay.
+        "volumes": ours.intersection(compose.run(["docker", "volume", "ls", "--quiet", *mine]).split()),
     }
     images = ["--rmi", "all"] if parsed.images else []
     compose.call("--profile", "*", "down", "--volumes", "--remove-orphans", *images, timeout_s=300)

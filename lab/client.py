@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base import compose, env_files, paths
+from base import compose, env_files, paths, proxies
 from base.defaults import REGION
 from base.errors import UsageError
 
@@ -14,7 +14,8 @@ NO_TOKEN = {"AWS_SESSION_TOKEN": ""}
 
 
 def variables(*, root: bool = False) -> dict[str, str]:
-    """Addresses of what runs, region, and the laptop's key; with `root` that of the S3 server's root.
+    """Addresses of what runs, region, and the laptop's key, with `root` that of the S3 server's root; where this
+    environment names a proxy, that this machine is reached without it.
 
     Raises:
         UsageError: the lab does not run, or its keys are gone.
@@ -33,4 +34,4 @@ def variables(*, root: bool = False) -> dict[str, str]:
     if missing := [name for name in names if name not in keys]:
         raise UsageError(f"{paths.ENV_FILE} has no {missing[0]}; make up makes it")
     region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-    return addresses | region | {KEY: keys[names[0]], SECRET: keys[names[1]]} | NO_TOKEN
+    return addresses | region | {KEY: keys[names[0]], SECRET: keys[names[1]]} | NO_TOKEN | proxies.sparing()

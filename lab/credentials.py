@@ -46,12 +46,14 @@ class CredentialsError(UsageError):
 def ensure(env_file: Path) -> dict[str, str]:
     """The lab's keys in `env_file`, made where they are missing; one that is there is never changed.
 
-    The file is replaced as a whole, is its owner's alone (0600), and belongs to the owner of its folder.
+    The file is replaced as a whole, is its owner's alone (0600), and belongs to the owner of its folder. Where it is a
+    link, that stays, and this is done to what it leads to.
 
     Raises:
-        CredentialsError: a key that is there is too short.
+        CredentialsError: a key that is there is too short, or the file is a link that leads nowhere.
         OSError: the file cannot be read or written.
     """
+    env_file = _followed(env_file)
     known = _read(env_file)
     for name, shortest in SHORTEST.items():
         if name in known and len(known[name]) < shortest:
@@ -71,8 +73,10 @@ def forget(env_file: Path) -> bool:
     """Remove the lab's keys from `env_file`, and the file when nothing else is in it; whether there were any.
 
     Raises:
+        CredentialsError: it is a link that leads nowhere.
         OSError: the file cannot be read or written.
     """
+    env_file = _followed(env_file)
     if not SHORTEST.keys() & _read(env_file).keys():
         return False
     ours = re.compile(rf"\s*(export )?({'|'.join(SHORTEST)})\s*=")
@@ -126,6 +130,20 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         return command_line.fail(f"{error.filename}: {error.strerror}; this user must be able to write it")
     return 0
+
+
+def _followed(env_file: Path) -> Path:
+    """Where the file lies. A container sees the folder alone: another one than its link leads to would be made there.
+
+    Raises:
+        CredentialsError: it is a link out of what is seen here.
+    """
+    if not env_file.is_symlink():
+        return env_file
+    file = Path(os.path.realpath(env_file))
+    if not file.parent.is_dir():
+        raise CredentialsError(f"{env_file} is a link to {file}, which is not there; put a file in its place")
+    return file
 
 
 def _read(env_file: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from base import compose, paths, releases, sizing
 from base.compose import DockerError
@@ -47,6 +48,10 @@ TROUBLES = {
     "daemon": Trouble(
         says="the Docker daemon does not answer: {answer}",
         fix="start Docker Desktop, or: sudo systemctl start docker",
+    ),
+    "remote": Trouble(
+        says="Docker is on another machine, {host}, which sees neither this folder nor the ports of this one",
+        fix="take this machine's: unset DOCKER_HOST, or: docker context use default",
     ),
     "socket": Trouble(
         says="this user may not use Docker's socket",
@@ -177,6 +182,8 @@ def daemon() -> Daemon | Finding:
 
 def needs(engine: Daemon) -> Iterator[Finding]:
     """What the lab cannot start without, besides the daemon and free ports."""
+    if host := _elsewhere():
+        yield _trouble("Docker", "remote", host=host)
     yield _compose()
     yield _memory(engine.host)
 
@@ -220,9 +227,32 @@ def _trouble(subject: str, name: str, **values: object) -> Finding:
 def _engine(engine: Daemon) -> Finding:
     """Docker Desktop's machine, whose folder is not here, has no neighbours. https://github.com/moby/moby/issues/45610"""
     major = re.match(r"[0-9]+", engine.version)
-    if major and int(major[0]) < SAFE_ENGINE and engine.folder.exists():
+    if major and int(major[0]) < SAFE_ENGINE and _is_seen(engine.folder):
         return _trouble("Docker", "engine", version=engine.version)
     return Finding(subject="Docker", text=engine.version)
+
+
+def _elsewhere() -> str | None:
+    """The machine on which Docker is, by DOCKER_HOST or its context; None for this one."""
+    try:
+        address = compose.run(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])
+    except DockerError:  # an engine that has no such thing
+        return None
+    host = urlsplit(address.strip()).hostname  # of a socket there is none
+    if host is None:
+        return None
+    try:
+        socket.create_server((host, 0)).close()  # only an address of one's own can be listened on
+    except OSError:
+        return host
+    return None
+
+
+def _is_seen(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except PermissionError:  # it lies in a folder that is root's alone
+        return False
 
 
 def _compose() -> Finding:
@@ -245,7 +275,7 @@ def _memory(host: sizing.Host) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    if not folder.exists():  # in Docker Desktop's own machine, which grows up to the limit in its settings
+    if not _is_seen(folder):  # in Docker Desktop's own machine, which grows up to the limit in its settings
         folder = paths.LAB
     free_gib = shutil.disk_usage(folder).free / 1024**3
     if free_gib < DISK_GIB:

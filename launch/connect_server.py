@@ -196,12 +196,13 @@ def _running(
 
 def _listen(server: subprocess.Popen[bytes], ports: Queue[int | None], said: list[str]) -> None:
     """Read what the server says, to its end: the port where it listens, or None where it ends before."""
-    for content in server.stdout or ():
-        line = content.decode(errors="replace")
-        if found := STARTED.search(line):
-            ports.put(int(found[1]))
-        elif len(said) < 1000:
-            said.append(line)
+    with suppress(ValueError):  # the pipe is closed: the session is over
+        for content in server.stdout or ():
+            line = content.decode(errors="replace")
+            if found := STARTED.search(line):
+                ports.put(int(found[1]))
+            elif len(said) < 1000:
+                said.append(line)
     ports.put(None)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from base import proxies
 from base.errors import EmrlabError
 from base.paths import CACHE
 from launch import connect_server
@@ -38,7 +39,8 @@ class Session:
         where: it is, in words.
         python: the minor version of the nodes' Python, like 3.11: that of a client whose functions run there.
         slots: so many tasks run at a time, at most.
-        environment: the variables that a client needs, its token among them.
+        environment: the variables that a client needs, its token among them; and where this process knows a proxy,
+            those by which a session of this machine is reached without it.
         is_open: whether its server is still there.
         watch_s: seconds between two such looks.
     """
@@ -89,6 +91,7 @@ def started(
         UsageError: the target cannot open one as it is.
         SessionError, EmrError: the server does not start.
     """
+    direct = {} if target == "emr" else proxies.sparing()
     if spec is not None:
         from launch.emr import sessions  # noqa: PLC0415 - as above
 
@@ -97,7 +100,7 @@ def started(
                 where=opened.where,
                 python=opened.python,
                 slots=opened.slots,
-                environment={**opened.environment, PYTHON: opened.python},
+                environment={**opened.environment, PYTHON: opened.python, **direct},
                 is_open=opened.is_open,
                 watch_s=WATCH_EMR_S,
             )
@@ -113,6 +116,7 @@ def started(
                 URL: f"sc://localhost:{server.port}",
                 TOKEN: server.token,
                 PYTHON: server.python,
+                **direct,
             },
             is_open=server.is_open,
             watch_s=WATCH_S,

@@ -67,12 +67,15 @@ class FakeDocker:
         self.answers = {
             "version --format": "28.0.1",
             "info --format": f"8|{64 * 1024**3}|{folder}",
+            "context inspect": "unix:///var/run/docker.sock",
             "buildx version": "github.com/docker/buildx v0.13.1 0.13.1",
             "image inspect": "sha256:1",
             "ps --all": "",
             "container inspect": "emrlab/minio",
             "compose version --short": "2.26.1",
-            "compose config --format json": json.dumps({"name": "lab-of-a-test", "services": SERVICES}),
+            "compose config --format json": json.dumps(
+                {"name": "lab-of-a-test", "services": SERVICES, "volumes": {"s3-data": {"name": "lab_s3-data"}}}
+            ),
             "compose ps": rows(),
             "compose build": "",
             "compose rm": "",

@@ -3,9 +3,11 @@
 import os
 import re
 import stat
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from queue import Queue
 
 import pytest
 
@@ -53,6 +55,15 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
         pass
 
 
+def test_a_session_that_ends_while_its_server_speaks_prints_no_traceback():
+    """The thread that listens finds its pipe closed, where it is slower than the end."""
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as ended:
+        pass
+    ports = Queue[int | None]()
+    connect_server._listen(ended, ports, [])
+    assert ports.get_nowait() is None
+
+
 def test_a_session_plans_as_spark_does_and_gives_back_what_it_does_not_use():
     run, found = values(targets.lab(SHAPE)), values(targets.session(targets.lab(SHAPE), shared=SHAPE))
     assert found["spark.dynamicAllocation.enabled"] == "true"
@@ -74,6 +85,8 @@ def opened(monkeypatch, tmp_path):
             where="a test", port=4, token=SECRET, slots=2, python="3.11", is_open=lambda: next(looks)
         )
 
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(connect_server, "local", local)
     monkeypatch.setattr(session, "CACHE", tmp_path)
     monkeypatch.setattr(session, "WATCH_S", 0)
@@ -98,6 +111,17 @@ def test_the_token_is_in_a_file_of_the_users_and_nowhere_else(opened, capsys, mo
     )
     assert list(opened.iterdir()) == [], "it goes with the session"
     assert re.search(r"\. \S*local\.env", said.out)
+
+
+def test_a_client_behind_a_proxy_is_told_to_go_without_it(opened, monkeypatch):
+    """gRPC would ask the proxy for this machine's own port."""
+    monkeypatch.setenv("https_proxy", "http://proxy.corp:3128")
+    monkeypatch.setenv("no_proxy", ".corp")
+    monkeypatch.setenv("NO_PROXY", ".corp")
+    seen = list[str]()
+    monkeypatch.setattr(time, "sleep", lambda _: seen.append((opened / "local.env").read_text()))
+    cli.main(["session"])
+    assert seen[0].endswith("\nno_proxy=.corp,127.0.0.1,localhost\nNO_PROXY=.corp,127.0.0.1,localhost\n")
 
 
 def test_the_file_of_a_newer_session_stays(opened, monkeypatch):

@@ -65,6 +65,25 @@ def test_what_is_there_stays_to_the_letter_and_what_is_missing_is_added(env_file
     assert env_file.read_text() == after
 
 
+def test_a_link_stays_and_what_it_leads_to_gets_the_keys(env_file, tmp_path):
+    env_file.symlink_to("shared.env")
+    keys = credentials.ensure(env_file)
+    assert env_file.is_symlink()
+    assert env_files.read(env_file.parent / "shared.env") == keys
+    assert credentials.forget(env_file)
+    assert env_file.is_symlink()
+
+
+def test_a_link_out_of_what_a_container_sees_is_not_replaced(env_file, tmp_path, capsys):
+    """The folder alone is in it: there the keys behind the link are not, and others in its place would be nobody's."""
+    env_file.symlink_to(tmp_path / "elsewhere" / ".env")
+    assert credentials.main(["--env-file", str(env_file)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {env_file} is a link to {tmp_path}/elsewhere/.env, which is not there; put a file in its place\n"
+    )
+    assert env_file.is_symlink()
+
+
 def test_a_file_that_others_can_read_is_closed(env_file):
     keys = credentials.ensure(env_file)
     env_file.chmod(0o644)

@@ -114,6 +114,45 @@ def test_an_old_docker_desktop_has_no_neighbours(machine, capsys):
     assert said(capsys)[1]["Docker"].split()[0] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("ssh://me@far.invalid:22", "far.invalid"),
+        ("tcp://192.0.2.1:2375", "192.0.2.1"),
+        ("ssh://core@127.0.0.1:5555", None),
+        ("tcp://localhost:2375", None),
+        ("npipe:////./pipe/docker_engine", None),
+    ],
+)
+def test_docker_on_another_machine_is_said_before_anything_starts_there(machine, capsys, address, host):
+    """The keys would be made in a folder of that machine, and its ports be shown as those of this one."""
+    machine.write({"context inspect": address})
+    assert cli.main(["doctor"]) == (1 if host else 0)
+    assert (f"Docker is on another machine, {host}, which" in capsys.readouterr().out) == bool(host)
+    assert cli.main(["up"]) == (1 if host else 0)
+    assert any(call.startswith("compose up") for call in machine.calls()) != bool(host)
+
+
+def test_an_engine_without_contexts_is_taken_for_this_machines(machine, capsys):
+    machine.write({"context inspect": OSError("unknown command")})
+    assert said(capsys)[0] == 0
+
+
+def test_a_folder_of_dockers_that_only_root_sees_stops_nothing(machine, capsys, monkeypatch):
+    exists = Path.exists
+
+    def closed(path):
+        if path == Path("/closed/docker"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", closed)
+    machine.write({"info --format": f"8|{64 * 1024**3}|/closed/docker", "version --format": "27.5.1"})
+    code, lines = said(capsys)
+    assert code == 0
+    assert lines["disk"].split()[0] == "ok"
+
+
 def test_no_docker(machine, capsys):
     (machine.folder / "docker").unlink()
     code, lines = said(capsys)

@@ -11,6 +11,15 @@ def test_a_file_is_read_as_compose_reads_it(tmp_path):
     assert env_files.read(tmp_path / "x") == {"B": "b=c", "C": "d e", "D": "", "E": "e"}
 
 
+def test_a_comment_behind_a_value_is_none_of_it(tmp_path):
+    """As Docker Compose 2.26 tells them; with one of ours `make up` took the comment for a part of the port."""
+    lines = ["A=9100 # mine", 'B="q # q" # c', "C=a#b", "D= # c", "E=x #", "F='it # s' # y", 'G="it\'s"', "H='a"]
+    (tmp_path / "x").write_text("\n".join(lines))
+    assert env_files.read(tmp_path / "x") == {
+        "A": "9100", "B": "q # q", "C": "a#b", "D": "# c", "E": "x", "F": "it # s", "G": "it's", "H": "'a"
+    }  # fmt: skip
+
+
 def test_a_file_of_other_editors(tmp_path):
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfA=1\r\nB=2\r\n")
     assert env_files.read(tmp_path / "x") == {"A": "1", "B": "2"}

@@ -5,7 +5,7 @@ import pytest
 from base import paths
 from data import __main__ as data
 from lab import __main__ as cli
-from lab import credentials
+from lab import credentials, docker
 from launch import __main__ as launch
 from tests.unit.test_doctor import machine
 from tests.unit.test_lab_up import failed
@@ -39,6 +39,19 @@ def test_clean_says_what_it_removes(machine, capsys):
     assert any("down --volumes --remove-orphans" in call for call in machine.calls())
     asked = [call for call in machine.calls() if call.startswith(("ps", "volume ls --quiet"))]
     assert all("label=com.docker.compose.project=lab-of-a-test" in call for call in asked)
+
+
+def test_clean_names_the_volumes_that_go_those_of_the_emr_lab_among_them(machine, capsys, monkeypatch):
+    """Compose names these with their profile alone; others of the project's label stay, and are not said to be gone."""
+
+    def written(environment=None):
+        named = ["s3-data", *["primary-data"] * ((environment or {}).get("COMPOSE_PROFILES") == "*")]
+        return {"name": "shop", "services": {}, "volumes": {name: {"name": f"shop_{name}"} for name in named}}
+
+    monkeypatch.setattr(docker, "written", written)
+    machine.write(CLEAN | {"volume ls --quiet": "shop_s3-data\nshop_primary-data\nshop_orders"})
+    assert cli.main(["clean"]) == 0
+    assert "removed volumes: shop_primary-data, shop_s3-data\n" in capsys.readouterr().out
 
 
 def test_clean_where_nothing_is(machine, capsys):

@@ -1,14 +1,18 @@
 """`python -m lab`: what it makes, asks of Docker and says, with a `docker` of the test's own on PATH."""
 
 import json
+import os
 import re
+import shutil
 import socket
+import subprocess
 from datetime import date
 
 import pytest
 
 from base import compose, env_files, paths, releases, sizing
 from base.compose import DockerError
+from base.paths import ROOT
 from lab import __main__ as cli
 from lab import credentials, docker, up
 from tests.unit.fake_docker import SERVICES, row, rows
@@ -87,6 +91,23 @@ def test_every_image_is_built_whichever_service_builds_it(machine, capsys, comma
     assert f"compose build {built}" in [call.split(" RELEASE")[0] for call in machine.calls()]
 
 
+def test_certificates_that_are_named_after_a_build_has_failed_are_taken_along(tmp_path):
+    """Behind a company's proxy the first build tells that they are wanted."""
+    (tmp_path / "docker" / "certificates").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / "docker" / "base", tmp_path / "docker")
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n")  # the image is there
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    (tmp_path / "first.pem").write_text("first")
+    (tmp_path / "company.pem").write_text("the company's")
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    for named, made in (("first", "first"), ("company", "the company's"), ("", "the company's")):
+        environment = os.environ | {"PATH": path, "SSL_CERT_FILE": named and f"{tmp_path}/{named}.pem"}
+        subprocess.run(["sh", "docker/base"], cwd=tmp_path, env=environment, check=True)
+        assert (tmp_path / "docker" / "certificates" / "host.pem").read_text() == made
+    assert len(list((tmp_path / "docker" / "certificates").iterdir())) == 1
+
+
 def test_a_build_that_fails_is_one_line(machine, capsys):
     machine.write({"compose build": OSError("#1 DONE\nERROR: failed to solve: exit code: 1\n")})
     assert failed(capsys, "up") == (1, "error: ERROR: failed to solve: exit code: 1\n")
@@ -113,9 +134,13 @@ def test_s3_alone_starts_whatever_has_become_of_the_others(machine, capsys):
     assert failed(capsys, "up", "--s3-only") == (1, "error: no such network\n")
 
 
-def test_env_has_what_a_client_needs(machine, capsys):
+def test_env_has_what_a_client_needs(machine, capsys, monkeypatch):
     machine.write({"compose ps": rows(emr=row("emr", ports=[(5000, 15050)]))})
     keys = credentials.ensure(paths.ENV_FILE)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.corp:3128")
+    monkeypatch.setenv("no_proxy", ".corp, 10.0.0.1")
     assert cli.main(["env"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "AWS_ENDPOINT_URL_S3=http://127.0.0.1:19000",
@@ -125,6 +150,8 @@ def test_env_has_what_a_client_needs(machine, capsys):
         f"AWS_ACCESS_KEY_ID={keys['DATA_ACCESS_KEY_ID']}",
         f"AWS_SECRET_ACCESS_KEY={keys['DATA_SECRET_ACCESS_KEY']}",
         "AWS_SESSION_TOKEN=",
+        "no_proxy=.corp,10.0.0.1,127.0.0.1,localhost",
+        "NO_PROXY=.corp,10.0.0.1,127.0.0.1,localhost",
     ]
     assert cli.main(["env", "--root"]) == 0
     assert keys["MINIO_ROOT_PASSWORD"] in capsys.readouterr().out

@@ -24,6 +24,10 @@ NAMES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", 
             {"no_proxy": "a,127.0.0.1,localhost", "NO_PROXY": "b,127.0.0.1,localhost"},
         ),
         ({"http_proxy": "x", "no_proxy": "*"}, {"no_proxy": "*"}),
+        (
+            {"http_proxy": "x", "no_proxy": ".corp, 10.0.0.1"},
+            {"no_proxy": ".corp,10.0.0.1,127.0.0.1,localhost", "NO_PROXY": ".corp,10.0.0.1,127.0.0.1,localhost"},
+        ),
     ],
 )
 def test_this_machine_is_spared_and_whoever_was(monkeypatch, given, spared):
