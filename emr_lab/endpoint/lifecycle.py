@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 def resume(state: EndpointState) -> None:
     """Go on with the clusters that had not ended when the endpoint stopped."""
-    with state.change():
+    with state.record():
         for cluster in state.store.clusters.values():
             if cluster.state in {"STARTING", "BOOTSTRAPPING"}:
                 message = "The lab's endpoint was restarted while the cluster was starting."
@@ -78,8 +78,6 @@ class ClusterLifecycle:
             self._clean_up()
         except ClosedError:
             return
-        except OSError as error:
-            _LOG.error("cluster %s is left alone: its state cannot be saved: %s", self.cluster.id, error)
 
     def _lead(self) -> None:
         try:
@@ -103,7 +101,7 @@ class ClusterLifecycle:
             self._fail("INTERNAL_ERROR", str(error))
 
     def _fail(self, code: str, message: str) -> None:
-        with self.state.change():
+        with self.state.record():
             terminate(self.cluster, code, message, with_errors=True)
 
     def _wait_for_nodes(self) -> None:
@@ -113,7 +111,7 @@ class ClusterLifecycle:
 
     def _provision(self) -> None:
         provisioning.reset(list(self.nodes), self.cluster, self.state.capabilities.release)
-        with self.state.change():
+        with self.state.record():
             raise_if_terminating(self.cluster)
             self.cluster.state, self.cluster.message = "BOOTSTRAPPING", "Running bootstrap actions"
 
@@ -141,7 +139,7 @@ class ClusterLifecycle:
             nodes,
             lambda node: node.start_daemons(data=instances.keeps_data(nodes[node], self.cluster)),
         )
-        with self.state.change():
+        with self.state.record():
             raise_if_terminating(self.cluster)
             self.cluster.ready_s = self.state.clock()
             self.cluster.state, self.cluster.message = "WAITING", "Cluster ready to run steps."
@@ -180,7 +178,7 @@ class ClusterLifecycle:
     def _update_idle_time(self) -> None:
         """Note since when the cluster has been idle: without a step, and YARN without an application."""
         busy = any(True for _ in self._applications())
-        with self.state.change():
+        with self.state.record():
             if busy:
                 self.cluster.idle_since_s = None
             elif self.cluster.idle_since_s is None and not self.cluster.active():
@@ -202,12 +200,12 @@ class ClusterLifecycle:
         last = max((step for step in cluster.steps), key=lambda step: step.ended_s or 0, default=None)
         if not cluster.keep_alive:
             errors = any(step.state == "FAILED" for step in cluster.steps)
-            with self.state.change():
+            with self.state.record():
                 terminate(cluster, "ALL_STEPS_COMPLETED", f"Steps completed{' with errors' if errors else ''}")
             return
         if cluster.state == "RUNNING":
             how = "" if last is None else f" after last step {last.state.lower()}"
-            with self.state.change():
+            with self.state.record():
                 cluster.state, cluster.message = "WAITING", f"Cluster ready{how}."
 
     def _is_idle_for_too_long(self) -> bool:
@@ -218,7 +216,7 @@ class ClusterLifecycle:
         return self.state.clock() - cluster.idle_since_s >= cluster.idle_timeout_s
 
     def _terminate_if_idle(self) -> None:
-        with self.state.change():
+        with self.state.record():
             if self._is_idle_for_too_long():
                 message = f"Auto-termination: the cluster was idle for {self.cluster.idle_timeout_s} seconds"
                 terminate(self.cluster, "ALL_STEPS_COMPLETED", message)
@@ -226,7 +224,7 @@ class ClusterLifecycle:
     def _clean_up(self) -> None:
         """Stop what runs, bring the last logs, leave the nodes empty."""
         cluster = self.cluster
-        with self.state.change():
+        with self.state.record():
             cancel_pending(cluster, "Job terminated", now_s=self.state.clock())
         if self.resizer.is_alive():
             self.resizer.join()
@@ -239,7 +237,7 @@ class ClusterLifecycle:
                     on_each({self.state.nodes[each.node] for each in cluster.instances}, change)
                 except NodeError as error:
                     _LOG.warning("the nodes of %s are not left in order: %s", cluster.id, error)
-        with self.state.change():
+        with self.state.record():
             cluster.state = "TERMINATED_WITH_ERRORS" if cluster.with_errors else "TERMINATED"
             cluster.ended_s = self.state.clock()
             cluster.idle_since_s = None

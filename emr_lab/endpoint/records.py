@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import string
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -282,8 +283,28 @@ class ClusterStore:
         self.security_configurations = security_configurations
         self.clusters = {each.id: each for each in clusters if each.ended_s is None or now_s - each.ended_s < KEPT_S}
 
-    def save(self) -> None:
-        """Replace the file by the clusters as they are now, if that changes it.
+    def remember(self) -> Callable[[], None]:
+        """Return what puts all records back as they are now; a record stays the object that it is."""
+        clusters, security_configurations = dict(self.clusters), list(self.security_configurations)
+        records = [
+            each
+            for cluster in clusters.values()
+            for each in (cluster, *cluster.collections, *cluster.instances, *cluster.steps, *cluster.sessions)
+        ]
+        members = [
+            {name: value.copy() if isinstance(value, (list, dict)) else value for name, value in vars(each).items()}
+            for each in records
+        ]
+
+        def put_back() -> None:
+            self.clusters, self.security_configurations = clusters, security_configurations
+            for each, known in zip(records, members, strict=True):
+                vars(each).update(known)
+
+        return put_back
+
+    def save(self) -> bool:
+        """Replace the file by the clusters as they are now, if that changes it; return whether it does.
 
         Raises:
             OSError: it cannot be written.
@@ -295,7 +316,7 @@ class ClusterStore:
             }
         )
         if content == self._saved:
-            return
+            return False
         half = self.path.with_suffix(".half")
         with half.open("w") as file:
             file.write(content)
@@ -303,6 +324,7 @@ class ClusterStore:
             os.fsync(file.fileno())
         half.replace(self.path)
         self._saved = content
+        return True
 
 
 def _cluster(record: dict[str, Any]) -> Cluster:

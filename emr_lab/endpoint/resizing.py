@@ -48,15 +48,13 @@ class Resizer:
         self.evaluated_s = 0.0
         self.work: dict[str, threading.Thread] = {}  # by the node that something is, or was, done to
         self.complaints: dict[str, str] = {}
-        self.unsaved: OSError | None = None
 
     def run(self) -> None:
         """Go on until the cluster is to end or the endpoint stops, and what is being done to its nodes has ended."""
         try:
-            while self.unsaved is None:
+            while True:
                 self._poll()
                 self.state.pause(self.cluster)
-            self._complain("", f"its machines are left alone: its state cannot be saved: {self.unsaved}")
         except (TerminatingError, ClosedError):
             return
         finally:
@@ -103,8 +101,6 @@ class Resizer:
             act()
         except NodeError as error:
             self._complain(node, f"{error}; it is tried again")
-        except OSError as error:
-            self.unsaved = error
         except (TerminatingError, ClosedError):
             return
 
@@ -129,7 +125,7 @@ class Resizer:
         shrinks = max(surplus) > 0
         if shrinks:
             nodes, masters = self.state.yarn.nodes(), self.state.yarn.masters()
-        with self.state.change():
+        with self.state.record():
             raise_if_terminating(self.cluster)
             for collection in self.cluster.collections:
                 for spot, count in instances.wanted(collection).items():
@@ -185,7 +181,7 @@ class Resizer:
             self.state.nodes[instance.node].interrupt(time_s=taken_s)
         except NodeError as error:
             self._complain(instance.node, f"{instance.node} has not got its notice: {error}")
-        with self.state.change():
+        with self.state.record():
             now_s = self.state.clock()
             instance.noticed, instance.leaving_s = True, instance.leaving_s or now_s
             instance.timeout_s = max(0, int(taken_s - now_s))
@@ -286,7 +282,7 @@ class Resizer:
             self._tell(f"{instance.node} ({instance.ec2}) has come")
 
     def _set_state(self, instance: Instance, name: str) -> None:
-        with self.state.change():
+        with self.state.record():
             raise_if_terminating(self.cluster)
             instance.state = name
             if name == "RUNNING":
@@ -294,7 +290,7 @@ class Resizer:
 
     def _stop(self, instance: Instance, code: str, message: str) -> None:
         """End a machine that did not come to run, and ask for no other until the group or fleet is modified."""
-        with self.state.change():
+        with self.state.record():
             collection = self.cluster.collection(instance.collection)
             if collection is not None:
                 collection.stopped = message
@@ -302,7 +298,7 @@ class Resizer:
         self._clear(self.state.nodes[instance.node])
 
     def _end(self, instance: Instance, code: str, message: str) -> None:
-        with self.state.change():
+        with self.state.record():
             instance.ended_s, instance.code, instance.message = self.state.clock(), code, message
         self._tell(f"{instance.node} ({instance.ec2}) has ended: {message}")
 
@@ -328,7 +324,7 @@ class Resizer:
         self.evaluated_s = now_s
         nodes = self.state.yarn.nodes()
         change = self.damping.change(self.state.yarn.load(), nodes.values(), now_s=now_s)
-        with self.state.change():
+        with self.state.record():
             raise_if_terminating(self.cluster)
             if self.cluster.scaling is None:
                 return

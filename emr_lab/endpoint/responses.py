@@ -58,6 +58,9 @@ def answer(state: EndpointState, request: Request) -> Response:
         return _do(_call(request, signed), emr)
     except RefusalError as refusal:
         return error(refusal.code, str(refusal), status=400)
+    except OSError as failure:
+        cause = f"The lab cannot save it: {failure.strerror or failure}. It is not done; free some room, and ask again."
+        return error("InternalServerException", cause, status=500)
     except Exception:  # noqa: BLE001 - whatever it is: Amazon's clients read no page of HTML
         _LOG.exception("%s", request.headers.get("X-Amz-Target", "a request")[:100])
         return error("InternalServerException", "The lab failed; make logs SERVICE=emr tells why.", status=500)

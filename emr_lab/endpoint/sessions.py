@@ -95,7 +95,7 @@ class SessionRunner:
         except NodeError as error:
             self._enter(session, "FAILED", f"The server could not be submitted: {error}")
             return
-        with self.state.change():
+        with self.state.record():
             session.process = process
 
     def _follow_start(self, session: Session) -> None:
@@ -117,7 +117,7 @@ class SessionRunner:
         elif not application.host:
             self._enter(session, "SUBMITTED", f"YARN has no room yet: {application.diagnostics}")
         elif application.state == "RUNNING" and _answers(application.host, session.port):
-            with self.state.change():
+            with self.state.record():
                 session.application, session.server = application.id, f"{application.host}:{session.port}"
                 session.started_s = self.state.clock()
                 self.state.called_s.setdefault(session.id, 0.0)
@@ -177,7 +177,7 @@ class SessionRunner:
 
     def _enter(self, session: Session, state: str, message: str) -> None:
         """Change the state, unless a request to end it came meanwhile."""
-        with self.state.change():
+        with self.state.record():
             if session.state == "TERMINATING" and state not in ENDED:
                 return
             if session.state in ENDED or (session.state, session.message) == (state, message):

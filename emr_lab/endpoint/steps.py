@@ -46,7 +46,7 @@ class StepRunner:
 
     def resume(self) -> None:
         """Take up the steps that ran when the endpoint stopped."""
-        with self.state.change():
+        with self.state.record():
             for step in self.cluster.steps:
                 if step.state not in {"RUNNING", "CANCEL_PENDING"}:
                     continue
@@ -72,14 +72,17 @@ class StepRunner:
             TerminatingError: the cluster is to end.
         """
         while len(self.running) < self.cluster.concurrency:
-            with self.state.change():
-                raise_if_terminating(self.cluster)
-                step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
-                if step is None:
-                    return
-                step.state, step.started_s = "RUNNING", self.state.clock()
-                self.cluster.state, self.cluster.message = "RUNNING", "Running step"
-                self.cluster.idle_since_s = None
+            try:
+                with self.state.change():
+                    raise_if_terminating(self.cluster)
+                    step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
+                    if step is None:
+                        return
+                    step.state, step.started_s = "RUNNING", self.state.clock()
+                    self.cluster.state, self.cluster.message = "RUNNING", "Running step"
+                    self.cluster.idle_since_s = None
+            except OSError:  # it waits until it is known for good that it was started: it must not be started twice
+                return
             self._start_step(step)
 
     def kill_all(self) -> None:
@@ -98,7 +101,7 @@ class StepRunner:
                     stream.push()
             self._log(step, running.argv, code=code or 1)
         self.running.clear()
-        with self.state.change():
+        with self.state.record():
             for step in self.cluster.active():
                 step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.state.clock()
 
@@ -112,7 +115,7 @@ class StepRunner:
         try:
             code = self.primary.exit_code(step.process)
         except UnknownError:
-            with self.state.change():
+            with self.state.record():
                 self._done(step, 1, stderr="error: the primary node was restarted, and the step's process is gone")
             self.running.remove(running)
             return
@@ -123,7 +126,7 @@ class StepRunner:
             stream.push()
         self.node_logs.push()
         self._log(step, running.argv, code=code)
-        with self.state.change():
+        with self.state.record():
             stdout, stderr = (stream.tail.decode(errors="replace") for stream in running.streams)
             self._done(step, code, stdout=stdout, stderr=stderr)
         self.running.remove(running)
@@ -171,7 +174,7 @@ class StepRunner:
             argv = commands.step_command(step, self.cluster)
             process = self.primary.start(argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}")
         except LostError:
-            with self.state.change():
+            with self.state.record():
                 self._done(step, 1, stderr="error: the primary node did not answer when the step was to be started")
             return
         except (NodeError, commands.CommandError) as error:
@@ -179,10 +182,10 @@ class StepRunner:
                 self._put(step, name, b"")
             self._put(step, "stderr", f"{error}\n".encode())
             self._log(step, [], code=1)
-            with self.state.change():
+            with self.state.record():
                 self._done(step, 1, stderr=f"error: {error}")
             return
-        with self.state.change():
+        with self.state.record():
             step.process = process
         self._log(step, argv)
         self._put(step, "syslog", b"")  # what the Hadoop runner around a program of EMR says

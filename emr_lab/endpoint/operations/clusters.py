@@ -48,7 +48,7 @@ def terminate_job_flows(emr: Emr, request: Members) -> dict[str, Any]:
     """Let the clusters end; those that have ended are left alone, and a protected one is refused after the rest."""
     if len(request["JobFlowIds"]) > MOST_CLUSTERS_TO_END:
         raise ValidationException(f"At most {MOST_CLUSTERS_TO_END} clusters can be terminated at once.")
-    with emr.state.change():
+    with emr.state.record():
         clusters = [emr.job_flow(each) for each in request["JobFlowIds"]]
         for cluster in clusters:
             if not cluster.protected:

@@ -69,7 +69,7 @@ def list_sessions(emr: Emr, request: Members) -> dict[str, Any]:
 
 def terminate_session(emr: Emr, request: Members) -> dict[str, Any]:
     """Let the session end; one that ends already goes on doing so."""
-    with emr.state.change():
+    with emr.state.record():
         cluster, session = _find(emr, request)
         if session.state in ENDED:
             raise InvalidRequestException(f"Session {session.id} is {session.state} already.")

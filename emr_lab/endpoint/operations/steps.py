@@ -26,7 +26,7 @@ def add_job_flow_steps(emr: Emr, request: Members) -> dict[str, Any]:
 
 def cancel_steps(emr: Emr, request: Members) -> dict[str, Any]:
     """Cancel what waits, let what runs be killed; both options of StepCancellationOption end a process alike."""
-    with emr.state.change():
+    with emr.state.record():
         cluster = emr.cluster(request["ClusterId"])
         return {"CancelStepsInfoList": [_cancel(emr, cluster, step_id) for step_id in request["StepIds"]]}
 
