@@ -95,10 +95,10 @@ class NodeClient:
         """Return the versions of spark, hadoop, scala, python and java on the node."""
         return {name: str(version) for name, version in self._ask("/versions", timeout_s=VERSIONS_TIMEOUT_S).items()}
 
-    def start(self, argv: list[str], *, env: dict[str, str], logs: str) -> str:
-        """Start a process whose output goes to `<logs>/stdout` and `<logs>/stderr`; return its id."""
-        process = {"argv": argv, "env": env, "cwd": None, "stdout": f"{logs}/stdout", "stderr": f"{logs}/stderr"}
-        return str(self._ask("/processes", process, timeout_s=CHANGE_TIMEOUT_S)["id"])
+    def start(self, argv: list[str], *, env: dict[str, str], logs: str, process: str | None = None) -> str:
+        """Start a process that writes to `<logs>/stdout` and `<logs>/stderr`; return its id, which may be given."""
+        request = {"argv": argv, "env": env, "stdout": f"{logs}/stdout", "stderr": f"{logs}/stderr", "id": process}
+        return str(self._ask("/processes", request, timeout_s=CHANGE_TIMEOUT_S)["id"])
 
     def exit_code(self, process: str) -> int | None:
         """Return a process's exit code, None while it runs."""

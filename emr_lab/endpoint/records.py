@@ -112,7 +112,8 @@ class Step:
         message: why it is in this state.
         execution_role: ARN of its runtime role.
         failure: FailureDetails.
-        process: of the primary's instance controller, once it runs.
+        process: its id at the primary's instance controller, known before it is started there: who stops meanwhile
+            finds it again.
     """
 
     id: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emr_lab.endpoint import commands, logs
 from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, UnknownError
-from emr_lab.endpoint.records import Cluster, Step
+from emr_lab.endpoint.records import Cluster, Step, new_id
 from emr_lab.endpoint.state import EndpointState, cancel_pending, raise_if_terminating, terminate
 
 LOG_INTERVAL_S = 2.0  # between two pushes of a running step's logs: EMR takes five minutes
@@ -46,15 +46,13 @@ class StepRunner:
 
     def resume(self) -> None:
         """Take up the steps that ran when the endpoint stopped."""
-        with self.state.record():
+        with self.state.lock:
             for step in self.cluster.steps:
-                if step.state not in {"RUNNING", "CANCEL_PENDING"}:
-                    continue
-                if step.process is None:
-                    self._done(step, 1, stderr="error: the lab's endpoint stopped while it started the step")
-                else:
-                    argv = commands.step_command(step, self.cluster)
-                    self.running.append(RunningStep(step, argv, self._streams(step, step.process)))
+                if step.state in {"RUNNING", "CANCEL_PENDING"}:
+                    argv: list[str] = []
+                    with suppress(commands.CommandError):  # the endpoint stopped before it could say so
+                        argv = commands.step_command(step, self.cluster)
+                    self.running.append(RunningStep(step, argv, self._streams(step)))
 
     def poll(self) -> None:
         """See which steps have ended or are to be killed, and bring their logs.
@@ -78,7 +76,7 @@ class StepRunner:
                     step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
                     if step is None:
                         return
-                    step.state, step.started_s = "RUNNING", self.state.clock()
+                    step.state, step.started_s, step.process = "RUNNING", self.state.clock(), new_id("p")
                     self.cluster.state, self.cluster.message = "RUNNING", "Running step"
                     self.cluster.idle_since_s = None
             except OSError:  # it waits until it is known for good that it was started: it must not be started twice
@@ -107,16 +105,15 @@ class StepRunner:
 
     def _poll(self, running: RunningStep) -> None:
         step = running.step
-        if step.process is None:
-            return
         if step.state == "CANCEL_PENDING" and not running.killed:
             self._kill(step)
             running.killed = True
         try:
-            code = self.primary.exit_code(step.process)
+            code = self.primary.exit_code(step.process or "")
         except UnknownError:
             with self.state.record():
-                self._done(step, 1, stderr="error: the primary node was restarted, and the step's process is gone")
+                cause = "the primary node was restarted, or the lab's endpoint while it started the step"
+                self._done(step, 1, stderr=f"error: the step's process is gone: {cause}")
             self.running.remove(running)
             return
         if code is None:
@@ -172,7 +169,9 @@ class StepRunner:
     def _start_step(self, step: Step) -> None:
         try:
             argv = commands.step_command(step, self.cluster)
-            process = self.primary.start(argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}")
+            self.primary.start(
+                argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}", process=step.process
+            )
         except LostError:
             with self.state.record():
                 self._done(step, 1, stderr="error: the primary node did not answer when the step was to be started")
@@ -185,14 +184,12 @@ class StepRunner:
             with self.state.record():
                 self._done(step, 1, stderr=f"error: {error}")
             return
-        with self.state.record():
-            step.process = process
         self._log(step, argv)
         self._put(step, "syslog", b"")  # what the Hadoop runner around a program of EMR says
-        self.running.append(RunningStep(step, argv, self._streams(step, process)))
+        self.running.append(RunningStep(step, argv, self._streams(step)))
 
-    def _streams(self, step: Step, process: str) -> list[logs.IncrementalLog]:
-        return logs.of_process(self.bucket, f"steps/{step.id}", self.primary, process)
+    def _streams(self, step: Step) -> list[logs.IncrementalLog]:
+        return logs.of_process(self.bucket, f"steps/{step.id}", self.primary, step.process or "")
 
     def _log(self, step: Step, argv: list[str], *, code: int | None = None) -> None:
         """Put the step's log `controller`."""

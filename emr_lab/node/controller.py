@@ -22,6 +22,7 @@ from emr_lab.protocol import classifications
 HADOOP_HOME = Path("/usr/lib/hadoop")
 COMMAND_TIMEOUT_S = 60.0
 _NODE = re.compile(r"[a-z0-9-]+")
+_PROCESS = re.compile(r"[A-Za-z0-9-]+")
 _LATEST_S = 253_402_300_800  # the year 10000
 # Below a node's data, which a job finds there: the last two are those of /usr/local, into which pip installs.
 _PACKAGES = f"usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/dist-packages"
@@ -183,12 +184,16 @@ class InstanceController:
             raise RequestError(HTTPStatus.BAD_REQUEST, "env is to be an object of texts")
         if self.cluster is None:
             raise RequestError(HTTPStatus.CONFLICT, f"{self.name} belongs to no cluster; reset it first")
-        process_id = f"p-{os.urandom(6).hex()}"
+        process_id = request.get("id") or f"p-{os.urandom(6).hex()}"
+        if not isinstance(process_id, str) or not _PROCESS.fullmatch(process_id):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "id is to be a text of letters, digits and hyphens")
         files = {
             name: self._log(request.get(name) or f"processes/{process_id}/{name}", must_exist=False)
             for name in ("stdout", "stderr")
         }
         with self._change:
+            if process_id in self._processes:
+                raise RequestError(HTTPStatus.CONFLICT, f"{self.name} has a process {process_id} already")
             self._processes[process_id] = processes.start(
                 argv,
                 env=self._environment(env),

@@ -13,7 +13,8 @@ Whoever asks shows the token in the header X-Token; `GET /` alone wants none.
     GET  /decommissioning             HDFS's word on each DataNode by its node's name, like Decommissioned
     POST /interruption                {time_s}: from now on the metadata service says that the node will be taken away
     POST /power-off                   KILL for everything at once, and nothing is left of it on the disk
-    POST /processes                   {argv, env, cwd, stdout, stderr} -> {id}; the two are names below /var/log
+    POST /processes                   {argv, env, cwd, stdout, stderr, id} -> {id}; the two are names below /var/log,
+                                      the id is of the asker's choice or else a new one
     GET  /processes/ID                exit, pid, stdout_bytes, stderr_bytes
     GET  /processes/ID/stdout, stderr the bytes from ?offset=N on, or the ?last=N; &bytes=N at most
     POST /processes/ID/kill           TERM for the process and whatever came of it, KILL after ten seconds

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from emr_lab.endpoint.nodes import NodeClient
 from emr_lab.endpoint.records import ClusterStore, StateError
+from emr_lab.endpoint.state import ClosedError
 from tests.unit.fake_nodes import LABEL, Fake, action, step, wait_until
 
 
@@ -218,6 +220,35 @@ def test_restart_after_the_step_has_failed_meanwhile(lab: Fake):
     lab.restart(meanwhile=(lab.root / "go").touch)
     lab.wait(cluster, "TERMINATED_WITH_ERRORS")
     assert lab.reason(cluster)["Code"] == "STEP_FAILURE"
+
+
+@pytest.mark.parametrize("is_started", [True, False])
+def test_restart_while_a_step_is_being_started(lab: Fake, monkeypatch, is_started):
+    """The endpoint's end comes just before the node starts the process, or just after."""
+    start, tried = NodeClient.start, list[bool]()
+
+    def start_and_end(node, argv, **more):
+        if is_started:
+            start(node, argv, **more)
+        tried.append(True)
+        raise ClosedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(NodeClient, "start", start_and_end)
+        cluster = lab.start(step("runs", f"while [ ! -e {lab.root}/go ]; do sleep 0.02; done; echo done"), keep=True)
+        wait_until(lambda: bool(tried), lambda: "not started")
+        lab.stop()
+    lab.endpoint_state = lab.make()
+    lab.serve()
+    (lab.root / "go").touch()
+    lab.wait_step(cluster, "runs", "COMPLETED" if is_started else "FAILED")
+    found = lab.step(cluster, "runs")
+    if is_started:
+        assert lab.log(f"{cluster}/steps/{found['Id']}/stdout") == "done\n"
+    else:
+        assert "or the lab's endpoint while it started" in found["Status"]["FailureDetails"]["Message"]
+    lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("next", "exit 0")])
+    lab.wait_step(cluster, "next", "COMPLETED")
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_concurrency_can_be_changed(lab: Fake):
 def test_primary_that_forgot_the_process(lab: Fake):
     cluster = lab.start(step("runs", "sleep 600"), keep=True)
     lab.wait_step(cluster, "runs", "RUNNING")
-    wait_until(lambda: lab.endpoint_state.store.clusters[cluster].steps[0].process is not None, lambda: "not started")
+    wait_until(lambda: bool(lab.controllers["primary"]._processes), lambda: "not started")
     lab.controllers["primary"]._processes.clear()
     lab.wait_step(cluster, "runs", "FAILED")
     assert "process is gone" in lab.step(cluster, "runs")["Status"]["FailureDetails"]["Message"]

@@ -35,9 +35,21 @@ def test_output_is_read_while_it_grows_and_from_where_one_left_off(client, node)
     (node.data / "go").touch()
     assert client.ended(process)["stdout_bytes"] == 6
     assert client.read(f"/processes/{process}/stdout?offset=3") == b"two"
+    assert client.read(f"/processes/{process}/stdout?offset=1&bytes=2") == b"ne"
+    assert client.read(f"/processes/{process}/stdout?last=4&bytes=3") == b"etw"
+    assert client.read(f"/processes/{process}/stdout?last=60") == b"onetwo"
     assert client.read(f"/processes/{process}/stdout?offset=60") == b""
     assert client.refused(f"/processes/{process}/stdout?offset=-1")[0] == 400
     assert client.ask("/")["processes"] == 0
+
+
+def test_who_asks_may_choose_the_process_s_id(client):
+    client.reset()
+    assert client.ask("/processes", {"argv": ["true"], "id": "p-MINE"}) == {"id": "p-MINE"}
+    assert client.ended("p-MINE")["exit"] == 0
+    assert client.refused("/processes", {"argv": ["true"], "id": "p-MINE"})[0] == 409
+    for wrong in ("../x", "a b", 7, ["x"]):
+        assert client.refused("/processes", {"argv": ["true"], "id": wrong})[0] == 400
 
 
 def test_a_killed_process_takes_its_children_along(client):
