@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from base import command_line
 from base.defaults import BUCKET
 from base.errors import EmrlabError, UsageError
 from base.paths import CACHE, INSTALLED, ROOT
@@ -75,7 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
             return _render(python, folder / NAME, parsed.html, variables)
         sys.stdout.write(f"a session on {opened.where}; it ends with JupyterLab, by Ctrl-C\n")
         sys.stdout.flush()
-        return _serve(python, folder, variables)
+        return _serve(python, folder, variables, watched=opened if spec is None else None)
 
 
 def environment(version: str) -> Path:
@@ -213,8 +214,11 @@ def _variables(
     return {**os.environ, **opened.environment, **own}
 
 
-def _serve(python: Path, folder: Path, variables: Mapping[str, str]) -> int:
-    """JupyterLab until it ends, or Ctrl-C. It makes a token of its own, and says its address with it."""
+def _serve(python: Path, folder: Path, variables: Mapping[str, str], *, watched: Session | None) -> int:
+    """JupyterLab until it ends, or Ctrl-C. It makes a token of its own, and says its address with it.
+
+    Where the `watched` session's server ends before, that is said: cells would try to reach it for ten minutes.
+    """
     page = CONFIG / "labconfig" / "page_config.json"
     page.parent.mkdir(parents=True, exist_ok=True)
     # It would ask at every start whether to bring news.
@@ -232,6 +236,15 @@ def _serve(python: Path, folder: Path, variables: Mapping[str, str]) -> int:
     command += ["--log-level=WARN", f"--LabApp.default_url=/lab/tree/{NAME}", *browser, "--allow-root"]
     with _jupyter(command, variables) as jupyter:
         try:
+            while watched:
+                with suppress(subprocess.TimeoutExpired):
+                    return jupyter.wait(timeout=watched.watch_s)
+                if not watched.is_open():
+                    command_line.fail(
+                        "the session's server has ended, as where memory runs out; save the notebook, end JupyterLab "
+                        "by Ctrl-C, and run: make notebook"
+                    )
+                    break
             return jupyter.wait()
         except KeyboardInterrupt as stopped:
             return session.ended(stopped)

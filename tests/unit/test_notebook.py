@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import resource
 import sys
@@ -16,6 +17,7 @@ from base.errors import EmrlabError, UsageError
 from base.paths import ROOT
 from launch import __main__ as cli
 from launch import notebook
+from launch.session import Session
 from pipeline import results, sums
 from pipeline.split import Splitter
 
@@ -159,6 +161,26 @@ def test_a_cache_that_cannot_be_written_is_not_taken_for_a_python_that_is_missin
     with pytest.raises(EmrlabError, match=r"the notebook's Python cannot be made in .*cache.notebook.*: ") as caught:
         notebook.environment(f"{sys.version_info.major}.{sys.version_info.minor}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_ends_under_jupyterlab_is_said_once_and_jupyterlab_stays(tmp_path, monkeypatch, capsys):
+    """What is written in it can be saved."""
+    monkeypatch.setattr(notebook, "CONFIG", tmp_path / "config")
+    python, looks = tmp_path / "python", iter([True, False])
+    python.write_text(f"#!/bin/sh\nwhile [ ! -e {tmp_path}/saved ]; do sleep 0.02; done\n")
+    python.chmod(0o755)
+
+    def is_open():
+        is_there = next(looks)
+        if not is_there:
+            (tmp_path / "saved").touch()
+        return is_there
+
+    watched = Session(where="a test", python="3.11", slots=1, environment={}, is_open=is_open, watch_s=0.01)
+    assert notebook._serve(python, tmp_path, dict(os.environ), watched=watched) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("error: the session's server has ended, as where memory runs out; save the notebook")
+    assert said.count("\n") == 1
 
 
 def test_photographs_that_are_not_there_are_said(tmp_path, capsys):
