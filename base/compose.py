@@ -84,7 +84,7 @@ def run(
         process = subprocess.Popen(
             command,
             cwd=paths.LAB,
-            env=os.environ | dict(environment or {}),
+            env=_own_variables() | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
@@ -148,6 +148,14 @@ def telling_line(text: str) -> str:
     lines = [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.search(line)]
     return (telling or lines or [""])[-1][:300]
+
+
+def _own_variables() -> dict[str, str]:
+    """This process's environment without the empty ones that `.env` sets, as `setting` has it: make exports such, and
+    Compose takes an empty variable for one that is set.
+    """
+    given = env_files.read_dotenv()
+    return {name: value for name, value in os.environ.items() if value or not given.get(name)}
 
 
 def _service(row: Mapping[str, Any]) -> Service:

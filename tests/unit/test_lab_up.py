@@ -187,6 +187,16 @@ def test_a_small_host_is_said_and_asked_for_no_more_than_it_has():
     }
 
 
+def test_an_empty_variable_gives_way_to_the_env_file_for_compose_too(machine, monkeypatch, tmp_path):
+    """make exports those that nobody sets: the doctor looked at the ports of `.env`, and Compose took its defaults."""
+    machine.program("docker", '#!/bin/sh\necho "${S3_PORT-unset} ${CONSOLE_PORT-unset} ${HISTORY_PORT-unset}"\n')
+    paths.ENV_FILE.write_text("S3_PORT=9100\nCONSOLE_PORT=9101\n")
+    for name, value in {"S3_PORT": "", "CONSOLE_PORT": "0", "HISTORY_PORT": ""}.items():
+        monkeypatch.setenv(name, value)
+    assert compose.call("up") == "unset 0 \n"
+    assert compose.call("up", environment={"S3_PORT": "7"}) == "7 0 \n"
+
+
 def test_an_empty_variable_is_the_default(machine, capsys, monkeypatch):
     monkeypatch.setenv("RELEASE", "")
     assert cli.main(["up", "--release", "", "--instance-type", ""]) == 0
