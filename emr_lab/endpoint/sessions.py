@@ -105,6 +105,9 @@ class SessionRunner:
             self._fail(session, "The primary node was restarted while it submitted the session.")
             return
         application = self.state.yarn.find(commands.session_tag(session))
+        if application is not None and session.application != application.id:
+            with self.state.record():
+                session.application = application.id  # also of one that fails: its logs say why
         if application is None and code is not None:
             self._fail(session, f"The server could not be submitted: {self._submission_error(session, code)}")
         elif application is not None and application.ended:
@@ -118,7 +121,7 @@ class SessionRunner:
             self._enter(session, "SUBMITTED", f"YARN has no room yet: {application.diagnostics}")
         elif application.state == "RUNNING" and _answers(application.host, session.port):
             with self.state.record():
-                session.application, session.server = application.id, f"{application.host}:{session.port}"
+                session.server = f"{application.host}:{session.port}"
                 session.started_s = self.state.clock()
                 self.state.called_s.setdefault(session.id, 0.0)
             self._enter(session, "STARTED", "The Spark Connect server is ready.")

@@ -1,5 +1,6 @@
 """Spark Connect sessions at the EMR lab's endpoint: what is asked, what is refused, and how each comes to its end."""
 
+import gzip
 import socket
 from http.client import HTTPConnection
 from urllib.parse import unquote
@@ -320,6 +321,22 @@ def test_s3_gets_the_logs_that_are_asked_for(fake, cluster, port):
         "SPARK_EXECUTOR/container_1_000002/stderr.gz",
         "SPARK_EXECUTOR/container_1_000002/stdout.gz",
     ]
+
+
+def test_s3_gets_the_logs_of_a_driver_that_dies_before_it_serves(fake, cluster):
+    monitoring = {"S3LoggingConfiguration": {"Enabled": True, "LogUri": "s3://bucket/mine/"}}
+    container = fake.root / "nodes/core-1/var/log/hadoop-yarn/containers" / application() / "container_1_000001"
+    container.mkdir(parents=True)
+    (container / "stderr").write_text("no such package\n")
+    hold = fake.root / "s3" / "hold"
+    hold.parent.mkdir(exist_ok=True)
+    hold.touch()
+    session_id = fake.client.start_session(ClusterId=cluster, Name="mine", MonitoringConfiguration=monitoring)["Id"]
+    fake.details[application()] = {"state": "FAILED", "diagnostics": "exitCode: 13"}
+    fake.applications[application()] = session_id.lower()
+    wait_for(fake, cluster, session_id, "FAILED")
+    log = fake.root / "s3/bucket/mine" / cluster / "sessions" / session_id / "SPARK_DRIVER/stderr.gz"
+    assert gzip.decompress(log.read_bytes()) == b"no such package\n"
 
 
 def test_the_certificate_is_given_to_who_asks(fake):
