@@ -85,6 +85,7 @@ def _data(parsed: argparse.Namespace) -> int:
     )
     if access:
         mirrored = storage.mirror(folder, dest, access, live=live, prune=False)
+        sys.stderr.write(mirrored.warning(str(folder)))
         sys.stdout.write(f"{mirrored.files:,} files in {dest}: {mirrored.sent:,} sent\n")
     return 0
 

@@ -159,7 +159,7 @@ class _Source:
             if self._size() > before:
                 pause_s, grown = PAUSE_S, now
             if now - grown >= PATIENCE_S:
-                raise FetchError(f"{shown(self.url)} sends nothing more, for {PATIENCE_S:.0f} s: {cause}")
+                raise FetchError(f"{shown(self.url)} got no further in {PATIENCE_S:.0f} s and more: {cause}")
             out.write(f"{shown(self.url)}: {cause}; trying again\n")
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -59,6 +59,13 @@ class Mirrored:
     removed: int
     left: Mapping[str, str] = field(default_factory=dict)
 
+    def warning(self, folder: str) -> str:
+        """A line on what stays behind of `folder`; empty where nothing does."""
+        if not self.left:
+            return ""
+        first, why = min(self.left.items())
+        return f"warning: {len(self.left):,} of {escape(folder)} stay behind, like {first}: {why}\n"
+
 
 @dataclass(frozen=True)
 class File:

@@ -15,7 +15,6 @@ from launch import outputs, storage
 from launch.job import Job, is_remote
 from launch.package import Package
 from launch.s3_access import Access
-from pipeline.names import escape
 
 UNKNOWN_SHA256 = "SHA256"  # in a plan, of what only a run makes
 
@@ -238,9 +237,7 @@ def bring_back(job: Job, artifacts: JobArtifacts, *, default: Path, access: Acce
 def _mirror(job: Job, source: str, uri: str, access: Access, *, prune: bool) -> None:
     mirrored = storage.mirror(Path(source), uri, access, live=job.live, prune=prune, hidden_folders=not job.is_own)
     removed = f", {mirrored.removed:,} removed" * bool(mirrored.removed)
-    if mirrored.left:
-        first, why = min(mirrored.left.items())
-        sys.stderr.write(f"warning: {len(mirrored.left):,} of {escape(source)} stay behind, like {first}: {why}\n")
+    sys.stderr.write(mirrored.warning(source))
     sys.stderr.write(f"{mirrored.files:,} files in {uri}: {mirrored.sent:,} sent{removed}\n")
 
 

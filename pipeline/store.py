@@ -38,6 +38,10 @@ CAUSES = (
         "InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken",
         "the key is refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
     ),
+    (
+        "RequestTimeTooSkewed",  # which comes as 403, too
+        "its clock and this one's are over 15 minutes apart; set them, in Docker Desktop by a restart of it",
+    ),
     ("AccessDenied|403 Forbidden", "access denied; this key has no right to it"),
     (
         "PermanentRedirect|301 Moved|AuthorizationHeaderMalformed|incorrectly configured region",

@@ -144,6 +144,10 @@ def test_an_output_bucket_that_is_missing_is_said(run, bucket, photos):
         ("<Code>InvalidAccessKeyId</Code>", "AWS_ACCESS_KEY_ID"),
         ("<Code>ExpiredToken</Code>", "AWS_SESSION_TOKEN"),
         ("301 Moved Permanently", "AWS_REGION"),
+        (
+            "status code: 403 Forbidden: <Code>RequestTimeTooSkewed</Code>",
+            "its clock and this one's are over 15 minutes",
+        ),
         ("No space left on device (os error 28)", "no space left"),
         ("error sending request\n\nDebug source:\n… InvalidCertificate(UnknownIssuer)", "certificate is not trusted"),
     ],

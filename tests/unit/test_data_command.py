@@ -137,7 +137,7 @@ def test_a_bucket_gets_them_too(data, archive, tmp_path, monkeypatch):
 
     def mirror(folder, uri, access, **more):
         sent.append((folder, uri, access.address, more["prune"]))
-        return storage.Mirrored(8, 8, 0)
+        return storage.Mirrored(7, 7, 0, {"Test/long.jpg": "its name is longer than S3 takes"})
 
     monkeypatch.setattr(storage, "mirror", mirror)
     for name, value in {
@@ -146,9 +146,10 @@ def test_a_bucket_gets_them_too(data, archive, tmp_path, monkeypatch):
         "AWS_SECRET_ACCESS_KEY": "test",
     }.items():
         monkeypatch.setenv(name, value)
-    code, out, _ = data(archive, "--dest", "s3://bucket/images/set", "--target", "emr")
+    code, out, err = data(archive, "--dest", "s3://bucket/images/set", "--target", "emr")
     assert code == 0
-    assert out.endswith("8 files in s3://bucket/images/set: 8 sent\n")
+    assert out.endswith("7 files in s3://bucket/images/set: 7 sent\n")
+    assert err.endswith("photos-main stay behind, like Test/long.jpg: its name is longer than S3 takes\n")
     assert sent == [(tmp_path / "out" / "photos-main", "s3://bucket/images/set", "http://127.0.0.1:9", False)]
 
 

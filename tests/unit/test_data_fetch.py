@@ -202,7 +202,7 @@ def test_what_is_longer_here_than_there_is_fetched_anew(world, get):
 def test_a_length_that_is_a_lie_is_no_whole_file(world, get, monkeypatch):
     monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
     world.says_length, world.ranges = len(BODY) + 1, False
-    with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .* of 256,005 bytes"):
+    with pytest.raises(FetchError, match=r"got no further in 0 s and more: .* of 256,005 bytes"):
         get()
 
 
@@ -280,7 +280,7 @@ def test_a_length_of_400_digits_is_none(world, get):
 
 def test_nobody_there(tmp_path, world, monkeypatch):
     monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
-    with pytest.raises(FetchError, match=r"sends nothing more, for 0 s: .*refused"):
+    with pytest.raises(FetchError, match=r"got no further in 0 s and more: .*refused"):
         fetch.fetch("http://127.0.0.1:9/set.zip", tmp_path, is_archive=members.is_archive, out=io.StringIO())
 
 
