@@ -178,11 +178,11 @@ class ClusterLifecycle:
     def _update_idle_time(self) -> None:
         """Note since when the cluster has been idle: without a step, and YARN without an application."""
         busy = any(True for _ in self._applications())
-        with self.state.record():
-            if busy:
-                self.cluster.idle_since_s = None
-            elif self.cluster.idle_since_s is None and not self.cluster.active():
-                self.cluster.idle_since_s = self.state.clock()
+        with self.state.lock:
+            is_idle = not busy and not self.cluster.active()
+            if is_idle != (self.cluster.idle_since_s is not None):
+                with self.state.record():
+                    self.cluster.idle_since_s = self.state.clock() if is_idle else None
 
     def _role(self, node: NodeClient) -> str:
         return "master" if node is self.primary else "slave"

@@ -180,12 +180,13 @@ class SessionRunner:
 
     def _enter(self, session: Session, state: str, message: str) -> None:
         """Change the state, unless a request to end it came meanwhile."""
-        with self.state.record():
+        with self.state.lock:
             if session.state == "TERMINATING" and state not in ENDED:
                 return
             if session.state in ENDED or (session.state, session.message) == (state, message):
                 return
-            session.enter(state, message, now_s=self.state.clock())
+            with self.state.record():
+                session.enter(state, message, now_s=self.state.clock())
 
     def _push(self, session: Session) -> None:
         """Bring the logs that S3LoggingConfiguration wants."""

@@ -69,18 +69,7 @@ class StepRunner:
         Raises:
             TerminatingError: the cluster is to end.
         """
-        while len(self.running) < self.cluster.concurrency:
-            try:
-                with self.state.change():
-                    raise_if_terminating(self.cluster)
-                    step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
-                    if step is None:
-                        return
-                    step.state, step.started_s, step.process = "RUNNING", self.state.clock(), new_id("p")
-                    self.cluster.state, self.cluster.message = "RUNNING", "Running step"
-                    self.cluster.idle_since_s = None
-            except OSError:  # it waits until it is known for good that it was started: it must not be started twice
-                return
+        while len(self.running) < self.cluster.concurrency and (step := self._next()):
             self._start_step(step)
 
     def kill_all(self) -> None:
@@ -102,6 +91,22 @@ class StepRunner:
         with self.state.record():
             for step in self.cluster.active():
                 step.state, step.message, step.ended_s = "CANCELLED", "Job terminated", self.state.clock()
+
+    def _next(self) -> Step | None:
+        """Take the next step that waits, if any, and save that it runs: where that cannot be, it might run twice."""
+        with self.state.lock:
+            raise_if_terminating(self.cluster)
+            step = next((each for each in self.cluster.steps if each.state == "PENDING"), None)
+            if step is None:  # at most polls: two months of clusters are not gone through for it
+                return None
+            try:
+                with self.state.change():
+                    step.state, step.started_s, step.process = "RUNNING", self.state.clock(), new_id("p")
+                    self.cluster.state, self.cluster.message = "RUNNING", "Running step"
+                    self.cluster.idle_since_s = None
+            except OSError:
+                return None
+            return step
 
     def _poll(self, running: RunningStep) -> None:
         step = running.step

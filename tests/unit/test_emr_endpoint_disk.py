@@ -11,6 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from emr_lab.endpoint.records import ClusterStore
+from emr_lab.endpoint.steps import StepRunner
 from tests.unit.fake_nodes import REGION, Fake, request, step, wait_until
 
 
@@ -81,6 +83,26 @@ def test_a_cluster_goes_on_as_soon_as_there_is_room(lab: Fake, disk, caplog):
     assert lab.steps(cluster) == {"runs": "COMPLETED", "waits": "COMPLETED"}
     wait_until(lambda: saved(lab, cluster) == "TERMINATED", lambda: saved(lab, cluster))
     assert caplog.text.count("cannot be saved") == 1
+
+
+def test_a_cluster_to_which_nothing_happens_is_not_saved_again_and_again(lab: Fake, monkeypatch):
+    cluster = lab.start(keep=True)
+    wait_until(lambda: lab.endpoint_state.store.clusters[cluster].idle_since_s is not None, lambda: "not idle")
+    polls, saves = list[int](), list[int]()
+    poll, save = StepRunner.poll, ClusterStore.save
+
+    def count_poll(runner):
+        polls.append(len(saves))
+        poll(runner)
+
+    def count_save(store):
+        saves.append(1)
+        return save(store)
+
+    monkeypatch.setattr(ClusterStore, "save", count_save)
+    monkeypatch.setattr(StepRunner, "poll", count_poll)
+    wait_until(lambda: len(polls) > 10, lambda: str(polls))
+    assert polls[-1] - polls[1] == 0
 
 
 def test_what_fills_the_disk_can_be_ended(lab: Fake, disk):
