@@ -25,6 +25,7 @@ class Release:
         spark, hadoop, scala, python: versions.
         java: major version.
         pyspark_sha256: of PyPI's archive of this Spark.
+        client_sha256: of PyPI's archive of its Spark Connect's client; None where the release has no sessions.
         spark_hadoop_cloud: version of the module that is added to Spark; Spark's own, or what stands in for it.
         support_ends: last day of EMR's standard support.
         advisory: what whoever starts the release has to know.
@@ -39,6 +40,7 @@ class Release:
     python: str
     java: int
     support_ends: date
+    client_sha256: str | None = None
     advisory: str | None = None
 
 

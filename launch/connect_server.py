@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -46,6 +47,7 @@ class Server:
         port: of 127.0.0.1.
         token: its secret.
         python: the minor version of the Python that the nodes run functions on.
+        spark: its version.
         slots: task slots of its cluster, at most.
         is_open: whether it still runs.
     """
@@ -54,6 +56,7 @@ class Server:
     port: int
     token: str
     python: str
+    spark: str
     slots: int
     is_open: Look
 
@@ -78,6 +81,7 @@ def local(conf_overrides: Mapping[str, str], locations: Sequence[str]) -> Iterat
             port=running.port,
             token=token,
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            spark=metadata.version("pyspark"),
             slots=os.cpu_count() or 1,
             is_open=running.is_open,
         )
@@ -123,6 +127,7 @@ def lab(conf_overrides: Mapping[str, str], _: Sequence[str]) -> Iterator[Server]
             port=int(address.rpartition(":")[2]),
             token=token,
             python=python,
+            spark=found.release.spark,
             slots=shape.cores * shape.instances,
             is_open=running.is_open,
         )

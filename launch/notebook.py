@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from base import command_line
+from base import command_line, releases
 from base.defaults import BUCKET
 from base.errors import EmrlabError, UsageError
 from base.paths import CACHE, INSTALLED, ROOT
@@ -65,12 +66,13 @@ def run(parsed: argparse.Namespace) -> int:
     if spec is None:
         _check(job, parsed.target)
     else:
-        environment(spec.release.python)  # for want of one nothing is sent, and no cluster bills
+        # For want of one nothing is sent, and no cluster bills.
+        environment(spec.release.python, spark=spec.release.spark)
     model, built = job.made["model"].make(), package.build(job.entry, job.modules, cache=CACHE)
     places = _places(job, parsed.target, spec, model=model, built=built)
     overrides, locations = dict(parsed.conf), (places.input, places.output)
     with session.started(parsed.target, conf_overrides=overrides, locations=locations, spec=spec) as opened:
-        python = environment(opened.python)
+        python = environment(opened.python, spark=opened.spark)
         variables = _variables(opened, places, photographs=job.inputs["input"], model=model, archive=built.archive)
         if parsed.html:
             return _render(python, folder / NAME, parsed.html, variables)
@@ -79,19 +81,21 @@ def run(parsed: argparse.Namespace) -> int:
         return _serve(python, folder, variables, watched=opened if spec is None else None)
 
 
-def environment(version: str) -> Path:
-    """The Python with what notebooks/requirements.lock says, made in the cache where it is not there yet.
+def environment(version: str, *, spark: str) -> Path:
+    """The Python with what `requirements` says, made in the cache where it is not there yet.
 
     Args:
         version: minor version, like 3.11: a function can only run on the nodes from a Python of theirs.
+        spark: the version of the session's server.
 
     Raises:
         UsageError: this machine has no such Python.
         EmrlabError: the folder cannot be made, or the packages not be installed.
     """
-    uv, folder = Path(sys.executable).with_name("uv"), CACHE / "notebook" / version
+    uv, folder = Path(sys.executable).with_name("uv"), CACHE / "notebook" / f"{version}-spark-{spark}"
     python, stamp = folder / "bin" / "python", folder / "requirements.sha256"
-    wanted = sha256(LOCK.read_bytes()).hexdigest()
+    locked = requirements(spark)
+    wanted = sha256(locked.encode()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:  # a link to a Python that may be gone
         return python
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -108,12 +112,22 @@ def environment(version: str) -> Path:
     sys.stdout.write("installing JupyterLab and Spark's client (once, a minute)\n")
     sys.stdout.flush()
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode"]
-    install += ["--require-hashes", "--requirements", LOCK]
-    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    install += ["--require-hashes", "--requirements", "-"]
+    done = subprocess.run(install, input=locked, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EmrlabError(f"the notebook's packages cannot be installed: {_last_line(done.stderr)}; run it again")
     stamp.write_text(wanted)
     return python
+
+
+def requirements(spark: str) -> str:
+    """notebooks/requirements.lock with Spark's client of this version: a newer one asks a server for what it has not.
+
+    The lock has the default release's; what the clients need beside them is the same.
+    """
+    hashes = {release.spark: release.client_sha256 for release in map(releases.find, releases.labels())}
+    line = f"pyspark-client=={spark} --hash=sha256:{hashes[spark]}\n"
+    return re.sub(r"^pyspark-client==.*\n(?: +--hash=.*\n)+", line, LOCK.read_text(), flags=re.MULTILINE)
 
 
 def _last_line(said: str) -> str:

@@ -38,6 +38,7 @@ class Session:
     Attributes:
         where: it is, in words.
         python: the minor version of the nodes' Python, like 3.11: that of a client whose functions run there.
+        spark: the version of its server, like 4.1.1: that of a client which asks for nothing that it has not.
         slots: so many tasks run at a time, at most.
         environment: the variables that a client needs, its token among them; and where this process knows a proxy,
             those by which a session of this machine is reached without it.
@@ -47,6 +48,7 @@ class Session:
 
     where: str
     python: str
+    spark: str
     slots: int
     environment: Mapping[str, str]
     is_open: connect_server.Look
@@ -99,6 +101,7 @@ def started(
             yield Session(
                 where=opened.where,
                 python=opened.python,
+                spark=opened.spark,
                 slots=opened.slots,
                 environment={**opened.environment, PYTHON: opened.python, **direct},
                 is_open=opened.is_open,
@@ -110,6 +113,7 @@ def started(
         yield Session(
             where=server.where,
             python=server.python,
+            spark=server.spark,
             slots=server.slots,
             environment={
                 # By this name alone, of those that mean this machine, the client sends a token without TLS.
@@ -160,6 +164,7 @@ def _words(session: Session, file: Path) -> str:
     lasts = hour if CLUSTER in session.environment else ""
     return (
         f"a session on {session.where}, until Ctrl-C; its nodes run Python {session.python}\n"
+        f"its client is pyspark-client=={session.spark}, which needs no Java\n"
         f"its address and token are in {file}, for your eyes only\n{lasts}\n"
         f"  in another terminal:   set -a; . {shown}; set +a\n"
         "  then, in Python:       SparkSession.builder.getOrCreate()\n"

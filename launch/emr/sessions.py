@@ -45,6 +45,7 @@ class OpenSession:
     Attributes:
         where: it is, in words.
         python: the minor version of the nodes' Python.
+        spark: the version of its server.
         slots: so many tasks run at a time, at most.
         environment: what a client needs: the address with the token in it, whom to trust, and where to renew the token.
         is_open: whether it is still there.
@@ -52,6 +53,7 @@ class OpenSession:
 
     where: str
     python: str
+    spark: str
     slots: int
     environment: Mapping[str, str] = field(repr=False)
     is_open: Callable[[], bool]
@@ -84,6 +86,7 @@ def opened(spec: SessionSpec, *, show: Show) -> Iterator[OpenSession]:
             yield OpenSession(
                 where=f"cluster {cluster_id}{' of the EMR lab' * spec.in_emr_lab}, session {session_id}",
                 python=spec.release.python,
+                spark=spec.release.spark,
                 slots=spec.cluster.workers * node.vcpu,
                 environment=_environment(spec, clients.emr, cluster_id, session_id),
                 is_open=lambda: _is_open(clients.emr, cluster_id, session_id, show=show),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from base import sizing
+from base import releases, sizing
 from base.paths import SAMPLE
 from emr_lab.endpoint import tokens
 from launch import __main__ as cli
@@ -32,8 +32,9 @@ CONFS = [word for key, value in SMALL.items() for word in ("--conf", f"{key}={va
 
 @pytest.fixture(scope="module")
 def python():
-    """A Python of the nodes' minor version with Spark Connect's client."""
-    return environment("3.11")
+    """A Python of the nodes' minor version with the release's own client of Spark Connect."""
+    release = releases.find(LABEL)
+    return environment(release.python, spark=release.spark)
 
 
 def aws_variables(emr_lab):

@@ -1,5 +1,6 @@
 """The notebook from top to bottom, and a session for other clients, here and on the lab's nodes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from base import releases
 from base.paths import ROOT
 from launch import notebook
 from tests import notebook_page, session_file
@@ -15,6 +17,7 @@ from tests.lab import commands
 from tests.lab.conftest import LISTED, REJECTED
 
 NOTEBOOK_S = 900
+RELEASE = releases.find(os.environ.get("RELEASE"))
 ASK = """
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
@@ -73,7 +76,7 @@ def session(*arguments):
 
 def ask(code, environment):
     """A program of a user's, with what is told of the session alone."""
-    python = notebook.environment(environment["EMRLAB_PYTHON"])
+    python = notebook.environment(environment["EMRLAB_PYTHON"], spark=RELEASE.spark)
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"} | environment
     return subprocess.run(
         [python, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=240

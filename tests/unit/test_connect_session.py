@@ -82,7 +82,7 @@ def opened(monkeypatch, tmp_path):
     @contextmanager
     def local(overrides, locations):
         yield connect_server.Server(
-            where="a test", port=4, token=SECRET, slots=2, python="3.11", is_open=lambda: next(looks)
+            where="a test", port=4, token=SECRET, slots=2, python="3.11", spark="4.1.1", is_open=lambda: next(looks)
         )
 
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:

@@ -58,6 +58,7 @@ def test_a_session_opens_on_the_cluster_that_has_them_and_ends_with_its_use(fake
     ):
         assert opened.is_open()
         assert (opened.python, opened.environment["EMRLAB_PYTHON"], opened.slots) == ("3.11", "3.11", 8)
+        assert opened.spark == releases.find().spark
         (found,) = fake.client.list_sessions(ClusterId=cluster)["Sessions"]
         address, _, authorization = opened.environment["SPARK_REMOTE"].rpartition(";")
         assert address.startswith("sc://127.0.0.1:5443/;use_ssl=true;x-aws-proxy-auth=")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from base import releases
 from base.errors import EmrlabError, UsageError
 from base.paths import ROOT
 from launch import __main__ as cli
@@ -22,6 +23,7 @@ from pipeline import results, sums
 from pipeline.split import Splitter
 
 NOTEBOOK = json.loads((notebook.NOTEBOOKS / notebook.NAME).read_text())
+DEFAULT = releases.find()
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
@@ -68,11 +70,16 @@ def test_a_task_sends_its_sums_once_however_many_batches_it_has():
     assert list(names["add_up"](iter([]))) == []
 
 
-def test_its_client_is_the_default_releases():
-    releases = tomllib.loads((ROOT / "releases.toml").read_text())
+def test_its_client_is_the_releases_own():
     lock = notebook.LOCK.read_text()
-    assert f"\npyspark-client=={releases[releases['default']]['spark']} \\" in lock
+    client = f"\npyspark-client=={DEFAULT.spark} \\\n    --hash=sha256:{DEFAULT.client_sha256}\n"
+    assert client in lock, "the default release's stands in the lock"
     assert "://" not in lock
+    others = [release for release in map(releases.find, releases.labels()) if release.client_sha256]
+    assert {DEFAULT.label, "emr-spark-8.0.0"} <= {release.label for release in others}
+    for release in others:
+        line = f"\npyspark-client=={release.spark} --hash=sha256:{release.client_sha256}\n"
+        assert notebook.requirements(release.spark) == lock.replace(client, line)
 
 
 def test_its_packages_are_those_of_the_job():
@@ -127,12 +134,12 @@ def test_a_tilde_that_the_shell_hands_on_is_the_users_home(tmp_path, monkeypatch
 def test_a_python_that_was_removed_since_is_found_anew(tmp_path, monkeypatch):
     """As an upgrade of the system removes the one that the environment links to."""
     monkeypatch.setattr(notebook, "CACHE", tmp_path)
-    folder = tmp_path / "notebook" / "3.99"
+    folder = tmp_path / "notebook" / f"3.99-spark-{DEFAULT.spark}"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(tmp_path / "gone")
-    (folder / "requirements.sha256").write_text(sha256(notebook.LOCK.read_bytes()).hexdigest())
+    (folder / "requirements.sha256").write_text(sha256(notebook.requirements(DEFAULT.spark).encode()).hexdigest())
     with pytest.raises(UsageError, match=r"the nodes run Python 3\.99 and this machine has none"):
-        notebook.environment("3.99")
+        notebook.environment("3.99", spark=DEFAULT.spark)
 
 
 def test_a_link_in_the_place_of_the_notebook_is_not_followed(tmp_path):
@@ -152,14 +159,14 @@ def test_what_is_no_folder_is_said(tmp_path):
 def test_a_python_that_this_machine_lacks_is_said_before_anything_is_sent(tmp_path, monkeypatch):
     monkeypatch.setattr(notebook, "CACHE", tmp_path)
     with pytest.raises(UsageError, match=r"the nodes run Python 3\.99 and this machine has none: .*python3\.99"):
-        notebook.environment("3.99")
+        notebook.environment("3.99", spark=DEFAULT.spark)
 
 
 def test_a_cache_that_cannot_be_written_is_not_taken_for_a_python_that_is_missing(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setattr(notebook, "CACHE", tmp_path / "cache")
     with pytest.raises(EmrlabError, match=r"the notebook's Python cannot be made in .*cache.notebook.*: ") as caught:
-        notebook.environment(f"{sys.version_info.major}.{sys.version_info.minor}")
+        notebook.environment(f"{sys.version_info.major}.{sys.version_info.minor}", spark=DEFAULT.spark)
     assert "\n" not in str(caught.value)
 
 
@@ -176,7 +183,9 @@ def test_a_server_that_ends_under_jupyterlab_is_said_once_and_jupyterlab_stays(t
             (tmp_path / "saved").touch()
         return is_there
 
-    watched = Session(where="a test", python="3.11", slots=1, environment={}, is_open=is_open, watch_s=0.01)
+    watched = Session(
+        where="a test", python="3.11", spark="4.1.1", slots=1, environment={}, is_open=is_open, watch_s=0.01
+    )
     assert notebook._serve(python, tmp_path, dict(os.environ), watched=watched) == 0
     said = capsys.readouterr().err
     assert said.startswith("error: the session's server has ended, as where memory runs out; save the notebook")
