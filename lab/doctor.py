@@ -45,6 +45,10 @@ TROUBLES = {
         says="no docker on PATH",
         fix="install Docker Desktop, or Docker Engine as docs.docker.com/engine/install says",
     ),
+    "podman": Trouble(
+        says="docker is Podman here, which answers otherwise than Docker",
+        fix="install Docker Engine as docs.docker.com/engine/install says, in place of the package podman-docker",
+    ),
     "daemon": Trouble(
         says="the Docker daemon does not answer: {answer}",
         fix="start Docker Desktop, or: sudo systemctl start docker",
@@ -175,6 +179,8 @@ def daemon() -> Daemon | Finding:
     except DockerError as error:
         if "permission denied" in error.output.lower():
             return _trouble("Docker", "socket")
+        if _is_podman():
+            return _trouble("Docker", "podman")
         return _trouble("Docker", "daemon", answer=str(error).rstrip("."))
     host = sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2)
     return Daemon(version=version.strip(), folder=Path(folder), host=host)
@@ -230,6 +236,14 @@ def _engine(engine: Daemon) -> Finding:
     if major and int(major[0]) < SAFE_ENGINE and _is_seen(engine.folder):
         return _trouble("Docker", "engine", version=engine.version)
     return Finding(subject="Docker", text=engine.version)
+
+
+def _is_podman() -> bool:
+    """Whether `docker` is the name that Podman, too, has itself called by: Fedora's package podman-docker."""
+    try:
+        return compose.run(["docker", "--version"]).lower().startswith("podman")
+    except DockerError:
+        return False
 
 
 def _elsewhere() -> str | None:

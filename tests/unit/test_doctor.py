@@ -75,6 +75,14 @@ def test_all_is_well(machine, capsys):
             "this user may not use Docker's socket; sudo usermod -aG docker $USER, then log in again",
         ),
         (
+            {
+                "version --format": OSError("Error: template: version:1:9: can't evaluate field Version"),
+                "--version": "podman version 5.4.2",
+            },
+            "Docker",
+            "docker is Podman here, which answers otherwise than Docker; install Docker Engine as docs.docker.com/",
+        ),
+        (
             {"compose version --short": OSError("docker: 'compose' is not a docker command.")},
             "Compose",
             "no docker compose; install the package docker-compose-plugin",
@@ -90,7 +98,7 @@ def test_all_is_well(machine, capsys):
             "Docker has 8.0 GiB of memory, the lab needs 10 GiB; give it more, in Docker Desktop",
         ),
     ],
-    ids=["daemon", "socket", "compose", "buildx", "memory"],
+    ids=["daemon", "socket", "podman", "compose", "buildx", "memory"],
 )
 def test_what_is_wrong_is_one_line_with_the_fix(machine, capsys, answers, subject, line):
     machine.write(answers)
