@@ -79,8 +79,11 @@ def serve(folder: Path, image: str, *, show: Show) -> None:
             show(f"history     {_address(server, name)} (Ctrl-C ends it)")
             server.wait()
         finally:
-            with suppress(LabError):  # it is gone
-                ask_docker(["docker", "rm", "--force", name])
+            for _ in attempts(timeout_s=READY_S, interval_s=POLL_S):
+                with suppress(LabError):  # it is gone, or not there yet
+                    ask_docker(["docker", "rm", "--force", name])
+                if server.poll() is not None:
+                    break
     raise LabError(f"the history server has ended with exit code {server.returncode}; start it again")
 
 

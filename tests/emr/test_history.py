@@ -12,6 +12,7 @@ from threading import Thread
 import boto3
 import pytest
 
+from base.waiting import attempts
 from launch.emr import history
 from launch.emr.aws import EmrError
 from tests.emr.conftest import BUCKET, REGION
@@ -124,7 +125,7 @@ echo "$@" >>{noted}
 case $1 in
 image) cat {tmp_path}/image ;;
 port) [ -s {tmp_path}/pid ] && echo {server} ;;
-run) echo $$ >{tmp_path}/pid; exec sleep 300 ;;
+run) [ ! -e {tmp_path}/late ] || sleep 1; echo $$ >{tmp_path}/pid; exec sleep 300 ;;
 rm) kill $(cat {tmp_path}/pid) ;;
 esac
 """
@@ -167,6 +168,24 @@ def test_it_says_its_address_and_ends_with_its_container(logs, docker, server, t
     name = re.search(r"--name (\S+)", docker.read_text())
     assert name is not None
     assert docker.read_text().splitlines()[-1] == f"rm --force {name[1]}"
+
+
+def test_a_container_that_docker_is_just_making_is_not_left_behind(logs, docker, tmp_path):
+    (tmp_path / "late").touch()
+    command = [sys.executable, "-c", LAUNCH, str(tmp_path / "out"), "emr-history", "--bucket", BUCKET]
+    job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        for _ in attempts(timeout_s=60, interval_s=0.02):
+            if docker.exists() and "\nrun " in docker.read_text():
+                break
+        assert not (tmp_path / "pid").exists()
+        job.send_signal(signal.SIGTERM)
+        job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_without_the_image_one_line_says_how_to_build_it(logs, docker, launch, monkeypatch, tmp_path):
