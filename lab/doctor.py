@@ -141,11 +141,17 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Daemon:
-    """What the Docker daemon says of itself."""
+    """What the Docker daemon says of itself.
+
+    Attributes:
+        limits_cpus: whether it can limit a container's. A rootless one often cannot, nor one on a small kernel: it then
+            refuses containers with such a limit.
+    """
 
     version: str
     folder: Path
     host: sizing.Host
+    limits_cpus: bool
 
 
 def table() -> list[tuple[str, str]]:
@@ -174,8 +180,8 @@ def daemon() -> Daemon | Finding:
         return _trouble("Docker", "cli")
     try:
         version = compose.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=DAEMON_TIMEOUT_S)
-        fields = "{{.NCPU}}|{{.MemTotal}}|{{.DockerRootDir}}"
-        cpus, memory, folder = compose.run(["docker", "info", "--format", fields]).strip().split("|")
+        fields = "{{.NCPU}}|{{.MemTotal}}|{{.CPUCfsQuota}}|{{.DockerRootDir}}"
+        cpus, memory, limits, folder = compose.run(["docker", "info", "--format", fields]).strip().split("|", 3)
     except DockerError as error:
         if "permission denied" in error.output.lower():
             return _trouble("Docker", "socket")
@@ -183,7 +189,7 @@ def daemon() -> Daemon | Finding:
             return _trouble("Docker", "podman")
         return _trouble("Docker", "daemon", answer=str(error).rstrip("."))
     host = sizing.Host(cpus=int(cpus), memory_mb=int(memory) // 1024**2)
-    return Daemon(version=version.strip(), folder=Path(folder), host=host)
+    return Daemon(version=version.strip(), folder=Path(folder), host=host, limits_cpus=limits == "true")
 
 
 def needs(engine: Daemon) -> Iterator[Finding]:

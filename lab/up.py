@@ -59,9 +59,12 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
     if isinstance(daemon, doctor.Finding):
         raise StartError(daemon.line)
     _refuse(doctor.needs(daemon))
+    if not daemon.limits_cpus:
+        sys.stderr.write("warning: this Docker cannot limit a container's CPUs; workers take what they get\n")
     given = sizing.worker(asked, daemon.host)
+    cpus = min(asked.vcpu, daemon.host.cpus) if daemon.limits_cpus else 0
     # Every profile: which services are started is said by their names.
-    environment = variables(chosen, asked=asked, given=given, host=daemon.host) | {"COMPOSE_PROFILES": "*"}
+    environment = variables(chosen, asked=asked, given=given, cpus=cpus) | {"COMPOSE_PROFILES": "*"}
     compose_file = _written(environment)
     every = compose_file["services"]
     services = _needed(every, _wanted(every, emr_lab=emr_lab, s3_only=s3_only))
@@ -76,18 +79,16 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
     sys.stdout.write(table(running, chosen) + f"\nworkers   {sizing.words(asked, given, daemon.host)}\n")
 
 
-def variables(
-    release: releases.Release, *, asked: sizing.Node, given: sizing.Node, host: sizing.Host
-) -> dict[str, str]:
+def variables(release: releases.Release, *, asked: sizing.Node, given: sizing.Node, cpus: int) -> dict[str, str]:
     """What compose.yaml is told: the release, and the size of a worker.
 
-    A container's CPU limit is the instance's, as far as the host has as many (Docker refuses more); how many tasks run
-    at once is what SPARK_WORKER_CORES says.
+    A container's limit of `cpus` is the instance's, as far as the host has as many (Docker refuses more), or 0 for
+    none; how many tasks run at once is what SPARK_WORKER_CORES says.
     """
     return {
         "RELEASE": release.label,
         "INSTANCE_TYPE": asked.name,
-        "WORKER_CPUS": str(min(asked.vcpu, host.cpus)),
+        "WORKER_CPUS": str(cpus),
         "WORKER_MEMORY_LIMIT": f"{given.memory_mb}m",
         "PRIMARY_MEMORY_LIMIT": f"{max(given.memory_mb, SMALLEST_PRIMARY_MB)}m",
         "SPARK_WORKER_CORES": str(given.vcpu),

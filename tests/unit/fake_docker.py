@@ -66,7 +66,7 @@ class FakeDocker:
         self.folder = folder
         self.answers = {
             "version --format": "28.0.1",
-            "info --format": f"8|{64 * 1024**3}|{folder}",
+            "info --format": f"8|{64 * 1024**3}|true|{folder}",
             "context inspect": "unix:///var/run/docker.sock",
             "buildx version": "github.com/docker/buildx v0.13.1 0.13.1",
             "image inspect": "sha256:1",

@@ -93,7 +93,7 @@ def test_all_is_well(machine, capsys):
             "no docker buildx, which builds the images; install the package docker-buildx-plugin",
         ),
         (
-            {"info --format": f"8|{8 * 1024**3}|/"},
+            {"info --format": f"8|{8 * 1024**3}|true|/"},
             "memory",
             "Docker has 8.0 GiB of memory, the lab needs 10 GiB; give it more, in Docker Desktop",
         ),
@@ -118,7 +118,7 @@ def test_an_engine_whose_ports_the_neighbours_reach_is_named_and_fails_nothing(m
 
 
 def test_an_old_docker_desktop_has_no_neighbours(machine, capsys):
-    machine.write({"version --format": "27.5.1", "info --format": f"8|{64 * 1024**3}|/not/on/this/machine"})
+    machine.write({"version --format": "27.5.1", "info --format": f"8|{64 * 1024**3}|true|/not/on/this/machine"})
     assert said(capsys)[1]["Docker"].split()[0] == "ok"
 
 
@@ -155,7 +155,7 @@ def test_a_folder_of_dockers_that_only_root_sees_stops_nothing(machine, capsys, 
         return exists(path)
 
     monkeypatch.setattr(Path, "exists", closed)
-    machine.write({"info --format": f"8|{64 * 1024**3}|/closed/docker", "version --format": "27.5.1"})
+    machine.write({"info --format": f"8|{64 * 1024**3}|true|/closed/docker", "version --format": "27.5.1"})
     code, lines = said(capsys)
     assert code == 0
     assert lines["disk"].split()[0] == "ok"

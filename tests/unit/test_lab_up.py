@@ -172,10 +172,21 @@ def test_compose_is_told_release_and_size(machine, capsys):
     )
 
 
+def test_a_docker_that_cannot_limit_cpus_is_asked_for_none(machine, capsys):
+    """As a rootless one without the cpu controller, which refuses: NanoCPUs can not be set."""
+    machine.write({"info --format": f"8|{64 * 1024**3}|false|{machine.folder}"})
+    assert cli.main(["up"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: this Docker cannot limit a container's CPUs; workers take what they get\n"
+    )
+    (started,) = [call for call in machine.calls() if call.startswith("compose up")]
+    assert started.endswith(" WORKER_CPUS=0")
+
+
 def test_a_small_host_is_said_and_asked_for_no_more_than_it_has():
     host = sizing.Host(cpus=2, memory_mb=23 * 1024)
     asked = sizing.instance("m5.xlarge")
-    told = up.variables(releases.find(), asked=asked, given=sizing.worker(asked, host), host=host)
+    told = up.variables(releases.find(), asked=asked, given=sizing.worker(asked, host), cpus=2)
     assert told == {
         "RELEASE": "emr-spark-8.1.0",
         "INSTANCE_TYPE": "m5.xlarge",
