@@ -117,8 +117,8 @@ class StepRunner:
             code = self.primary.exit_code(step.process or "")
         except UnknownError:
             with self.state.record():
-                cause = "the primary node was restarted, or the lab's endpoint while it started the step"
-                self._done(step, 1, stderr=f"error: the step's process is gone: {cause}")
+                cause = "the primary node was restarted, or could not be reached when the step was started"
+                self._done(step, 1, stderr=f"error: the step's process is gone, or never was: {cause}")
             self.running.remove(running)
             return
         if code is None:
@@ -174,13 +174,10 @@ class StepRunner:
     def _start_step(self, step: Step) -> None:
         try:
             argv = commands.step_command(step, self.cluster)
-            self.primary.start(
-                argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}", process=step.process
-            )
-        except LostError:
-            with self.state.record():
-                self._done(step, 1, stderr="error: the primary node did not answer when the step was to be started")
-            return
+            with suppress(LostError):  # it may run all the same: the next poll knows
+                self.primary.start(
+                    argv, env=commands.environment(step), logs=f"{logs.STEPS}{step.id}", process=step.process
+                )
         except (NodeError, commands.CommandError) as error:
             for name in ("stdout", "syslog"):
                 self._put(step, name, b"")

@@ -246,7 +246,7 @@ def test_restart_while_a_step_is_being_started(lab: Fake, monkeypatch, is_starte
     if is_started:
         assert lab.log(f"{cluster}/steps/{found['Id']}/stdout") == "done\n"
     else:
-        assert "or the lab's endpoint while it started" in found["Status"]["FailureDetails"]["Message"]
+        assert "could not be reached when the step was started" in found["Status"]["FailureDetails"]["Message"]
     lab.client.add_job_flow_steps(JobFlowId=cluster, Steps=[step("next", "exit 0")])
     lab.wait_step(cluster, "next", "COMPLETED")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emr_lab.endpoint.nodes import NodeClient
+from emr_lab.endpoint.nodes import LostError, NodeClient
 from launch.emr import logs, request
 from tests.unit.fake_nodes import Fake, action, step, wait_until
 
@@ -191,6 +191,20 @@ def test_concurrency_can_be_changed(lab: Fake):
     assert lab.steps(cluster)["b"] == "PENDING"
     assert lab.client.modify_cluster(ClusterId=cluster, StepConcurrencyLevel=2)["StepConcurrencyLevel"] == 2
     lab.wait_step(cluster, "b", "RUNNING")
+
+
+def test_primary_that_starts_the_step_and_cannot_say_so(lab: Fake, monkeypatch):
+    start = NodeClient.start
+
+    def start_and_be_silent(node, argv, **more):
+        start(node, argv, **more)
+        raise LostError("connection reset")
+
+    monkeypatch.setattr(NodeClient, "start", start_and_be_silent)
+    cluster = lab.start(step("runs", "echo done"))
+    lab.wait(cluster, "TERMINATED", "TERMINATED_WITH_ERRORS")
+    assert lab.steps(cluster) == {"runs": "COMPLETED"}
+    assert lab.log(f"{cluster}/steps/{lab.step(cluster, 'runs')['Id']}/stdout") == "done\n"
 
 
 def test_primary_that_forgot_the_process(lab: Fake):
