@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from base import command_line
 from base.paths import CACHE, ROOT, SAMPLE
 from bench import job, machine, photos
 from bench.pages import publish
@@ -44,7 +45,7 @@ ROUNDS, ROUND_IMAGES = 7, 48
 def main() -> None:
     """Measure, and draw the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("photos", nargs="?", type=Path, help="photographs in class folders")
+    parser.add_argument("photos", nargs="?", type=command_line.path, help="photographs in class folders")
     photographs: Path | None = parser.parse_args().photos
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
