@@ -28,7 +28,6 @@ from emr_lab.endpoint.state import (
 )
 from emr_lab.endpoint.steps import StepRunner
 
-NODE_SILENCE_S = 60.0  # after which a node is lost
 NODE_INTERVAL_S = 5.0  # between two checks of the nodes and of YARN's applications
 
 _LOG = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ class ClusterLifecycle:
             self.steps.poll()
             self.sessions.poll()
         except LostError:
-            if time.monotonic() - self.nodes_seen_s > NODE_INTERVAL_S + NODE_SILENCE_S:
+            if time.monotonic() - self.nodes_seen_s > NODE_INTERVAL_S + provisioning.NODE_SILENCE_S:
                 raise
             return
         self.steps.start()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from base.releases import Release
 from emr_lab.endpoint import commands, logs
-from emr_lab.endpoint.nodes import NodeClient, NodeError, on_each
+from emr_lab.endpoint.nodes import LostError, NodeClient, NodeError, on_each
 from emr_lab.endpoint.records import Cluster, Instance
 from emr_lab.endpoint.state import EndpointState, TerminatingError
+
+NODE_SILENCE_S = 60.0  # after which a node is lost
 
 # A session's driver is its application master: a tenth of YARN's memory, Hadoop's default, would hold one session.
 SESSION_MASTERS = {
@@ -62,11 +65,16 @@ def bootstrap(
             for node, process in started.items()
             for stream in logs.of_process(bucket, f"node/{machines[node].ec2}/{folder}", node, process)
         ]
-        codes = dict.fromkeys(started)
+        codes, answered_s = dict.fromkeys(started), time.monotonic()
         try:
             while None in codes.values():
                 state.pause(cluster)
-                codes = {node: node.exit_code(process) for node, process in started.items()}
+                try:
+                    codes = {node: node.exit_code(process) for node, process in started.items()}
+                    answered_s = time.monotonic()
+                except LostError:
+                    if time.monotonic() - answered_s > NODE_SILENCE_S:
+                        raise
         except TerminatingError:
             for node, process in started.items():
                 node.kill(process)

@@ -138,7 +138,7 @@ def test_a_node_that_is_not_wanted_any_more_goes_when_it_has_come(lab: Fake, com
 
 
 def test_a_node_that_is_silent_after_its_notice_does_not_end_the_cluster(lab: Fake, monkeypatch):
-    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_SILENCE_S", 0.1)
+    monkeypatch.setattr("emr_lab.endpoint.provisioning.NODE_SILENCE_S", 0.1)
     cluster = start(lab, core=2)
     chaos(lab, Node="core-2")
     wait_until(lambda: lab.controllers["core-2"].interruption_s is not None, lambda: "no notice")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emr_lab.endpoint.nodes import NodeClient
+from emr_lab.endpoint.nodes import LostError, NodeClient
 from emr_lab.endpoint.records import ClusterStore, StateError
 from emr_lab.endpoint.state import ClosedError
 from tests.unit.fake_nodes import LABEL, Fake, action, step, wait_until
@@ -103,6 +103,32 @@ def test_bootstrap_action_that_fails(lab: Fake, where, words):
     assert lab.steps(cluster) == {"never": "CANCELLED"}
     named = reason["Message"].split("(")[1].split(")")[0].removeprefix("including ").split(" and ")
     assert all(lab.log(f"{cluster}/node/{name}/bootstrap-actions/1/stderr") == "no room\n" for name in named)
+
+
+def test_a_node_that_is_silent_for_a_moment_is_not_lost_while_it_bootstraps(lab: Fake, monkeypatch):
+    exit_code, silences = NodeClient.exit_code, list[str]()
+
+    def hesitate(node, process):
+        if len(silences) < 2:
+            silences.append(node.name)
+            raise LostError("timed out")
+        return exit_code(node, process)
+
+    monkeypatch.setattr(NodeClient, "exit_code", hesitate)
+    cluster = lab.start(BootstrapActions=[action("short", lab.put("short.sh", "exit 0"))], keep=True)
+    lab.wait(cluster, "WAITING", "TERMINATED_WITH_ERRORS")
+    assert lab.state(cluster) == "WAITING", lab.reason(cluster)
+    assert len(silences) == 2
+
+
+def test_a_node_that_is_lost_while_it_bootstraps_ends_the_cluster(lab: Fake, monkeypatch):
+    monkeypatch.setattr("emr_lab.endpoint.provisioning.NODE_SILENCE_S", 0.2)
+    cluster = lab.start(BootstrapActions=[action("long", lab.put("long.sh", "sleep 600"))])
+    lab.wait(cluster, "BOOTSTRAPPING")
+    lab.servers["core-1"].shutdown()
+    lab.servers["core-1"].server_close()
+    lab.wait(cluster, "TERMINATED_WITH_ERRORS")
+    assert lab.reason(cluster)["Code"] == "INSTANCE_FAILURE"
 
 
 def test_bootstrap_action_that_is_not_there(lab: Fake):
@@ -284,7 +310,7 @@ def test_restart_of_a_node_ends_the_cluster(lab: Fake):
 
 
 def test_lost_node_ends_the_cluster(lab: Fake, monkeypatch):
-    monkeypatch.setattr("emr_lab.endpoint.lifecycle.NODE_SILENCE_S", 0.2)
+    monkeypatch.setattr("emr_lab.endpoint.provisioning.NODE_SILENCE_S", 0.2)
     cluster = lab.start(keep=True)
     lab.wait(cluster, "WAITING")
     lab.servers["core-1"].shutdown()
