@@ -79,8 +79,14 @@ apt_install() {
         fail "apt-get install $packages failed: $(tail -n 1 .cache/apt.log); .cache/apt.log has the rest"
 }
 
+# Whether there is a .venv that an editor or a user made: it would be emptied. Of ours half is there while it is begun.
+is_theirs() {
+    [ -e .venv ] && [ ! -e .venv/requirements.lock ] && [ ! -e .cache/venv-begun ]
+}
+
 # A .venv that another lock or Python made, or that was left half made, is made anew: what was fetched lies in uv's cache.
 make_venv() {
+    touch .cache/venv-begun
     echo "installing the Python packages into .venv (the first time: 1 GB to fetch, some minutes)"
     "$python" -m venv --clear .venv || fail "$python cannot make a .venv; it says why above"
     awk '/^[^ ]/ { uv = /^uv==/ } uv' requirements.lock >.cache/uv.txt
@@ -90,12 +96,14 @@ make_venv() {
     .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock ||
         fail "the Python packages cannot be installed; uv says why above"
     cp requirements.lock .venv/requirements.lock
+    rm -f .cache/venv-begun
 }
 
 mkdir -p .cache
 python=""
 packages=""
 if ! venv_is_ready; then
+    if is_theirs; then fail ".venv is none of make setup's, which would empty it; move it away, and run again"; fi
     python=$(find_python)
     "$python" -c 'import ensurepip' 2>/dev/null ||
         packages=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
@@ -256,6 +257,22 @@ def test_make_finds_a_python_that_the_lab_runs_on(tmp_path):
     command = ["make", "--dry-run", "doctor"]
     made = subprocess.run(command, cwd=ROOT, env=own | {"PATH": path}, capture_output=True, text=True, check=True)
     assert made.stdout == "python3.12 -m lab doctor\n"
+
+
+def test_an_environment_that_setup_did_not_make_is_not_emptied(tmp_path):
+    """As one that an editor makes in a new checkout."""
+    shutil.copy(ROOT / "setup.sh", tmp_path)
+    (tmp_path / "requirements.lock").write_text("another\n")
+    mine = tmp_path / ".venv" / "lib" / "mine.py"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    environment = os.environ | {"JAVA_HOME": "/somewhere"}
+    ran = subprocess.run(["sh", "setup.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "error: .venv is none of make setup's, which would empty it; move it away, and run again\n",
+    )
+    assert mine.exists()
 
 
 def test_an_older_python_is_one_line(monkeypatch, capsys):
