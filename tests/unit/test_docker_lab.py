@@ -53,7 +53,6 @@ def docker(monkeypatch, tmp_path):
     """Put a `docker` on PATH that answers `compose ps` with rows, or fails."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(docker_lab, "ANSWER_S", 0.2)
     monkeypatch.setattr(docker_lab, "POLL_S", 0.02)
     monkeypatch.setattr(paths, "ENV_FILE", tmp_path / ".env")
     (tmp_path / ".env").write_text("# keys\nDATA_ACCESS_KEY_ID=id\nDATA_SECRET_ACCESS_KEY=a=b\n")
@@ -123,7 +122,8 @@ def test_a_master_that_has_gone(running, docker):
     assert message() == "the lab's master is exited, exit code 137; run: make up (make logs shows what happened)"
 
 
-def test_a_master_that_does_not_answer(running, docker):
+def test_a_master_that_does_not_answer(running, docker, monkeypatch):
+    monkeypatch.setattr(docker_lab, "ANSWER_S", 0.2)
     docker(*[row if row["Service"] != "master" else service("master", (8080, 9)) for row in running])
     assert message().startswith("no answer from the Spark master at http://127.0.0.1:9: ")
 
@@ -134,7 +134,9 @@ def test_a_lab_whose_image_was_built_anew_meanwhile(running, docker):
     assert message() == "the lab's image was built anew since the lab was started; run: make up"
 
 
-def test_no_worker_alive(running, page):
+def test_no_worker_alive(running, page, monkeypatch):
+    monkeypatch.setattr(docker_lab, "ANSWER_S", 0.2)
+    monkeypatch.setattr(docker_lab, "_ask", lambda master: page)
     page["workers"] = [WORKER | {"state": "DEAD"}]
     assert message() == "no worker of the lab is alive; run: make up (make logs shows what happened)"
 
