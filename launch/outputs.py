@@ -65,14 +65,19 @@ def fetch(uri: str, folder: Path, access: Access) -> int:
     folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
-        came = Path(half, "came")
+        came, before = Path(half, "came"), Path(half, "before")
         storage.fetch(uri, names, came, access)
         came.chmod(0o755)
-        if folder.exists():
-            check(folder, words="the output")  # a file may have come since the run began
-            folder.replace(Path(half, "before"))  # removing it takes its time, in which much can happen
-        came.replace(folder)
-        record(folder)
+        record(came)
+        try:
+            if folder.exists():
+                check(folder, words="the output")  # a file may have come since the run began
+                folder.replace(before)  # removing it takes its time, in which much can happen
+            came.replace(folder)
+        except BaseException:
+            if before.exists() and not folder.exists():
+                before.replace(folder)
+            raise
     return len(names)
 
 

@@ -1,6 +1,7 @@
 """What a job wrote to S3 comes into a folder here: as a whole, in place of what a run left, never of a user's files."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,23 @@ def test_who_stops_while_the_files_before_are_removed_has_the_new_ones(come, mon
             come("/b")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"b", outputs.RECORD}
     outputs.check(tmp_path / "out", words="out")
+
+
+def test_who_stops_between_the_two_has_the_files_before(come, monkeypatch, tmp_path):
+    replace = Path.replace
+
+    def stop(path, place):
+        if path.name == "came":
+            raise KeyboardInterrupt
+        return replace(path, place)
+
+    come("/a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            come("/b")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", outputs.RECORD}
+    assert come("/b") == {"b"}
 
 
 def test_a_folder_on_another_disk_stays_where_it_is(come, tmp_path):
