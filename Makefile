@@ -48,7 +48,7 @@ export RELEASE EMR_ANY_RELEASE INSTANCE_TYPE S3_SERVER S3_PORT CONSOLE_PORT MAST
 help: ## this help
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-init: setup ## write a small job with its test into a folder: make init [FOLDER=my-job]
+init: setup ## write a small job with its test into a folder: make init FOLDER=my-job
 	@$(PYTHON_VENV) -m launch init $(if $(FOLDER),"$(FOLDER)")
 
 setup: ## set up what is missing: Python packages, Java 17, a faster Spark start

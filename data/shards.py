@@ -238,6 +238,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _shards(parsed: argparse.Namespace) -> int:
     source, target = (settings.location(getattr(parsed, flag), flag=f"--{flag}") for flag in ("input", "output"))
+    if source.startswith("s3://"):
+        raise UsageError(f"--input {source} is in S3; archives are made of a folder of this machine: name that")
     if not Path(source).is_dir():
         raise UsageError(f"--input {source}: no such folder; correct the path")
     if Path(target).is_relative_to(source):

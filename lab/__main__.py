@@ -159,8 +159,12 @@ def _env(parsed: argparse.Namespace) -> int:
 
 def _logs(parsed: argparse.Namespace) -> int:
     _need_daemon()
+    if not compose.services():
+        raise UsageError("the lab is not running, so that no service says anything; start it: make up")
     follow = ["--follow"] if parsed.follow else []
-    return subprocess.call(["docker", "compose", "logs", "--tail", "200", *follow, *parsed.service], cwd=paths.LAB)
+    # Every profile: else Compose leaves out the nodes and the endpoint of the EMR lab.
+    words = ["docker", "compose", "--profile", "*", "logs", "--tail", "200", *follow, *parsed.service]
+    return subprocess.call(words, cwd=paths.LAB)
 
 
 def _shell(_: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
 
     Raises:
         releases.ReleaseError, sizing.SizingError: one of them is not known.
-        UsageError: the Compose project has containers of another program.
+        UsageError: the Compose project has containers of another program or checkout.
         StartError, DockerError: something is missing on this machine, cannot be built, or does not become healthy.
     """
     chosen = releases.find(release or compose.setting("RELEASE"))
@@ -73,6 +73,7 @@ def up(*, release: str | None, instance_type: str | None, emr_lab: bool = False,
     fresh = not credentials.SHORTEST.keys() <= env_files.read_dotenv().keys()
     credentials.ensure(paths.ENV_FILE)
     _build(services, every, environment, daemon=daemon)
+    docker.containers(compose_file["name"])  # once more: another checkout may have been started while this one built
     if not s3_only:
         _make_room(every.keys() - services.keys(), environment, command="make up" if emr_lab else "make emr-up")
     running = _start(services, environment, fresh=fresh)

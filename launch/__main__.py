@@ -70,6 +70,7 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     )
     run.add_argument(
         "--target",
+        type=_target,
         choices=["local", "lab"],
         default="local",
         help="where: on this machine's own Spark (local), or in the Docker lab that `make up` starts (lab)",
@@ -127,6 +128,14 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     )
     setup.set_defaults(command=_setup)
     emr.add_commands(commands)
+
+
+def _target(text: str) -> str:
+    if text in emr.TARGETS:
+        raise argparse.ArgumentTypeError(
+            f"{text} has clusters, which take the same as a step: make emr-run TARGET={text}"
+        )
+    return text
 
 
 def _run(parsed: argparse.Namespace) -> int:

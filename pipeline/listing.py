@@ -41,12 +41,10 @@ def begin(source: str, summary: ListingSummary) -> Iterator[ImageRef]:
     listing = _list(source, summary)
     first = next(listing, None)
     if first is None:
-        content = (
-            f"{summary.skipped_total} other files, like {next(iter(summary.skipped))}" if summary.skipped else "nothing"
-        )
+        others = f"no image but {summary.skipped_total} other files, like {next(iter(summary.skipped), '')}"
         raise UsageError(
-            f"--input {source} holds no image but {content}; it wants class folders of {', '.join(images.SUFFIXES)}, "
-            f"or {shards.SUFFIX} archives of them"
+            f"--input {source} holds {others if summary.skipped else 'no file'}; it wants class folders of "
+            f"{', '.join(images.SUFFIXES)}, or {shards.SUFFIX} archives of them"
         )
     return itertools.chain([first], listing)
 

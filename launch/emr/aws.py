@@ -33,7 +33,7 @@ SECURITY_CONFIGURATION = NAME
 
 # Which container of the lab, and which port in it, stands for a service of Amazon.
 LAB = {"emr": ("emr", 5000), "s3": ("minio", 9000)}
-SETUP = "python -m launch emr-setup"
+SETUP = "make emr-setup"
 FREE_PLAN = (
     "the account is on AWS's Free plan, which starts no machine of a cluster's size; upgrade it under Billing > Free "
     "Tier (what is left of the credits stays), then run again"

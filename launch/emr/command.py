@@ -161,7 +161,7 @@ def _run(parsed: argparse.Namespace) -> int:
     run_spec.check(spec)
     spec = preflight.preflight(spec)
     expected = plan.estimate(spec, workload.find(spec))
-    sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
+    sys.stdout.write(command_line.typed(cost.words(expected, in_emr_lab=spec.in_emr_lab)))
     cost.check(expected, max_usd=spec.max_usd)
     if not (parsed.yes or spec.in_emr_lab or agrees("run it?")):
         return 2
@@ -177,7 +177,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     sys.stdout.write(plan.text(spec, expected))
     if spec.job.work and is_remote(spec.job.inputs[spec.job.work.input]):
         sys.stdout.write(f"# The estimate, for {expected.images:,} photographs: a plan does not look into the bucket\n")
-    sys.stdout.write(cost.words(expected, in_emr_lab=spec.in_emr_lab))
+    sys.stdout.write(command_line.typed(cost.words(expected, in_emr_lab=spec.in_emr_lab)))
     cost.check(expected, max_usd=spec.max_usd)
     return 0
 
@@ -217,7 +217,7 @@ def _down(parsed: argparse.Namespace) -> int:
     from launch.emr import aws, change, follow, teardown  # noqa: PLC0415
 
     if parsed.account and not parsed.bucket:
-        raise UsageError("--account needs --bucket NAME; the bucket goes too where emr-setup made it")
+        raise UsageError("--account needs BUCKET=NAME (--bucket NAME); the bucket goes too where emr-setup made it")
     emr, show = aws.client("emr", parsed.region), _clock()
     ids = [str(cluster["Id"]) for cluster in teardown.clusters(emr, *teardown.ACTIVE)]
     sys.stdout.write(f"{len(ids)} clusters of emrlab in {parsed.region}: {', '.join(ids) or 'none'}\n")
@@ -239,7 +239,7 @@ def _setup(parsed: argparse.Namespace) -> int:
     from launch.emr import account, run_spec  # noqa: PLC0415
 
     if (parsed.budget_usd is None) != (parsed.email is None):
-        raise UsageError("--budget-usd and --email belong together; give both or none")
+        raise UsageError("BUDGET_USD and EMAIL (--budget-usd, --email) belong together; give both or none")
     bucket = _bucket(parsed)
     run_spec.check_bucket(bucket)
     setup = account.Setup(
@@ -259,7 +259,7 @@ def _prices(parsed: argparse.Namespace) -> int:
     from launch.emr import aws, cost, prices  # noqa: PLC0415
 
     if paths.INSTALLED:
-        raise UsageError("an installation has its version's prices; make emr-prices, in a checkout, writes them anew")
+        raise UsageError("an installation has its version's prices; others are asked for in a checkout of emrlab")
     table = prices.ask(aws.client("pricing", prices.ASKED_IN), add=parsed.region)
     cost.PRICES.write_text(prices.render(table, on=datetime.now(UTC).date()))
     _print(f"{len(table)} regions with {len(sizing.INSTANCE_TYPES)} instance types are in {cost.PRICES.name}")
@@ -332,7 +332,7 @@ def _bucket(parsed: argparse.Namespace) -> str:
         return str(parsed.bucket)
     if parsed.target == LAB:
         return BUCKET
-    raise UsageError("no bucket; give the one that emr-setup made, or is to make: --bucket NAME")
+    raise UsageError("no bucket; give the one that emr-setup made, or is to make: BUCKET=NAME (--bucket NAME)")
 
 
 def agrees(question: str) -> bool:
@@ -342,7 +342,7 @@ def agrees(question: str) -> bool:
         UsageError: there is none.
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to ask at; give --yes")
+        raise UsageError(f"{question} There is no terminal to ask at; give YES=1 (--yes)")
     sys.stdout.write(f"{question} [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -364,7 +364,7 @@ def _clock() -> Callable[[str], None]:
 def _print(line: str) -> None:
     """A line for whoever reads; where the terminal or the pipe is closed, what is being done is done all the same."""
     with suppress(OSError):
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(command_line.typed(f"{line}\n"))
         sys.stdout.flush()
 
 

@@ -107,7 +107,7 @@ def prices(region: str, path: Path = PRICES) -> dict[str, Any]:
     if region not in regions:
         raise CostError(
             f"REGION={region} has no prices in {path.name}; choose {', '.join(regions)}, "
-            "or add it with python -m launch emr-prices --region"
+            f"or add it: make emr-prices REGION={region}"
         )
     return {**document[region], "date": document["date"], "source": document["source"]}
 
@@ -251,7 +251,7 @@ def hour_usd(cluster: Cluster) -> float:
     """
     table = prices(cluster.region)
     if cluster.instance_type not in table:
-        raise CostError(f"INSTANCE_TYPE={cluster.instance_type} has no price; run python -m launch emr-prices")
+        raise CostError(f"INSTANCE_TYPE={cluster.instance_type} has no price; run: make emr-prices")
     of_type = table[cluster.instance_type]
     volumes = (ROOT_GB + VOLUME_GB) * table["volume_gb_month"] / HOURS_A_MONTH
     return float((1 + cluster.workers) * (of_type["ec2"] + of_type["emr"] + volumes + IPV4_USD_HOUR))

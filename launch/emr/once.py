@@ -128,7 +128,7 @@ def _once(
         show(f"stopped while {call} was on its way; looking for what it has started")
         started, _ = _look_for(find, clients, wait_s=STOPPED_LOOK_S)
         if started is None:
-            show(f"no {kind} is to be seen; python -m launch emr-status shows one that comes late, emr-down ends it")
+            show(f"no {kind} is to be seen; make emr-status shows one that comes late, make emr-down ends it")
         else:
             end(started)
             show(f"{kind} {started} is ended")
@@ -139,7 +139,7 @@ def _once(
     if unseen is not None:
         raise EmrError(
             f"the answer to {call} was lost, and whether it has started a {kind} cannot be seen: {unseen}; "
-            f"python -m launch emr-status shows it, emr-down ends it"
+            f"make emr-status shows it, make emr-down ends it"
         )
     raise EmrError(f"the answer to {call} was lost, and no {kind} {mark}: nothing was started; run again")
 

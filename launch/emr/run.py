@@ -184,7 +184,7 @@ def _follow(
         left = not isinstance(stopped, Stopped) and _is_left_running(step)
         if left:
             ends = "after ten idle minutes" if spec.cluster_stays else "with its step"
-            show(f"cluster {step.cluster} goes on and ends {ends}; python -m launch emr-status shows it")
+            show(f"cluster {step.cluster} goes on and ends {ends}; make emr-status shows it")
             return False
         raise
     finally:

@@ -277,7 +277,7 @@ def test_in_virginia_the_bucket_has_no_location_constraint(amazon, launch):
 def test_budget_and_address_belong_together(launch, flags):
     code, _, error = launch(*SETUP, *flags)
     assert code == 2
-    assert "--budget-usd and --email belong together" in error
+    assert "BUDGET_USD and EMAIL (--budget-usd, --email) belong together" in error
 
 
 def test_a_bucket_of_another_account_is_refused(stubs, launch):

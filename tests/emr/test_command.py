@@ -203,7 +203,7 @@ def test_without_a_terminal_the_price_must_be_agreed_to_by_a_flag(ready, launch,
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115, PTH123 - stands in for the session's
     code, out, error = launch(*[arg for arg in run_args if arg != "--yes"])
     assert code == 2
-    assert "give --yes" in error
+    assert "give YES=1 (--yes)" in error
     assert "estimate" in out
     assert clusters() == {}
 
@@ -246,7 +246,7 @@ def test_ctrl_c_asks_whether_to_leave_it_running(ready, launch, run_args, monkey
     monkeypatch.setattr(follow, "follow", interrupted)
     code, out, _ = launch(*run_args)
     assert code == 130
-    assert ("goes on and ends with its step; python -m launch emr-status shows it" in out) is left
+    assert ("goes on and ends with its step; make emr-status shows it" in out) is left
     (state,) = clusters().values()
     assert (state != "TERMINATED") is left
 
@@ -359,7 +359,7 @@ def test_only_what_carries_the_tag_is_ended(ready, launch):
 def test_without_a_bucket_one_line_says_what_to_give(launch, photos):
     code, _, error = launch("emr-plan", "--input", str(photos), "--output", "out/run")
     assert code == 2
-    assert error == "error: no bucket; give the one that emr-setup made, or is to make: --bucket NAME\n"
+    assert error == "error: no bucket; give the one that emr-setup made, or is to make: BUCKET=NAME (--bucket NAME)\n"
 
 
 def test_without_credentials_one_line_says_what_to_do(launch, photos):

@@ -67,7 +67,7 @@ def test_every_instance_type_that_fits_has_prices(region):
     table = cost.prices(region)
     for name, node in sizing.INSTANCE_TYPES.items():
         if name in UNPRICED and name not in table:
-            with pytest.raises(CostError, match=f"INSTANCE_TYPE={name} has no price; run python -m launch emr-prices"):
+            with pytest.raises(CostError, match=f"INSTANCE_TYPE={name} has no price; run: make emr-prices"):
                 cost.hour_usd(replace(CLUSTER, region=region, instance_type=name))
             continue
         assert 0 < table[name]["emr"] < table[name]["ec2"]
@@ -78,7 +78,9 @@ def test_every_instance_type_that_fits_has_prices(region):
 
 
 def test_another_region_is_refused_with_the_way_to_add_it():
-    with pytest.raises(CostError, match=r"REGION=ap-south-1 has no prices .*choose eu-west-1, .*emr-prices --region"):
+    with pytest.raises(
+        CostError, match=r"REGION=ap-south-1 has no prices .*choose eu-west-1, .*emr-prices REGION=ap-south-1"
+    ):
         cost.prices("ap-south-1")
 
 

@@ -27,7 +27,7 @@ from tests.emr.conftest import ACCOUNT, BUCKET
 KEY_WORDS = "AWS does not know this key"
 CLOCK_WORDS = "this machine's clock is off"
 QUOTA_WORDS = "the account's quota is too small"
-ROLE_WORDS = "a role of the cluster is missing; run python -m launch emr-setup"
+ROLE_WORDS = "a role of the cluster is missing; run make emr-setup"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,9 @@ def test_without_a_subnet_the_fix_is_emr_setup(stubs, make_spec):
     location(stubs, "eu-west-3")
     for _ in ("ours", "of the default network"):
         stubs.answer("ec2", "describe_subnets", {"Subnets": []})
-    with pytest.raises(UsageError, match="no subnet of eu-west-3 is ready for clusters; run python"):
+    with pytest.raises(
+        UsageError, match="no subnet of eu-west-3 is ready for clusters; run make emr-setup, or give --subnet"
+    ):
         preflight(make_spec())
 
 

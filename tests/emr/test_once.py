@@ -199,7 +199,7 @@ def test_a_role_that_never_comes_is_said_after_a_minute(ready, network, launch, 
     network.fault = lambda call, forward: refusal(INVALID) if call == "RunJobFlow" else forward()
     code, _, error = launch(*run_args)
     assert code == 1
-    assert "a role of the cluster is missing; run python -m launch emr-setup" in error.splitlines()[-1]
+    assert "a role of the cluster is missing; run make emr-setup" in error.splitlines()[-1]
     assert network.calls.count("RunJobFlow") > 1
 
 
@@ -240,7 +240,7 @@ def test_what_ctrl_c_left_on_its_way_and_is_not_there_yet_is_told():
     clients = Clients(emr=Emr(), s3=None, clock=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
     with pytest.raises(KeyboardInterrupt):
         once.run_job_flow(clients, Emr(), {"Tags": []}, show=shown.append)
-    assert shown[-1].startswith("no cluster is to be seen; python -m launch emr-status shows one that comes late")
+    assert shown[-1].startswith("no cluster is to be seen; make emr-status shows one that comes late")
 
 
 def test_a_cluster_that_lists_no_step_is_ended_with_one_line(ready, network, launch, run_args, monkeypatch):

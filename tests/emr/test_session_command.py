@@ -120,7 +120,7 @@ def test_nothing_is_started_that_cannot_be_or_whose_price_is_not_agreed_to(sessi
         assert len(error.splitlines()) == 1
     with Path(os.devnull).open() as nobody:
         for terminal, words in (
-            (nobody, "give --yes"),
+            (nobody, "give YES=1 (--yes)"),
             (Terminal("n\n"), "not agreed"),
             (Terminal("\n"), "not agreed"),
         ):
@@ -235,7 +235,7 @@ def test_the_notebook_gets_the_photographs_as_a_run_does(sessions_of_emr, launch
         seen.update(variables)
         return 0
 
-    monkeypatch.setattr(notebook, "environment", lambda _: Path(sys.executable))
+    monkeypatch.setattr(notebook, "environment", lambda _, **__: Path(sys.executable))
     monkeypatch.setattr(notebook, "_render", render)
     put(place(photos), "Lime/0.jpg")
     page = ("--html", str(tmp_path / "page.html"))

@@ -82,7 +82,7 @@ def test_what_is_removed_and_changed_in_the_folder_is_so_in_the_results(undistur
     ("source", "words"),
     [
         ("s3://another/images", "--input s3://another/images: access denied; this key has no right to it"),
-        ("s3://emrlab/images/nothing", "--input s3://emrlab/images/nothing holds no image but nothing"),
+        ("s3://emrlab/images/nothing", "--input s3://emrlab/images/nothing holds no file; it wants class folders of"),
     ],
 )
 def test_a_wrong_prefix_is_one_line_and_exit_code_two(model, tmp_path, source, words):

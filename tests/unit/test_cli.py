@@ -59,6 +59,10 @@ def test_an_empty_token_is_none(monkeypatch):
         (["run", "--output", "out"], "--input"),
         ([*GIVEN, "--image-size", "0"], "--image-size: '0' is no edge in pixels; give a whole number from 8 to 4096"),
         ([*GIVEN, "--target", "moon"], "--target"),
+        (
+            [*GIVEN, "--target", "emr-lab"],
+            "clusters, which take the same as a step: make emr-run TARGET=emr-lab; --help",
+        ),
         ([*GIVEN, "--model", "resnet"], "resnet"),
         ([*GIVEN, "--model", "gone.keras"], "--model gone.keras: no such file"),
         ([*GIVEN, "--output", "in/out"], "lies inside --input"),

@@ -14,6 +14,7 @@ from base.paths import ROOT
 from emrlab import __main__ as emrlab
 from lab import __main__ as lab
 from launch import __main__ as launch
+from launch.emr.aws import SETUP
 from tests.installation import installed, wheel
 
 __all__ = ["installed", "wheel"]
@@ -149,13 +150,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(emrlab_in, tmp_path):
         ("make up S3_PORT=0, or the same with make emr-up", "S3_PORT=0 emrlab up, or the same with emrlab emr-up"),
         ("make emr-run TARGET=emr-lab YES=1 starts it", "emrlab emr-run --target emr-lab --yes starts it"),
         ("make logs SERVICE=emr tells why", "emrlab logs emr tells why"),
+        (f"a role is missing; run {SETUP}", "a role is missing; run emrlab emr-setup"),
         ("measure it with make bench; these make no sense", "measure it with make bench; these make no sense"),
     ],
 )  # fmt: skip
 def test_a_message_names_commands_as_this_user_types_them(monkeypatch, capsys, made, typed):
     monkeypatch.setattr(command_line, "_installed", set[str]())
     command_line.fail(made)
-    command_line.speak_as_installed(["up", "logs", "emr-up", "emr-run"])
+    command_line.speak_as_installed(["up", "logs", "emr-up", "emr-run", "emr-setup"])
     command_line.fail(made)
     assert capsys.readouterr().err == f"error: {made}\nerror: {typed}\n"
 

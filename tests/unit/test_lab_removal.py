@@ -112,6 +112,17 @@ def test_the_lab_of_another_checkout_is_left_alone(machine, capsys, tmp_path, co
     assert not paths.ENV_FILE.exists()
 
 
+def test_another_checkout_that_starts_its_lab_while_this_one_builds_keeps_it(machine, capsys, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "compose.yaml").touch()
+    meanwhile = {"ps --all": "lab-minio-1", "container inspect": f"emrlab/minio {other}"}
+    monkeypatch.setattr("lab.up._build", lambda *_, **__: machine.write(meanwhile))
+    code, error = failed(capsys, "up")
+    assert (code, f"is the lab of {other}; make down there" in error) == (2, True)
+    assert not [call for call in machine.calls() if call.startswith(("compose up", "compose rm"))]
+
+
 def test_the_lab_of_a_checkout_that_was_moved_or_removed_is_this_ones(machine, capsys, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     for folder in (tmp_path / "gone", tmp_path / "compose.yaml", tmp_path / "link"):

@@ -258,6 +258,21 @@ def test_without_a_daemon_every_command_says_so(machine, capsys, command):
     assert error.endswith("; start Docker Desktop, or: sudo systemctl start docker\n")
 
 
+def test_logs_are_those_of_both_labs(machine, capfd):
+    """Compose alone leaves out what has a profile: the nodes and the endpoint of the EMR lab."""
+    machine.write({"compose --profile * logs": "primary | YARN starts"})
+    assert cli.main(["logs"]) == 0
+    assert capfd.readouterr().out == "primary | YARN starts\n"
+
+
+def test_logs_of_no_lab_are_no_silence(machine, capsys):
+    machine.write({"compose ps": ""})
+    assert failed(capsys, "logs") == (
+        2,
+        "error: the lab is not running, so that no service says anything; start it: make up\n",
+    )
+
+
 def test_a_taken_port_is_found_before_anything_starts(machine, capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]

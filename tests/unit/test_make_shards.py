@@ -38,6 +38,12 @@ def state(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_ino) for path in sorted(folder.iterdir())}
 
 
+def test_an_input_in_s3_is_none(capsys):
+    assert command.main(["--input", "s3://bucket/photos", "--output", "out"]) == 2
+    error = "error: --input s3://bucket/photos is in S3; archives are made of a folder of this machine: name that\n"
+    assert capsys.readouterr().err == error
+
+
 def test_every_image_is_in_them_once_with_its_path_and_bytes(make, photos, tmp_path, capsys):
     names = ["Training/Class 0/" + "long" * 50 + ".jpg", "Test/tab\there.jpg", "Test/\udcff.jpg", "Test/a.tar!b.jpg"]
     for name in names:

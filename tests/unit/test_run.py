@@ -360,7 +360,10 @@ def lay(path):
     ("change", "words"),
     [
         (lambda folder: shutil.rmtree(folder / "photos"), "no such folder"),
-        (lambda folder: [path.unlink() for path in (folder / "photos").rglob("*.jpg")], "holds no image but nothing"),
+        (
+            lambda folder: [path.unlink() for path in (folder / "photos").rglob("*.jpg")],
+            "holds no file; it wants class folders of .jpg,",
+        ),
         (lambda folder: (folder / "out").write_text("a file"), "--output"),
         (lambda folder: (folder / "out").symlink_to("out"), "--output"),
         (lambda folder: lay(folder / "out" / "model" / "weights.bin"), "out holds model/weights.bin, which no run"),
