@@ -112,7 +112,7 @@ def test_keys_that_are_no_paths_are_rejected_and_all_others_are_there_once(run, 
     ("source", "environment", "words"),
     [
         ("s3://no-such-bucket-here/x", {}, "--input s3://no-such-bucket-here/x: the bucket does not exist"),
-        ("s3://{bucket}/nothing", {}, "--input s3://{bucket}/nothing holds no image but nothing"),
+        ("s3://{bucket}/nothing", {}, "--input s3://{bucket}/nothing holds no file; it wants class folders of"),
         (
             "s3://{bucket}/x",
             {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"},
