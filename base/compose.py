@@ -17,6 +17,7 @@ from base.errors import EmrlabError
 ANSWER_TIMEOUT_S = 30
 _OF_ANOTHER_PROJECT = ("COMPOSE_FILE", "COMPOSE_ENV_FILES")
 _TELLING = re.compile(r"error|exception|fatal|refused|denied|cannot|can't|no space|not found|failed", re.IGNORECASE)
+_FRAME = re.compile(r"at [\w.$<>/]+\(")  # of Java's stack
 
 
 class DockerError(EmrlabError):
@@ -146,7 +147,7 @@ def telling_line(text: str) -> str:
     """The last line that speaks of an error, else the last one, cut to 300 characters."""
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     lines = [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
-    telling = [line for line in lines if _TELLING.search(line)]
+    telling = [line for line in lines if _TELLING.search(line) and not _FRAME.match(line)]
     return (telling or lines or [""])[-1][:300]
 
 

@@ -47,6 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("photos", nargs="?", type=command_line.path, help="photographs in class folders")
     photographs: Path | None = parser.parse_args().photos
+    if photographs and not photographs.is_dir():  # before minutes of measuring
+        parser.error(f"PHOTOS={photographs}: no such folder; correct the path")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sets = [compare("the sample", SAMPLE, size=100, work=work / "sample")]

@@ -135,6 +135,13 @@ def test_what_comes_after_the_extraction_is_told_from_the_order_of_the_stages():
     assert (ran.extract_s, ran.after_s, ran.saved_s) == (2.0, 28.0, 28.0)
 
 
+def test_photographs_that_are_not_there_are_told_before_anything_is_measured(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["bench.int8", str(tmp_path / "gone")])
+    with pytest.raises(SystemExit, match="2"):
+        int8.main()
+    assert f"PHOTOS={tmp_path / 'gone'}: no such folder; correct the path" in capsys.readouterr().err
+
+
 def test_the_page_of_int8_names_the_instructions_that_it_gains_by():
     row = {"name": "drawn", "size": 224, "images": 2000, "classes": 10, "test_images": 400, "float32_accuracy": 0.99,
            "int8_accuracy": 0.98, "agreement": 0.97, "cosine_mean": 0.99, "cosine_min": 0.9}  # fmt: skip

@@ -40,6 +40,10 @@ def test_the_port_is_the_one_that_the_server_tells():
         ("Error: Failed to load class org.apache.X.", "no Spark Connect: sessions are there since emr-spark-8.0.0"),
         ("java.net.BindException: Address already in use", "another session has the port; end it first"),
         ("ERROR: no memory is left", "did not start: ERROR: no memory is left"),
+        (
+            "SparkException: no\n\tat org.apache.spark.SparkSubmit$.error(SparkSubmit.scala:1)",
+            "did not start: SparkException: no",
+        ),
     ],
 )
 def test_a_server_that_ends_is_told_in_one_line(said, words):
