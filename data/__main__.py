@@ -49,7 +49,7 @@ def main(argv: Sequence[str], *, prog: str = "python -m data") -> int:
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     sets = _sets()
-    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
+    parser = command_line.Parser(prog=prog, description=__doc__.replace("python -m data", prog), allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("dataset", metavar="DATASET", help=f"{', '.join(sets)}, or https://…, or a file here")
     parser.add_argument(

@@ -228,7 +228,9 @@ def main(argv: Sequence[str], *, prog: str = "python -m data.shards") -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog=prog, description=__doc__, allow_abbrev=False)
+    parser = command_line.Parser(
+        prog=prog, description=__doc__.replace("python -m data.shards", prog), allow_abbrev=False
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--input", required=True, metavar="FOLDER", help="class folders of images")
     parser.add_argument("--output", required=True, metavar="URI", help="a folder, or s3://bucket/prefix")

@@ -11,6 +11,8 @@ import pytest
 
 from base import command_line
 from base.paths import ROOT
+from data import __main__ as data
+from data import shards
 from emrlab import __main__ as emrlab
 from lab import __main__ as lab
 from launch import __main__ as launch
@@ -160,6 +162,15 @@ def test_a_message_names_commands_as_this_user_types_them(monkeypatch, capsys, m
     command_line.speak_as_installed(["up", "logs", "emr-up", "emr-run", "emr-setup"])
     command_line.fail(made)
     assert capsys.readouterr().err == f"error: {made}\nerror: {typed}\n"
+
+
+@pytest.mark.parametrize(("program", "name"), [(data.main, "emrlab data"), (shards.main, "emrlab shards")])
+def test_an_installations_help_names_no_module(capsys, program, name):
+    with pytest.raises(SystemExit, match="0"):
+        program(["--help"], prog=name)
+    said = capsys.readouterr().out
+    assert f"    {name} " in said
+    assert "python -m" not in said
 
 
 def test_an_installation_keeps_its_prices(emrlab_in, installed):
