@@ -84,7 +84,7 @@ env: ## the AWS_* variables by which any client reaches the lab, with its key: e
 logs: ## what the lab's services say: make logs [SERVICE=worker-1]
 	@$(LAB) logs $(SERVICE)
 
-shell: ## a shell on the lab's master
+shell: ## a shell on the lab's master, or on the EMR lab's primary node
 	@$(LAB) shell
 
 doctor: ## what this machine lacks, and the fix

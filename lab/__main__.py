@@ -77,7 +77,8 @@ def add_commands(commands: argparse._SubParsersAction[command_line.Parser]) -> N
     logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
     logs.set_defaults(command=_logs)
 
-    shell = commands.add_parser("shell", help="a shell on the master", allow_abbrev=False)
+    on = "a shell on the master, or on the EMR lab's primary node"
+    shell = commands.add_parser("shell", help=on, allow_abbrev=False)
     shell.set_defaults(command=_shell)
 
     listed = commands.add_parser("sbom", help="what is in the lab's images, as CycloneDX documents", allow_abbrev=False)
@@ -169,9 +170,11 @@ def _logs(parsed: argparse.Namespace) -> int:
 
 def _shell(_: argparse.Namespace) -> int:
     _need_daemon()
-    if not any(service.name == "master" and service.state == "running" for service in compose.services()):
+    running = {service.name for service in compose.services() if service.state == "running"}
+    node = next((name for name in ("master", "primary") if name in running), None)
+    if node is None:
         raise UsageError("the lab is not running; start it: make up")
-    return subprocess.call(["docker", "compose", "exec", "master", "bash"], cwd=paths.LAB)
+    return subprocess.call(["docker", "compose", "exec", node, "bash"], cwd=paths.LAB)
 
 
 def _sbom(_: argparse.Namespace) -> int:

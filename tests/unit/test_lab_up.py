@@ -411,9 +411,13 @@ def test_new_keys_make_every_service_anew(machine, capsys):
     assert "--force-recreate" not in second
 
 
-def test_a_shell_needs_a_running_master(machine, capsys):
+def test_a_shell_is_the_masters_or_the_emr_labs_primarys(machine, capsys):
     machine.write({"compose ps": ""})
     assert failed(capsys, "shell") == (2, "error: the lab is not running; start it: make up\n")
+    for node in ("master", "primary"):
+        machine.write({"compose ps": row(node), "compose exec": ""})
+        assert cli.main(["shell"]) == 0
+        assert machine.calls()[-1].startswith(f"compose exec {node} bash")
 
 
 def test_a_node_is_taken_away_by_the_endpoint_itself(machine, capsys):
