@@ -68,7 +68,8 @@ def _await(connection: Path, jvm: subprocess.Popen[bytes]) -> None:
                 sys.stderr.write(f"error: Java was ended by {name} while it started, as where memory runs out; ")
                 sys.stderr.write("free some, run again\n")
                 sys.exit(1)
-            sys.exit(code or 1)  # it has said why
+            sys.stderr.write("error: Java ended before Spark was there, and says why above; correct it, run again\n")
+            sys.exit(code or 1)
         time.sleep(POLL_S)
     content = connection.read_bytes()  # port and length of the secret, four bytes each; the secret
     os.environ[PORT], os.environ[SECRET] = str(int.from_bytes(content[:4])), content[8:].decode()

@@ -122,7 +122,8 @@ def test_an_error_of_the_job_itself_is_shown(tmp_path):
 @pytest.mark.parametrize(("code", "expected"), [(3, 3), (0, 1)])
 def test_a_jvm_that_does_not_start_ends_the_job(tmp_path, code, expected):
     job = start(tmp_path, ["sh", "-c", f"echo 'no room' >&2; exit {code}"])
-    assert job.communicate(timeout=60) == ("", "no room\n")
+    line = "error: Java ended before Spark was there, and says why above; correct it, run again\n"
+    assert job.communicate(timeout=60) == ("", f"no room\n{line}")
     assert job.returncode == expected
 
 
